@@ -1,0 +1,16 @@
+//! The rules of a lock, without I/O: what a resource is called, who holds it, and for how long.
+
+pub mod backoff;
+pub mod contention;
+mod deadlines;
+pub mod holds;
+pub mod nonce;
+pub mod resource;
+pub mod table;
+
+pub use backoff::Backoff;
+pub use contention::{Contention, Holder, OwnerRecord};
+pub use holds::{Hold, Holds};
+pub use nonce::{Nonce, Nonces};
+pub use resource::Resource;
+pub use table::LockTable;

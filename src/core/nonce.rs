@@ -1,0 +1,58 @@
+//! One lock attempt's identity. It makes every command idempotent: whatever was sent twice is recognised.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// 128 bits that no other attempt of any process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Nonce(u128);
+
+impl fmt::Display for Nonce {
+    /// 22 characters of base64url: the form it has in the store.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 22];
+        match URL_SAFE_NO_PAD.encode_slice(self.0.to_be_bytes(), &mut text) {
+            Ok(len) => f.write_str(str::from_utf8(&text[..len]).map_err(|_| fmt::Error)?),
+            Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+/// A locker's source of nonces: a random start, then counting on.
+///
+/// Two lockers would have to start within the number of locks they ever take of each other, in a space of
+/// 2^128, to meet; and counting costs nothing per attempt.
+#[derive(Debug)]
+pub struct Nonces {
+    start: u128,
+    given: AtomicU64,
+}
+
+impl Nonces {
+    /// `start`: 128 random bits.
+    pub fn new(start: u128) -> Self {
+        Self { start, given: AtomicU64::new(0) }
+    }
+
+    pub fn next(&self) -> Nonce {
+        Nonce(self.start.wrapping_add(self.given.fetch_add(1, Ordering::Relaxed).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_differ_also_where_the_start_wraps_around() {
+        let nonces = Nonces::new(u128::MAX);
+        let [first, second] = [nonces.next(), nonces.next()];
+        assert_ne!(first, second);
+        assert_eq!(first.to_string(), "_____________________w");
+        assert_eq!(second.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+    }
+}

@@ -1,0 +1,153 @@
+//! Makes one connection: socket, TLS, handshake.
+
+use std::{io, sync::Arc, time::Duration};
+
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection, cmd};
+use socket2::SockRef;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    config::{Config, Endpoint, Family},
+    refusal,
+};
+use crate::error::{Cause, Refusal};
+
+/// One try to connect, name lookup and handshake included, takes no longer.
+const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Commands that may wait for room in the connection's own queue before callers are made to wait.
+const QUEUE: usize = 4096;
+
+/// A live connection. When `driver` ends, it is gone.
+pub struct Connected {
+    pub connection: MultiplexedConnection,
+    pub driver: JoinHandle<()>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub enum ConnectError {
+    /// The network, the server or its load: it may come.
+    Passing(Cause),
+    /// TLS did not come to an agreement.
+    Tls(Cause),
+    /// The server does not want us as we are.
+    Refused(Refusal),
+}
+
+impl ConnectError {
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Self::Passing(cause) | Self::Tls(cause) => cause,
+            Self::Refused(refusal) => &refusal.cause,
+        }
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(Cause::from(&error))
+    }
+}
+
+pub async fn connect(config: &Config, client_name: &str) -> Result<Connected, ConnectError> {
+    let limit = TRY_TIMEOUT.as_secs();
+    timeout(TRY_TIMEOUT, open(config, client_name)).await.unwrap_or_else(|_| {
+        Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} s"))))
+    })
+}
+
+async fn open(config: &Config, client_name: &str) -> Result<Connected, ConnectError> {
+    match &config.endpoint {
+        Endpoint::Tcp { host, port, family } => {
+            let stream = open_tcp(host, *port, *family).await?;
+            stream.set_nodelay(config.nodelay)?;
+            SockRef::from(&stream).set_keepalive(config.keepalive)?;
+            if let Some(tls) = &config.tls {
+                let connector = TlsConnector::from(tls.client.clone());
+                let stream = connector
+                    .connect(tls.server_name.clone(), stream)
+                    .await
+                    .map_err(|error| tls_error(&error))?;
+                return handshake(config, client_name, stream).await;
+            }
+            handshake(config, client_name, stream).await
+        }
+        #[cfg(unix)]
+        Endpoint::Unix(path) => handshake(config, client_name, UnixStream::connect(path).await?).await,
+        #[cfg(not(unix))]
+        Endpoint::Unix(_) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "this platform has no Unix sockets").into())
+        }
+    }
+}
+
+async fn open_tcp(host: &str, port: u16, family: Family) -> Result<TcpStream, ConnectError> {
+    let addresses = lookup_host((host, port))
+        .await
+        .map_err(|error| ConnectError::Passing(Cause::new("ENOTFOUND", format!("{host}: {error}"))))?;
+    let mut last = Cause::new("ENOTFOUND", format!("{host} has no address of the wanted family"));
+    for address in addresses.filter(|address| match family {
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+        Family::Any => true,
+    }) {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Cause::from(&error),
+        }
+    }
+    Err(ConnectError::Passing(last))
+}
+
+/// A broken connection may come back; what rustls itself objects to will not change by trying again.
+fn tls_error(error: &io::Error) -> ConnectError {
+    if error.kind() == io::ErrorKind::InvalidData {
+        ConnectError::Tls(Cause::new("ERR_TLS", error))
+    } else {
+        ConnectError::Passing(Cause::from(error))
+    }
+}
+
+async fn handshake<S>(config: &Config, client_name: &str, stream: S) -> Result<Connected, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // RESP3, because a lock's news will be pushed on the same connection; every supported server speaks it.
+    let mut info = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_db(config.database)
+        .set_lib_name("lock-inc", env!("CARGO_PKG_VERSION"));
+    if let Some(username) = &config.username {
+        info = info.set_username(username);
+    }
+    if let Some(password) = &config.password {
+        info = info.set_password(&password.0);
+    }
+    // Deadlines are kept by the caller, who knows what is safe to send again.
+    let settings = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUE);
+    let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, settings)
+        .await
+        .map_err(|error| refusal::of_handshake(&error))?;
+    let driver = tokio::spawn(driver);
+
+    // A name for CLIENT LIST. An ACL may forbid it, and a lock does not depend on it: whatever is wrong with the
+    // connection itself shows at the first command.
+    let mut naming = connection.clone();
+    let _ = naming.send_packed_command(cmd("CLIENT").arg("SETNAME").arg(client_name)).await;
+
+    Ok(Connected { connection, driver })
+}
+
+/// The endpoint as errors show it.
+pub fn endpoint_name(config: &Config) -> Arc<str> {
+    config.endpoint.to_string().into()
+}

@@ -1,0 +1,308 @@
+//! One connection that is always being kept up, and the calls over it.
+//!
+//! A task of its own, the keeper, connects, waits until the connection is gone, and connects again. Calls wait
+//! for the state it publishes. Every command is safe to send twice, so a call goes on, over one connection after
+//! the other, until it has an answer or its deadline has passed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{Cmd, Value, aio::MultiplexedConnection};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    config::{Config, Decision, Reconnect, Trouble},
+    connect::{ConnectError, Connected, connect, endpoint_name},
+    refusal,
+};
+use crate::{
+    core::Backoff,
+    driver::{Deadline, redis::jitter},
+    error::{Cause, Error, Refusal, Result, Unreachable, UnreachableReason},
+};
+
+/// Between two tries at a server that is loading or busy.
+const BUSY_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
+
+/// Less than this is not worth a second connection before the deadline.
+const MIN_PATIENCE: Duration = Duration::from_millis(50);
+
+/// A handle; the keeper runs until [`close`](Self::close).
+pub struct Connection {
+    endpoint: Arc<str>,
+    offline_queue: bool,
+    state: watch::Receiver<State>,
+    /// Nothing waits for a connection any more.
+    closing: CancellationToken,
+    /// The keeper shall end.
+    closed: CancellationToken,
+}
+
+#[derive(Clone)]
+enum State {
+    /// No connection yet or no longer; why, if a try has failed.
+    Connecting(Option<ConnectError>),
+    Ready(Live),
+    /// The keeper has given up for good.
+    GaveUp(Cause),
+}
+
+#[derive(Clone)]
+struct Live {
+    number: u32,
+    connection: MultiplexedConnection,
+    /// Cancelled by a caller that found the connection silent: the keeper replaces it.
+    silent: CancellationToken,
+}
+
+/// A reply, and what is known of its command.
+#[derive(Debug)]
+pub struct Reply {
+    pub value: Value,
+    /// When the command had left for the first time.
+    pub sent: Instant,
+    /// Whether it was sent more than once, because no answer came. It may have been carried out before.
+    pub resent: bool,
+}
+
+impl Connection {
+    /// Starts to connect. Must be called on the runtime.
+    pub fn open(config: Arc<Config>, client_name: String) -> Self {
+        let (publish, state) = watch::channel(State::Connecting(None));
+        let closed = CancellationToken::new();
+        let connection = Self {
+            endpoint: endpoint_name(&config),
+            offline_queue: config.offline_queue,
+            state,
+            closing: CancellationToken::new(),
+            closed: closed.clone(),
+        };
+        let keeper = Keeper { config, client_name, publish, times_connected: 0 };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = keeper.run() => {}
+                () = closed.cancelled() => {}
+            }
+        });
+        connection
+    }
+
+    /// Sends a command until it is answered, at the latest at `deadline`. The command must be idempotent.
+    pub async fn call(&self, command: &Cmd, deadline: Deadline) -> Result<Reply> {
+        let mut first_sent = None;
+        let mut trouble = None;
+        let mut refused: Option<Refusal> = None;
+        let mut busy = 0;
+        let mut resent = false;
+        loop {
+            let live = match self.live(deadline).await {
+                Ok(live) => live,
+                Err(NotLive::Error(error)) => return Err(error),
+                Err(NotLive::Late(cause)) => {
+                    let cause = cause.or(trouble);
+                    return Err(refused.map_or_else(
+                        || {
+                            self.unreachable(
+                                UnreachableReason::Deadline(deadline.limit),
+                                first_sent.is_some(),
+                                cause,
+                            )
+                        },
+                        Error::Refused,
+                    ));
+                }
+            };
+            let now = Instant::now();
+            let sent = *first_sent.get_or_insert(now);
+            // Half of the time that is left, so that a connection that has gone silent is replaced and the
+            // command sent again before the deadline.
+            let left = deadline.at.saturating_duration_since(now);
+            let patience = if left < MIN_PATIENCE { left } else { left / 2 };
+            let mut connection = live.connection.clone();
+            match timeout_at((now + patience).into(), connection.send_packed_command(command)).await {
+                Ok(Ok(Value::ServerError(error))) => {
+                    let refusal = refusal::of_reply(&error);
+                    if !refusal.kind.is_passing() {
+                        return Err(Error::Refused(refusal));
+                    }
+                    refused = Some(refusal);
+                    busy += 1;
+                    let pause = BUSY_BACKOFF.delay(busy, jitter());
+                    sleep(pause.min(deadline.left())).await;
+                }
+                Ok(Ok(value)) => return Ok(Reply { value, sent, resent }),
+                Ok(Err(error)) => {
+                    trouble = Some(refusal::broken(&error));
+                    resent = true;
+                    self.gone(&live, deadline).await;
+                }
+                Err(_) => {
+                    let silence = patience.as_millis();
+                    trouble = Some(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
+                    resent = true;
+                    live.silent.cancel();
+                    self.gone(&live, deadline).await;
+                }
+            }
+        }
+    }
+
+    /// From now on calls that have no connection are refused instead of waiting for one.
+    pub fn begin_close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Ends the connection.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// The live connection, as soon as there is one.
+    async fn live(&self, deadline: Deadline) -> Result<Live, NotLive> {
+        let mut state = self.state.clone();
+        loop {
+            let now = state.borrow_and_update().clone();
+            let last = match now {
+                State::Ready(live) if Instant::now() < deadline.at => return Ok(live),
+                State::Ready(_) => None,
+                State::GaveUp(cause) => {
+                    return Err(NotLive::Error(self.unreachable(
+                        UnreachableReason::GaveUp,
+                        false,
+                        Some(cause),
+                    )));
+                }
+                State::Connecting(Some(ConnectError::Refused(refusal))) => {
+                    return Err(NotLive::Error(Error::Refused(refusal)));
+                }
+                State::Connecting(Some(ConnectError::Tls(cause))) => {
+                    return Err(NotLive::Error(self.unreachable(UnreachableReason::Tls, false, Some(cause))));
+                }
+                State::Connecting(last) => {
+                    if !self.offline_queue {
+                        let cause = last.map(|error| error.cause().clone());
+                        return Err(NotLive::Error(self.unreachable(
+                            UnreachableReason::Offline,
+                            false,
+                            cause,
+                        )));
+                    }
+                    last
+                }
+            };
+            let late = || NotLive::Late(last.as_ref().map(|error| error.cause().clone()));
+            tokio::select! {
+                changed = timeout_at(deadline.at.into(), state.changed()) => match changed {
+                    Ok(Ok(())) => {}
+                    // The keeper ends only when the locker was closed.
+                    Ok(Err(_)) => return Err(NotLive::Error(Error::Closed)),
+                    Err(_) => return Err(late()),
+                },
+                () = self.closing.cancelled() => return Err(NotLive::Error(Error::Closed)),
+            }
+        }
+    }
+
+    /// Waits until the keeper has noticed that this connection is no more.
+    async fn gone(&self, live: &Live, deadline: Deadline) {
+        let mut state = self.state.clone();
+        let replaced =
+            state.wait_for(|state| !matches!(state, State::Ready(now) if now.number == live.number));
+        // Late, or closed: `live` will see it and say so.
+        let _ = timeout_at(deadline.at.into(), replaced).await;
+    }
+
+    fn unreachable(&self, reason: UnreachableReason, sent: bool, cause: Option<Cause>) -> Error {
+        Error::Connection(Unreachable { endpoint: self.endpoint.clone(), reason, sent, cause })
+    }
+}
+
+enum NotLive {
+    /// The deadline passed; what the last try to connect failed of.
+    Late(Option<Cause>),
+    Error(Error),
+}
+
+/// The task that keeps the connection up.
+struct Keeper {
+    config: Arc<Config>,
+    client_name: String,
+    publish: watch::Sender<State>,
+    times_connected: u32,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut lost = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let error = match connect(&self.config, &self.client_name).await {
+                Ok(connected) => {
+                    self.times_connected += 1;
+                    let cause = self.serve(connected).await;
+                    lost = Instant::now();
+                    attempt = 0;
+                    ConnectError::Passing(cause)
+                }
+                Err(error) => error,
+            };
+            attempt += 1;
+            let cause = error.cause().clone();
+            self.publish.send_replace(State::Connecting(Some(error)));
+            match self.decide(attempt, lost, cause.clone()).await {
+                Decision::RetryAfter(pause) => sleep(pause).await,
+                Decision::GiveUp(reason) => {
+                    self.publish.send_replace(State::GaveUp(reason.unwrap_or(cause)));
+                    // Keeps the state readable until the locker is closed.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    /// Lets calls use the connection until it is gone, and says why it is.
+    async fn serve(&self, connected: Connected) -> Cause {
+        let Connected { connection, mut driver } = connected;
+        let silent = CancellationToken::new();
+        let live = Live { number: self.times_connected, connection, silent: silent.clone() };
+        self.publish.send_replace(State::Ready(live));
+        tokio::select! {
+            _ = &mut driver => Cause::new("ECONNRESET", "the connection was closed"),
+            () = silent.cancelled() => {
+                driver.abort();
+                Cause::new("ETIMEDOUT", "the connection had gone silent")
+            }
+        }
+    }
+
+    async fn decide(&self, attempt: u32, lost: Instant, cause: Cause) -> Decision {
+        let retrying_for = lost.elapsed();
+        match &self.config.reconnect {
+            Reconnect::Backoff { backoff, max_attempts, max_time } => {
+                if max_attempts.is_some_and(|max| attempt >= max) {
+                    return Decision::GiveUp(None);
+                }
+                let mut pause = backoff.delay(attempt, jitter());
+                if let Some(max_time) = max_time {
+                    // The last try comes exactly at the limit.
+                    let left = max_time.saturating_sub(retrying_for);
+                    if left.is_zero() {
+                        return Decision::GiveUp(None);
+                    }
+                    pause = pause.min(left);
+                }
+                Decision::RetryAfter(pause)
+            }
+            Reconnect::Custom(strategy) => {
+                let times_connected = self.times_connected;
+                strategy.decide(Trouble { attempt, retrying_for, times_connected, cause }).await
+            }
+        }
+    }
+}

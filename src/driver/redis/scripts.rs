@@ -1,0 +1,42 @@
+//! The Lua scripts, and how they are called: by SHA, with the source sent along when the server does not know it.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script};
+
+/// A script and its SHA-1.
+pub struct LuaScript {
+    source: &'static str,
+    sha: String,
+}
+
+impl LuaScript {
+    fn new(source: &'static str) -> Self {
+        Self { source, sha: Script::new(source).get_hash().to_owned() }
+    }
+
+    /// `EVALSHA`; `fill` adds keys and arguments.
+    pub fn by_sha(&self, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
+        Self::command("EVALSHA", &self.sha, keys, fill)
+    }
+
+    /// `EVAL`, which also leaves the script in the server's cache.
+    pub fn by_source(&self, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
+        Self::command("EVAL", self.source, keys, fill)
+    }
+
+    fn command(name: &str, script: &str, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg(name).arg(script).arg(keys);
+        fill(&mut command);
+        command
+    }
+}
+
+pub static ACQUIRE: LazyLock<LuaScript> = LazyLock::new(|| {
+    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/acquire.lua")))
+});
+
+pub static RELEASE: LazyLock<LuaScript> = LazyLock::new(|| {
+    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/release.lua")))
+});

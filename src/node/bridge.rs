@@ -1,0 +1,286 @@
+//! From the runtime's thread back to JavaScript.
+//!
+//! Each environment (the main thread, each worker, each copy of the module that a test runner loads) has one
+//! bridge with one weak threadsafe function. The runtime's thread puts results into an inbox and wakes the
+//! JavaScript thread once for all that gather there until it comes. Promises are made and settled directly.
+
+use std::{
+    cell::{Cell, RefCell},
+    ffi::c_void,
+    ptr,
+    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use napi::{
+    Env, Error as NapiError, JsValue, Result as NapiResult, Status, Unknown,
+    bindgen_prelude::{FromNapiValue, Function},
+    sys,
+};
+
+use super::{
+    outcome::Outcome,
+    runtime,
+    strategy::{Question, StrategyFunction},
+};
+use crate::{error::Result, locker::Locker};
+
+/// An environment's side of the bridge. Lives on its JavaScript thread.
+pub struct Bridge {
+    wake: sys::napi_threadsafe_function,
+    inbox: Arc<Inbox>,
+    /// Promises that are not settled yet. While there are any, the event loop stays alive.
+    in_flight: Cell<usize>,
+    lockers: RefCell<Vec<Arc<Locker>>>,
+    strategies: RefCell<Vec<StrategyFunction>>,
+}
+
+/// What waits for the JavaScript thread.
+pub enum Mail {
+    Settle(Deferred, Result<Outcome>),
+    Ask(Question),
+}
+
+/// The end of the bridge that may be in any thread.
+#[derive(Default)]
+pub struct Inbox {
+    /// std's Mutex: held to push, to take all, and to wake; never while JavaScript runs.
+    state: Mutex<InboxState>,
+}
+
+#[derive(Default)]
+struct InboxState {
+    /// `None` before the environment is set up and from its teardown on.
+    wake: Option<Wake>,
+    mail: Vec<Mail>,
+}
+
+/// A threadsafe function that may be called: only ever used under the inbox's lock.
+struct Wake(sys::napi_threadsafe_function);
+
+// SAFETY: a threadsafe function may be called from every thread as long as it exists, and `Inbox::close` takes it
+// away, under the same lock, before the environment that owns it is torn down.
+unsafe impl Send for Wake {}
+
+/// The half of a promise that settles it. Only the bridge of its environment looks inside.
+pub struct Deferred(sys::napi_deferred);
+
+// SAFETY: other threads only carry it back to the thread that made it.
+unsafe impl Send for Deferred {}
+
+impl Inbox {
+    /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
+    pub fn post(&self, mail: Mail) -> Result<(), Mail> {
+        let mut state = self.lock();
+        let Some(Wake(wake)) = state.wake else { return Err(mail) };
+        state.mail.push(mail);
+        if state.mail.len() == 1 {
+            // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
+            let status = unsafe {
+                sys::napi_call_threadsafe_function(
+                    wake,
+                    ptr::null_mut(),
+                    sys::ThreadsafeFunctionCallMode::nonblocking,
+                )
+            };
+            if status != sys::Status::napi_ok {
+                // The environment is closing: from here on nobody reads the inbox.
+                state.wake = None;
+                return state.mail.pop().map_or(Ok(()), Err);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self) -> Vec<Mail> {
+        std::mem::take(&mut self.lock().mail)
+    }
+
+    /// Takes no more mail, and returns what nobody will read.
+    fn close(&self) -> Vec<Mail> {
+        let mut state = self.lock();
+        state.wake = None;
+        std::mem::take(&mut state.mail)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bridge {
+    /// The bridge of this environment; made at the first call.
+    pub fn of(env: &Env) -> NapiResult<Rc<Self>> {
+        if let Some(bridge) = env.get_instance_data::<Rc<Self>>()? {
+            return Ok(bridge.clone());
+        }
+        let bridge = Rc::new(Self::new(env)?);
+        env.set_instance_data(bridge.clone(), (), |_| {})?;
+        let raw = Rc::into_raw(bridge.clone()).cast_mut().cast();
+        // SAFETY: `tear_down` takes back the reference that `raw` carries, once. Hooks run in reverse order, so it
+        // comes before the threadsafe function, made earlier, is torn down by its own hook.
+        check(unsafe { sys::napi_add_env_cleanup_hook(env.raw(), Some(tear_down), raw) })?;
+        Ok(bridge)
+    }
+
+    fn new(env: &Env) -> NapiResult<Self> {
+        let inbox = Arc::new(Inbox::default());
+        let name = env.create_string("lock-inc")?;
+        let mut wake = ptr::null_mut();
+        // SAFETY: `env` is the current environment, `name` a value of it, and there is no context to outlive.
+        check(unsafe {
+            sys::napi_create_threadsafe_function(
+                env.raw(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                name.raw(),
+                0,
+                1,
+                ptr::null_mut(),
+                None,
+                ptr::null_mut(),
+                Some(read_mail),
+                &raw mut wake,
+            )
+        })?;
+        // SAFETY: made above, on this thread.
+        check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
+        inbox.lock().wake = Some(Wake(wake));
+        Ok(Self {
+            wake,
+            inbox,
+            in_flight: Cell::new(0),
+            lockers: RefCell::default(),
+            strategies: RefCell::default(),
+        })
+    }
+
+    pub fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// Keeps a locker until it is closed, or until the environment ends and closes it.
+    pub fn adopt(&self, locker: Arc<Locker>) {
+        self.lockers.borrow_mut().push(locker);
+    }
+
+    pub fn forget(&self, locker: &Arc<Locker>) {
+        self.lockers.borrow_mut().retain(|other| !Arc::ptr_eq(other, locker));
+    }
+
+    /// Keeps a `retry_strategy` and returns its index.
+    pub fn keep_strategy(&self, strategy: Unknown) -> NapiResult<usize> {
+        // SAFETY: the caller has found it to be a function of this environment.
+        let function: Function<Unknown, Unknown> =
+            unsafe { FromNapiValue::from_napi_value(strategy.value().env, strategy.raw())? };
+        let mut strategies = self.strategies.borrow_mut();
+        strategies.push(function.create_ref()?);
+        Ok(strategies.len() - 1)
+    }
+
+    /// Runs `work` on the runtime and returns a promise of its outcome.
+    pub fn promise(
+        &self,
+        env: &Env,
+        work: impl Future<Output = Result<Outcome>> + Send + 'static,
+    ) -> NapiResult<sys::napi_value> {
+        let runtime = runtime::handle().map_err(|error| NapiError::from_reason(error.to_string()))?;
+        let (mut deferred, mut promise) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: out parameters of the current environment.
+        check(unsafe { sys::napi_create_promise(env.raw(), &raw mut deferred, &raw mut promise) })?;
+        let deferred = Deferred(deferred);
+        if self.in_flight.replace(self.in_flight.get() + 1) == 0 {
+            // SAFETY: on the thread of the environment, which is alive.
+            check(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.wake) })?;
+        }
+        let inbox = self.inbox.clone();
+        runtime.spawn(async move {
+            let outcome = work.await;
+            if let Err(Mail::Settle(_, Ok(outcome))) = inbox.post(Mail::Settle(deferred, outcome)) {
+                outcome.discard();
+            }
+        });
+        Ok(promise)
+    }
+
+    fn read(&self, env: &Env) {
+        for mail in self.inbox.take() {
+            let mut scope = ptr::null_mut();
+            // SAFETY: opened and closed in this iteration, on the thread of `env`.
+            let opened = unsafe { sys::napi_open_handle_scope(env.raw(), &raw mut scope) };
+            match mail {
+                Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
+                Mail::Ask(question) => question.answer(env, &self.strategies.borrow()),
+            }
+            if opened == sys::Status::napi_ok {
+                // SAFETY: as above.
+                unsafe { sys::napi_close_handle_scope(env.raw(), scope) };
+            }
+        }
+    }
+
+    fn settle(&self, env: &Env, Deferred(deferred): Deferred, outcome: Result<Outcome>) {
+        let in_flight = self.in_flight.get() - 1;
+        self.in_flight.set(in_flight);
+        // SAFETY: each deferred is settled once, here, with a value of its own environment. A status other than ok
+        // means that the environment is closing, and then there is nobody to settle for.
+        unsafe {
+            if in_flight == 0 {
+                sys::napi_unref_threadsafe_function(env.raw(), self.wake);
+            }
+            match outcome.map(|outcome| outcome.into_js(env)) {
+                Ok(Ok(value)) => sys::napi_resolve_deferred(env.raw(), deferred, value),
+                Ok(Err(error)) => {
+                    let error = napi::JsError::from(error).into_value(env.raw());
+                    sys::napi_reject_deferred(env.raw(), deferred, error)
+                }
+                Err(error) => {
+                    let error = super::outcome::failure(env, &error)
+                        .unwrap_or_else(|error| napi::JsError::from(error).into_value(env.raw()));
+                    sys::napi_reject_deferred(env.raw(), deferred, error)
+                }
+            };
+        }
+    }
+}
+
+/// Called on the JavaScript thread when there is mail.
+unsafe extern "C" fn read_mail(
+    env: sys::napi_env,
+    _callback: sys::napi_value,
+    _context: *mut c_void,
+    _data: *mut c_void,
+) {
+    // Null while the environment is being torn down.
+    if env.is_null() {
+        return;
+    }
+    let env = Env::from_raw(env);
+    if let Ok(Some(bridge)) = env.get_instance_data::<Rc<Bridge>>() {
+        bridge.clone().read(&env);
+    }
+}
+
+/// Called once when the environment ends, be it that its worker was terminated.
+unsafe extern "C" fn tear_down(bridge: *mut c_void) {
+    // SAFETY: `Bridge::of` made this pointer with `Rc::into_raw`, on this thread, for this one call.
+    let bridge = unsafe { Rc::from_raw(bridge.cast_const().cast::<Bridge>()) };
+    for mail in bridge.inbox.close() {
+        if let Mail::Settle(_, Ok(outcome)) = mail {
+            outcome.discard();
+        }
+    }
+    if let Ok(runtime) = runtime::handle() {
+        for locker in bridge.lockers.take() {
+            runtime.spawn(locker.close());
+        }
+    }
+}
+
+pub fn check(status: sys::napi_status) -> NapiResult<()> {
+    if status == sys::Status::napi_ok {
+        return Ok(());
+    }
+    let status = Status::from(status);
+    Err(NapiError::new(status, format!("Node-API call failed: {status}")))
+}

@@ -1,0 +1,148 @@
+//! The edge to JavaScript: reads arguments, makes promises, and knows nothing of locks.
+//!
+//! `lib/` makes the public classes out of what is exported here.
+
+use std::{rc::Rc, sync::Arc};
+
+use napi::{Env, Result as NapiResult, Unknown, bindgen_prelude::FromNapiValue};
+use napi_derive::napi;
+
+use self::{
+    bridge::Bridge,
+    outcome::Outcome,
+    spec::{DriverSpec, Spec},
+    strategy::JsStrategy,
+};
+use crate::{
+    core::Resource,
+    driver::{SharedDriver, memory::Memory, redis::Redis, redis::config::Reconnect},
+    error::Result,
+    locker,
+    options::Identity,
+};
+
+mod bridge;
+mod lock_options;
+mod outcome;
+mod read;
+mod redis_config;
+mod runtime;
+mod spec;
+mod strategy;
+
+/// Base64 of the SHA-256 of a string.
+#[napi]
+pub fn hash(env: Env, text: Unknown) -> NapiResult<String> {
+    let text = read::hash_input(text).map_err(|error| error.throw(&env))?;
+    Ok(crate::core::resource::hash(&text))
+}
+
+/// Makes a locker, and begins to connect. `host`: the name of this machine.
+#[napi]
+pub fn lock_factory(env: Env, spec: Unknown, host: String) -> NapiResult<Locker> {
+    let Spec { settings, driver } = spec::read(spec).map_err(|error| error.throw(&env))?;
+    let bridge = Bridge::of(&env)?;
+    let random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
+    let client = getrandom::u64().map_err(random)?;
+    let mut start = [0; 16];
+    getrandom::fill(&mut start).map_err(random)?;
+
+    let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
+    let driver: SharedDriver = match driver {
+        DriverSpec::Memory => Arc::new(Memory::new(&settings.prefix, identity)),
+        DriverSpec::Redis(mut config, strategy) => {
+            if let Some(strategy) = strategy {
+                let index = bridge.keep_strategy(strategy)?;
+                config.reconnect =
+                    Reconnect::Custom(Arc::new(JsStrategy { inbox: bridge.inbox().clone(), index }));
+            }
+            let runtime = runtime::handle().map_err(|error| napi::Error::from_reason(error.to_string()))?;
+            let _on_runtime = runtime.enter();
+            Arc::new(Redis::open(*config, &settings.prefix, identity))
+        }
+    };
+    let locker = locker::Locker::new(driver, settings.command_timeout, u128::from_ne_bytes(start));
+    bridge.adopt(locker.clone());
+    Ok(Locker { locker, bridge })
+}
+
+/// What `lib/locker.js` wraps. Promises are rejected with plain objects, from which it makes errors.
+#[napi]
+pub struct Locker {
+    locker: Arc<locker::Locker>,
+    bridge: Rc<Bridge>,
+}
+
+#[napi]
+impl Locker {
+    /// A promise of the lock's fencing token.
+    #[napi]
+    pub fn lock<'env>(
+        &self,
+        env: &'env Env,
+        resource_id: Unknown,
+        options: Unknown,
+    ) -> NapiResult<Unknown<'env>> {
+        let resource = self.resource(env, resource_id)?;
+        let options = lock_options::read(options).map_err(|error| error.throw(env))?;
+        let locker = self.locker.clone();
+        self.promise(env, async move {
+            let hold = locker.clone().lock(resource, options).await?;
+            Ok(Outcome::Lock(hold, locker))
+        })
+    }
+
+    /// A promise of whether the lock was still held. Without a token: the newest lock on the resource.
+    #[napi]
+    pub fn unlock<'env>(
+        &self,
+        env: &'env Env,
+        resource_id: Unknown,
+        token: Option<f64>,
+    ) -> NapiResult<Unknown<'env>> {
+        let resource = self.resource(env, resource_id)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
+        let token = token.map(|token| token as u64);
+        let unlock = self.locker.clone().unlock(resource, token);
+        self.promise(env, async { unlock.await.map(Outcome::Bool) })
+    }
+
+    #[napi]
+    pub fn is_locked<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
+        let is_locked = self.locker.clone().is_locked(self.resource(env, resource_id)?);
+        self.promise(env, async { is_locked.await.map(Outcome::Bool) })
+    }
+
+    #[napi]
+    pub fn purge<'env>(&self, env: &'env Env) -> NapiResult<Unknown<'env>> {
+        let purge = self.locker.clone().purge();
+        self.promise(env, async { purge.await.map(|()| Outcome::Undefined) })
+    }
+
+    #[napi]
+    pub fn close<'env>(&self, env: &'env Env) -> NapiResult<Unknown<'env>> {
+        self.bridge.forget(&self.locker);
+        let locker = self.locker.clone();
+        let promise = self.bridge.promise(env, async move {
+            locker.close().await;
+            Ok(Outcome::Undefined)
+        })?;
+        // SAFETY: a value that was just made in this environment.
+        unsafe { Unknown::from_napi_value(env.raw(), promise) }
+    }
+
+    fn resource(&self, env: &Env, resource_id: Unknown) -> NapiResult<Resource> {
+        let name = read::resource_name(resource_id).map_err(|error| error.throw(env))?;
+        Ok(Resource::new(&name))
+    }
+
+    fn promise<'env>(
+        &self,
+        env: &'env Env,
+        call: impl Future<Output = Result<Outcome>> + Send + 'static,
+    ) -> NapiResult<Unknown<'env>> {
+        let promise = self.bridge.promise(env, self.locker.call(call))?;
+        // SAFETY: a value that was just made in this environment.
+        unsafe { Unknown::from_napi_value(env.raw(), promise) }
+    }
+}

@@ -1,0 +1,83 @@
+//! Results and errors as JavaScript values. The classes of the errors are made from these in `lib/errors.js`.
+
+use std::sync::Arc;
+
+use napi::{
+    Env, Result as NapiResult,
+    bindgen_prelude::{JsObjectValue, Object, ToNapiValue},
+    sys,
+};
+
+use super::runtime;
+use crate::{
+    core::{Contention, Hold},
+    error::Error,
+    locker::Locker,
+};
+
+/// What a call resolves to.
+pub enum Outcome {
+    /// A granted lock, which becomes its fencing token, and the locker to give it back to if nobody takes it.
+    Lock(Hold, Arc<Locker>),
+    Bool(bool),
+    Undefined,
+}
+
+impl Outcome {
+    pub fn into_js(self, env: &Env) -> NapiResult<sys::napi_value> {
+        // SAFETY: `env` is the current environment.
+        unsafe {
+            match self {
+                Self::Lock(hold, _) => f64::to_napi_value(env.raw(), number(hold.token)),
+                Self::Bool(value) => bool::to_napi_value(env.raw(), value),
+                Self::Undefined => <()>::to_napi_value(env.raw(), ()),
+            }
+        }
+    }
+
+    /// The environment is gone, and with it whoever wanted to know. A lock must not stay behind.
+    pub fn discard(self) {
+        if let (Self::Lock(hold, locker), Ok(runtime)) = (self, runtime::handle()) {
+            runtime.spawn(async move { locker.abandon(hold) });
+        }
+    }
+}
+
+/// A plain object with all that is known of the error.
+pub fn failure(env: &Env, error: &Error) -> NapiResult<sys::napi_value> {
+    let mut object = Object::new(env)?;
+    object.set_named_property("code", error.code())?;
+    object.set_named_property("message", error.to_string())?;
+    if let Error::Locked(contention) = error {
+        locked(env, &mut object, contention)?;
+    }
+    if let Some(cause) = error.cause() {
+        let mut value = Object::new(env)?;
+        value.set_named_property("code", &*cause.code)?;
+        value.set_named_property("message", &*cause.message)?;
+        object.set_named_property("cause", value)?;
+    }
+    // SAFETY: the object is of the current environment.
+    unsafe { Object::to_napi_value(env.raw(), object) }
+}
+
+fn locked(env: &Env, object: &mut Object, contention: &Contention) -> NapiResult<()> {
+    object.set_named_property("numberOfLocks", number(contention.count))?;
+    object.set_named_property("leaseLeft", contention.lease_left.as_secs_f64() * 1000.0)?;
+    if let Some(holder) = &contention.holder {
+        let mut value = Object::new(env)?;
+        value.set_named_property("clientId", holder.client.as_str())?;
+        value.set_named_property("host", holder.host.as_str())?;
+        value.set_named_property("pid", holder.pid)?;
+        value.set_named_property("since", holder.since.as_secs_f64() * 1000.0)?;
+        value.set_named_property("token", number(holder.token))?;
+        object.set_named_property("holder", value)?;
+    }
+    Ok(())
+}
+
+/// Tokens and counts stay below 2^53: the scripts see to it.
+#[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+fn number(value: u64) -> f64 {
+    value as f64
+}

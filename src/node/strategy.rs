@@ -1,0 +1,87 @@
+//! The user's `retry_strategy`: a question from the runtime's thread to a JavaScript function.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use napi::{
+    Env, JsValue, Result as NapiResult, Unknown, ValueType,
+    bindgen_prelude::{FromNapiValue, FunctionRef, JsObjectValue, Object},
+};
+use tokio::sync::oneshot;
+
+use super::bridge::{Inbox, Mail};
+use crate::{
+    driver::redis::config::{Decision, ReconnectStrategy, Trouble},
+    error::Cause,
+};
+
+pub type StrategyFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
+
+/// A strategy whose function is kept by the bridge of its environment, at this index.
+pub struct JsStrategy {
+    pub inbox: Arc<Inbox>,
+    pub index: usize,
+}
+
+/// What a strategy is asked, and where the answer goes.
+pub struct Question {
+    index: usize,
+    trouble: Trouble,
+    reply: oneshot::Sender<Decision>,
+}
+
+impl ReconnectStrategy for JsStrategy {
+    fn decide(&self, trouble: Trouble) -> Pin<Box<dyn Future<Output = Decision> + Send + '_>> {
+        let (reply, decision) = oneshot::channel();
+        let asked = self.inbox.post(Mail::Ask(Question { index: self.index, trouble, reply }));
+        Box::pin(async move {
+            match asked {
+                Ok(()) => decision.await.unwrap_or(Decision::GiveUp(None)),
+                // The environment is gone, and with it all who could wait for a connection.
+                Err(_) => Decision::GiveUp(None),
+            }
+        })
+    }
+}
+
+impl Question {
+    pub fn answer(self, env: &Env, strategies: &[StrategyFunction]) {
+        let decision = match strategies.get(self.index) {
+            Some(strategy) => ask(env, strategy, &self.trouble).unwrap_or_else(|error| {
+                // It threw: that is no delay, so it is the end, and the error says why.
+                Decision::GiveUp(Some(Cause::new("ERR_RETRY_STRATEGY", error.reason)))
+            }),
+            None => Decision::GiveUp(None),
+        };
+        // Nobody waits if the locker was closed meanwhile.
+        let _ = self.reply.send(decision);
+    }
+}
+
+fn ask(env: &Env, strategy: &StrategyFunction, trouble: &Trouble) -> NapiResult<Decision> {
+    let mut options = Object::new(env)?;
+    options.set_named_property("attempt", trouble.attempt)?;
+    options.set_named_property("total_retry_time", trouble.retrying_for.as_secs_f64() * 1000.0)?;
+    options.set_named_property("times_connected", trouble.times_connected)?;
+    let mut error = env.create_error(napi::Error::from_reason(&*trouble.cause.message))?;
+    error.set_named_property("code", &*trouble.cause.code)?;
+    options.set_named_property("error", error)?;
+    // SAFETY: the value is used in this call only.
+    let options = unsafe { Unknown::from_napi_value(env.raw(), options.raw())? };
+    let answer = strategy.borrow_back(env)?.call(options)?;
+    Ok(match answer.get_type()? {
+        ValueType::Number => {
+            // SAFETY: just found to be a number.
+            let ms = unsafe { f64::from_napi_value(env.raw(), answer.raw())? };
+            // A JavaScript timer takes what is no sensible delay as none at all.
+            Decision::RetryAfter(Duration::try_from_secs_f64(ms.max(1.0) / 1000.0).unwrap_or_default())
+        }
+        _ if answer.is_error()? => {
+            // SAFETY: an error is an object.
+            let error = unsafe { Object::from_napi_value(env.raw(), answer.raw())? };
+            let message: String = error.get_named_property("message")?;
+            let code: Option<String> = error.get_named_property::<Option<String>>("code").unwrap_or(None);
+            Decision::GiveUp(Some(Cause::new(code.as_deref().unwrap_or("ERR_RETRY_STRATEGY"), message)))
+        }
+        _ => Decision::GiveUp(None),
+    })
+}
