@@ -4,7 +4,22 @@ const { Locker } = require('./lib/locker')
 const native = require('./native')
 
 function lockFactory(spec) {
-  return new Locker(native.lockFactory(spec, os.hostname()))
+  const locker = new Locker(native.lockFactory(spec, os.hostname()))
+  if (spec.driver === 'redis') warnOfDatabase(spec.config ?? {})
+  return locker
+}
+
+let warned = false
+
+/** 1.2.0 ignored `database` and used db 0: beside it, locks of the two versions would not see each other. */
+function warnOfDatabase({ database, db }) {
+  if (warned || db != null || database == null || Number(database) === 0) return
+  warned = true
+  process.emitWarning(
+    `config.database now selects db ${database}; lock-inc 1.2.0 ignored it and kept its locks in db 0. ` +
+      'Write config.db instead: 0 to stay with locks of 1.2.0, or the number to move.',
+    { type: 'LockIncWarning', code: 'LOCK_INC_DATABASE' },
+  )
 }
 
 // Assigned one by one: Node finds the names of a CommonJS module for `import { hash }` by reading these lines.

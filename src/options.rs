@@ -27,7 +27,7 @@ pub struct LockOptions {
 }
 
 impl LockOptions {
-    pub const EXPIRE: Duration = Duration::from_secs(60);
+    pub const EXPIRE: Duration = Duration::from_mins(1);
     pub const MAX_RETRY_ATTEMPTS: u64 = 20;
     pub const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 }

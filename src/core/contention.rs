@@ -73,7 +73,7 @@ mod tests {
             holder,
             Holder {
                 token: 1_700_000_000_000_001,
-                since: Duration::from_millis(1_700_000_000_000),
+                since: Duration::from_secs(1_700_000_000),
                 client: "c1".into(),
                 pid: 42,
                 host: "my-host".into(),

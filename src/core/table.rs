@@ -112,13 +112,7 @@ mod tests {
 
     const CLOCK: Duration = Duration::from_secs(1_700_000_000);
 
-    fn claim<'a>(
-        resource: &'a Resource,
-        nonce: Nonce,
-        lease: u64,
-        now: Instant,
-        clock: Duration,
-    ) -> Claim<'a> {
+    fn claim(resource: &Resource, nonce: Nonce, lease: u64, now: Instant, clock: Duration) -> Claim<'_> {
         let lease = Duration::from_millis(lease);
         Claim { resource, nonce, lease, client: "c", pid: 1, host: "h", now, clock }
     }

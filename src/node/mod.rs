@@ -83,7 +83,7 @@ impl Locker {
         resource_id: Unknown,
         options: Unknown,
     ) -> NapiResult<Unknown<'env>> {
-        let resource = self.resource(env, resource_id)?;
+        let resource = resource(env, resource_id)?;
         let options = lock_options::read(options).map_err(|error| error.throw(env))?;
         let locker = self.locker.clone();
         self.promise(env, async move {
@@ -100,7 +100,7 @@ impl Locker {
         resource_id: Unknown,
         token: Option<f64>,
     ) -> NapiResult<Unknown<'env>> {
-        let resource = self.resource(env, resource_id)?;
+        let resource = resource(env, resource_id)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
         let token = token.map(|token| token as u64);
         let unlock = self.locker.clone().unlock(resource, token);
@@ -109,7 +109,7 @@ impl Locker {
 
     #[napi]
     pub fn is_locked<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
-        let is_locked = self.locker.clone().is_locked(self.resource(env, resource_id)?);
+        let is_locked = self.locker.clone().is_locked(resource(env, resource_id)?);
         self.promise(env, async { is_locked.await.map(Outcome::Bool) })
     }
 
@@ -131,11 +131,6 @@ impl Locker {
         unsafe { Unknown::from_napi_value(env.raw(), promise) }
     }
 
-    fn resource(&self, env: &Env, resource_id: Unknown) -> NapiResult<Resource> {
-        let name = read::resource_name(resource_id).map_err(|error| error.throw(env))?;
-        Ok(Resource::new(&name))
-    }
-
     fn promise<'env>(
         &self,
         env: &'env Env,
@@ -145,4 +140,9 @@ impl Locker {
         // SAFETY: a value that was just made in this environment.
         unsafe { Unknown::from_napi_value(env.raw(), promise) }
     }
+}
+
+fn resource(env: &Env, resource_id: Unknown) -> NapiResult<Resource> {
+    let name = read::resource_name(resource_id).map_err(|error| error.throw(env))?;
+    Ok(Resource::new(&name))
 }

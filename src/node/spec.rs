@@ -22,7 +22,7 @@ pub enum DriverSpec<'env> {
     Redis(Box<Config>, Option<Unknown<'env>>),
 }
 
-pub fn read<'env>(value: Unknown<'env>) -> Result<Spec<'env>> {
+pub fn read(value: Unknown<'_>) -> Result<Spec<'_>> {
     let Some(spec) = Options::read("spec", value)? else {
         return Err(ReadError::wrong_type("lockFactory needs an object: { driver, config, settings }"));
     };

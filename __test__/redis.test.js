@@ -1,0 +1,23 @@
+'use strict'
+
+const { behaviour } = require('./support/behaviour')
+const { startRedis, serverVersion } = require('./support/redis-server')
+
+// The machine's own server, and an older, a newer and a related one.
+describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('a locker on %s', (name) => {
+  let server
+
+  beforeAll(async () => {
+    server = await startRedis({ name })
+  })
+
+  afterAll(() => server.stop())
+
+  it('runs against the version that it says', () => {
+    const version = name.split('-')[1]
+    if (version) expect(serverVersion(name)).toContain(`v=${version}`)
+    else expect(serverVersion(name)).toMatch(/v=[6-9]/)
+  })
+
+  behaviour((prefix) => ({ driver: 'redis', config: { port: server.port }, settings: { prefix } }))
+})

@@ -1,0 +1,313 @@
+'use strict'
+
+const crypto = require('node:crypto')
+const lockFactory = require('../..')
+const { until, rejection } = require('./until')
+
+const { ResourceLockedError, ClosedError } = lockFactory
+
+/**
+ * What a locker does, whatever its driver is. `specOf(prefix)` makes the argument of `lockFactory`.
+ */
+function behaviour(specOf) {
+  let prefix
+  let lockers
+
+  const newLocker = (ownPrefix = prefix) => {
+    const locker = lockFactory(specOf(ownPrefix))
+    lockers.push(locker)
+    return locker
+  }
+
+  beforeEach(() => {
+    prefix = `${crypto.randomUUID()}:`
+    lockers = []
+  })
+
+  afterEach(() => Promise.all(lockers.map((locker) => locker.close())))
+
+  describe('lock', () => {
+    it('resolves to a lock with its resource, its key and a fencing token', async () => {
+      const lock = await newLocker().lock('resource')
+      expect(lock.resourceId).toBe('resource')
+      expect(lock.key).toBe(lockFactory.hash('resource'))
+      expect(Number.isSafeInteger(lock.token)).toBe(true)
+    })
+
+    it('is refused while somebody holds the resource, and says who, how many tried, and for how long', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource', { expire: 20 })
+      const error = await rejection(newLocker().lock('resource'))
+      expect(error).toBeInstanceOf(ResourceLockedError)
+      expect(error).toBeInstanceOf(lockFactory.LockError)
+      expect(error).toBeInstanceOf(locker.ResourceLockedError)
+      expect(error).toMatchObject({
+        name: 'ResourceLockedError',
+        message: 'Resource locked',
+        code: 'ERR_RESOURCE_LOCKED',
+        resourceId: 'resource',
+        details: { resourceId: 'resource', numberOfLocks: 2 },
+        holder: { host: require('node:os').hostname(), pid: process.pid, token: lock.token },
+      })
+      expect(error.holder.clientId).toMatch(/^[0-9a-f]{16}$/)
+      expect(Math.abs(Date.now() - error.holder.since.getTime())).toBeLessThan(10_000)
+      expect(error.leaseLeft).toBeGreaterThan(10_000)
+      expect(error.leaseLeft).toBeLessThanOrEqual(20_000)
+    })
+
+    it('counts the attempts since the resource was taken', async () => {
+      const locker = newLocker()
+      const attempts = async () => (await rejection(locker.lock('resource'))).details.numberOfLocks
+      const first = await locker.lock('resource')
+      expect([await attempts(), await attempts(), await attempts()]).toEqual([2, 3, 4])
+      await first.unlock()
+      await locker.lock('resource')
+      expect(await attempts()).toBe(2)
+    })
+
+    it('is given to exactly one of many who ask at once', async () => {
+      const asking = Array.from({ length: 10 }, () => newLocker()).flatMap((locker) =>
+        Array.from({ length: 10 }, () => locker.lock('resource')),
+      )
+      const answers = await Promise.allSettled(asking)
+      expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+      for (const { reason } of answers.filter(({ status }) => status === 'rejected')) {
+        expect(reason).toBeInstanceOf(ResourceLockedError)
+      }
+    })
+
+    it('gives every resource a lock of its own, whatever its name is', async () => {
+      const locker = newLocker()
+      const names = ['a', 'A', ' ', 'a b\r\nc', '\0', 'ключ 🔑', '__proto__', 'x'.repeat(100_000), '\ud800']
+      const locks = await Promise.all(names.map((name) => locker.lock(name)))
+      for (const [index, lock] of locks.entries()) {
+        expect(lock.resourceId).toBe(names[index])
+        expect(await locker.isLocked(names[index])).toBe(true)
+        expect(await lock.unlock()).toBe(true)
+      }
+    })
+
+    it('excludes other lockers under the same prefix, and only those', async () => {
+      await newLocker().lock('resource')
+      expect(await rejection(newLocker().lock('resource'))).toBeInstanceOf(ResourceLockedError)
+      await newLocker(`other-${prefix}`).lock('resource')
+    })
+
+    it('gives tokens that increase from lock to lock', async () => {
+      const lockers = [newLocker(), newLocker()]
+      const tokens = []
+      for (let index = 0; index < 50; index++) {
+        const lock = await lockers[index % 2].lock('resource')
+        tokens.push(lock.token)
+        if (index % 10 === 0) await lockers[0].purge()
+        else await lock.unlock()
+      }
+      expect(tokens).toEqual([...new Set(tokens)].sort((a, b) => a - b))
+    })
+
+    it('does not modify its options', async () => {
+      const options = Object.freeze({ expire: 1, retry: false, retryInterval: 1, maxRetryAttempts: 1 })
+      await newLocker().lock('resource', options)
+      expect(options).toEqual({ expire: 1, retry: false, retryInterval: 1, maxRetryAttempts: 1 })
+    })
+  })
+
+  describe('expire', () => {
+    it('frees the resource when the lease is over, and not before', async () => {
+      const locker = newLocker()
+      const start = performance.now()
+      const lock = await locker.lock('resource', { expire: 0.25 })
+      await until(async () => !(await locker.isLocked('resource')), 'the lock expires')
+      expect(performance.now() - start).toBeGreaterThanOrEqual(245)
+      const next = await locker.lock('resource')
+      expect(next.token).toBeGreaterThan(lock.token)
+    })
+
+    it.each([undefined, null, 0, false, ''])('is 60 seconds for %j', async (expire) => {
+      const locker = newLocker()
+      await locker.lock('resource', { expire })
+      const { leaseLeft } = await rejection(locker.lock('resource'))
+      expect(leaseLeft).toBeGreaterThan(50_000)
+      expect(leaseLeft).toBeLessThanOrEqual(60_000)
+    })
+
+    it('makes a late unlock answer false, and leaves the next holder alone', async () => {
+      const locker = newLocker()
+      const late = await locker.lock('resource', { expire: 0.05 })
+      const next = await until(() => newLocker().lock('resource').catch(() => false), 'the lock expires')
+      expect(await late.unlock()).toBe(false)
+      expect(await locker.isLocked('resource')).toBe(true)
+      expect(await next.unlock()).toBe(true)
+    })
+  })
+
+  describe('retry', () => {
+    it('gets the lock once the holder has unlocked it', async () => {
+      const locker = newLocker()
+      const first = await locker.lock('resource')
+      let second
+      const waiting = newLocker().lock('resource', { retry: true, retryInterval: 5, maxRetryAttempts: 5000 })
+      waiting.then((lock) => {
+        second = lock
+      })
+      const counted = async () => (await rejection(locker.lock('resource'))).details.numberOfLocks
+      const seen = await counted()
+      await until(async () => (await counted()) > seen + 3, 'the waiting one tries')
+      expect(second).toBeUndefined()
+      await first.unlock()
+      expect((await waiting).token).toBeGreaterThan(first.token)
+    })
+
+    it('gets the lock once the lease of the holder is over', async () => {
+      await newLocker().lock('resource', { expire: 0.1 })
+      await newLocker().lock('resource', { retry: true, retryInterval: 10, maxRetryAttempts: 1000 })
+    })
+
+    it('tries once and then as often as it was told', async () => {
+      const locker = newLocker()
+      await locker.lock('resource')
+      const retry = { retry: true, retryInterval: 1, maxRetryAttempts: 3 }
+      expect((await rejection(locker.lock('resource', retry))).details.numberOfLocks).toBe(5)
+      const none = { retry: true, maxRetryAttempts: 0 }
+      expect((await rejection(locker.lock('resource', none))).details.numberOfLocks).toBe(6)
+    })
+
+    it('goes on for ever with Infinity', async () => {
+      const first = await newLocker().lock('resource')
+      const locker = newLocker()
+      const endless = { retry: true, retryInterval: 0, maxRetryAttempts: Number.POSITIVE_INFINITY }
+      const waiting = locker.lock('resource', endless)
+      const tries = async () => (await rejection(locker.lock('resource'))).details.numberOfLocks
+      await until(async () => (await tries()) > 50, 'many tries')
+      await first.unlock()
+      await waiting
+    })
+
+    it('keeps to twenty tries, 200 ms apart, when it is told nothing else', async () => {
+      const locker = newLocker()
+      await locker.lock('resource', { expire: 60 })
+      const start = performance.now()
+      const error = await rejection(locker.lock('resource', { retry: true }))
+      expect(error.details.numberOfLocks).toBe(22)
+      expect(performance.now() - start).toBeGreaterThanOrEqual(20 * 200 - 5)
+    })
+  })
+
+  describe('unlock', () => {
+    it('frees the resource and resolves to true', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource')
+      expect(await locker.isLocked('resource')).toBe(true)
+      expect(await lock.unlock()).toBe(true)
+      expect(await locker.isLocked('resource')).toBe(false)
+    })
+
+    it('works detached and with any argument', async () => {
+      const locker = newLocker()
+      const { unlock } = await locker.lock('resource')
+      expect(await Promise.resolve({ any: 'thing' }).then(unlock)).toBe(true)
+      const unlocked = locker.lock('resource').then((lock) => Promise.resolve('work done').then(lock.unlock))
+      expect(await unlocked).toBe(true)
+    })
+
+    it('throws "Not locked" the second time, at once', async () => {
+      const lock = await newLocker().lock('resource')
+      const first = lock.unlock()
+      expect(() => lock.unlock()).toThrow(new Error('Not locked'))
+      await first
+      expect(() => lock.unlock()).toThrow(new Error('Not locked'))
+    })
+
+    it('of the locker takes the lock or its resource', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('a')
+      expect(await locker.unlock(lock)).toBe(true)
+      expect(() => locker.unlock(lock)).toThrow('Not locked')
+      await locker.lock('b')
+      expect(await locker.unlock('b')).toBe(true)
+      expect(await locker.isLocked('b')).toBe(false)
+      expect(await locker.unlock('b')).toBe(false)
+    })
+
+    it('of another locker does not free the resource', async () => {
+      const lock = await newLocker().lock('resource')
+      const other = newLocker()
+      expect(await other.unlock('resource')).toBe(false)
+      expect(() => other.unlock(lock)).toThrow(TypeError)
+      expect(await other.isLocked('resource')).toBe(true)
+    })
+  })
+
+  describe('purge', () => {
+    it('removes every lock under the prefix, whoever holds it, and no other', async () => {
+      const [locker, other] = [newLocker(), newLocker(`other-${prefix}`)]
+      const names = Array.from({ length: 1000 }, (_, index) => `resource ${index}`)
+      const locks = await Promise.all(names.map((name, index) => (index % 2 ? locker : newLocker()).lock(name)))
+      await other.lock('resource')
+      expect(await newLocker().purge()).toBeUndefined()
+      expect(await Promise.all(names.map((name) => locker.isLocked(name)))).toEqual(names.map(() => false))
+      expect(await other.isLocked('resource')).toBe(true)
+      expect(await locks[0].unlock()).toBe(false)
+    })
+
+    it.each(['*', 'a?[b]\\^-c', '[a-z]'])('takes the prefix %j to the letter', async (glob) => {
+      const [locker, other] = [newLocker(glob + prefix), newLocker(`axbc${prefix}`)]
+      await locker.lock('resource')
+      await other.lock('resource')
+      await locker.purge()
+      expect(await locker.isLocked('resource')).toBe(false)
+      expect(await other.isLocked('resource')).toBe(true)
+    })
+  })
+
+  describe('close', () => {
+    it('lets what is in flight settle, and refuses what comes later', async () => {
+      const locker = newLocker()
+      const inFlight = Array.from({ length: 20 }, (_, index) => locker.lock(`resource ${index}`))
+      const closed = locker.close()
+      const later = await rejection(locker.lock('later'))
+      expect(later).toBeInstanceOf(ClosedError)
+      expect(later).toMatchObject({ name: 'ClosedError', code: 'ERR_CLOSED', resourceId: 'later' })
+      await closed
+      for (const { status, reason } of await Promise.allSettled(inFlight)) {
+        if (status === 'rejected') expect(reason).toBeInstanceOf(ClosedError)
+      }
+      for (const call of [() => locker.isLocked('a'), () => locker.unlock('a'), () => locker.purge()]) {
+        expect(await rejection(call())).toBeInstanceOf(ClosedError)
+      }
+    })
+
+    it('can be called again and resolves each time', async () => {
+      const locker = newLocker()
+      expect(await Promise.all([locker.close(), locker.close()])).toEqual([undefined, undefined])
+      expect(await locker.close()).toBeUndefined()
+    })
+
+    it('tells a waiting lock at once', async () => {
+      await newLocker().lock('resource')
+      const locker = newLocker()
+      const waiting = rejection(locker.lock('resource', { retry: true, retryInterval: 1_000_000 }))
+      await until(async () => (await rejection(newLocker().lock('resource'))).details.numberOfLocks > 2)
+      await locker.close()
+      expect(await waiting).toBeInstanceOf(ClosedError)
+    })
+
+    it('leaves held locks to their leases', async () => {
+      const locker = newLocker()
+      await locker.lock('resource')
+      await locker.close()
+      expect(await newLocker().isLocked('resource')).toBe(true)
+    })
+  })
+
+  it('has methods that work detached', async () => {
+    const { lock, isLocked, purge, unlock, close } = newLocker()
+    await lock('resource')
+    expect(await isLocked('resource')).toBe(true)
+    expect(await unlock('resource')).toBe(true)
+    await purge()
+    await close()
+  })
+}
+
+module.exports = { behaviour }
