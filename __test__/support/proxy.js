@@ -8,35 +8,27 @@ class Proxy {
   #links = new Set()
   #answering = true
 
-  static async to(port) {
+  /** `ownPort`: to stand where another one stood before. */
+  static async to(port, ownPort = 0) {
     const proxy = new Proxy()
-    proxy.#server = net.createServer((client) => proxy.#link(client, port)).listen(0, '127.0.0.1')
+    proxy.#server = net.createServer((client) => proxy.#link(client, port)).listen(ownPort, '127.0.0.1')
     await new Promise((resolve) => proxy.#server.once('listening', resolve))
     proxy.port = proxy.#server.address().port
-    /** Bytes that the server sent and the client never got. */
-    proxy.swallowed = 0
     return proxy
   }
 
   #link(client, port) {
     const upstream = net.connect(port, '127.0.0.1')
-    const link = { client, upstream }
+    const link = { client, upstream, silent: false }
     this.#links.add(link)
     const end = () => {
       client.destroy()
       upstream.destroy()
       this.#links.delete(link)
     }
-    client.on('data', (data) => upstream.write(data))
-    upstream.on('data', (data) => {
-      if (this.#answering) client.write(data)
-      else this.swallowed += data.length
-    })
+    client.on('data', (data) => link.silent || upstream.write(data))
+    upstream.on('data', (data) => link.silent || !this.#answering || client.write(data))
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
-  }
-
-  get connections() {
-    return this.#links.size
   }
 
   /** From now on the server's answers are lost. */
@@ -46,6 +38,11 @@ class Proxy {
 
   forwardReplies() {
     this.#answering = true
+  }
+
+  /** The connections of now stay open, but nothing goes through them any more. */
+  silenceCurrent() {
+    for (const link of this.#links) link.silent = true
   }
 
   /** Cuts every connection. */

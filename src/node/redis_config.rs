@@ -62,10 +62,10 @@ const MILLISECONDS: &str = "a whole number of milliseconds from 1 to 2147483647"
 const MAX_INT: u32 = 2_147_483_647;
 
 /// Reads `config`, and hands out the `retry_strategy` if there is one: it has to be bound to the environment.
-pub fn read(value: Unknown<'_>) -> Result<(Config, Option<Unknown<'_>>)> {
+pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<(Config, Option<Unknown<'_>>)> {
     let config = match Options::read("config", value)? {
         Some(config) => config.or_camel_case()?,
-        None => return Ok((defaults(), None)),
+        None => return Ok((defaults(command_timeout), None)),
     };
     config.only(&[&READ[..], &WITHOUT_EFFECT[..]].concat())?;
     refuse_unsupported(&config)?;
@@ -90,11 +90,12 @@ pub fn read(value: Unknown<'_>) -> Result<(Config, Option<Unknown<'_>>)> {
         nodelay: config.boolean("socket_nodelay")?.unwrap_or(true),
         offline_queue: config.boolean("enable_offline_queue")?.unwrap_or(true),
         reconnect: read_backoff(&config)?,
+        command_timeout,
     };
     Ok((read, strategy))
 }
 
-fn defaults() -> Config {
+fn defaults(command_timeout: Duration) -> Config {
     Config {
         endpoint: Endpoint::Tcp { host: Config::HOST.into(), port: Config::PORT, family: Family::Any },
         tls: None,
@@ -106,6 +107,7 @@ fn defaults() -> Config {
         nodelay: true,
         offline_queue: true,
         reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
+        command_timeout,
     }
 }
 

@@ -43,7 +43,7 @@ pub fn read(value: Unknown<'_>) -> Result<Spec<'_>> {
     };
     let settings = read_settings(&spec)?;
     let driver = if is_redis {
-        let (config, strategy) = redis_config::read(spec.or_undefined("config")?)?;
+        let (config, strategy) = redis_config::read(spec.or_undefined("config")?, settings.command_timeout)?;
         DriverSpec::Redis(Box::new(config), strategy)
     } else {
         DriverSpec::Memory

@@ -21,6 +21,8 @@ pub struct Config {
     /// Whether a call may wait for a connection.
     pub offline_queue: bool,
     pub reconnect: Reconnect,
+    /// The locker's: the longest that a call may take.
+    pub command_timeout: Duration,
 }
 
 impl Config {
@@ -150,6 +152,7 @@ mod tests {
             nodelay: true,
             offline_queue: true,
             reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
+            command_timeout: Duration::from_secs(1),
         };
         assert!(!format!("{config:?}").contains("hunter2"));
         assert_eq!(config.endpoint.to_string(), "[::1]:1");

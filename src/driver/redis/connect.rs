@@ -1,6 +1,6 @@
 //! Makes one connection: socket, TLS, handshake.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection, cmd};
 use socket2::SockRef;
@@ -20,8 +20,9 @@ use super::{
 };
 use crate::error::{Cause, Refusal};
 
-/// One try to connect, name lookup and handshake included, takes no longer.
-const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
+/// a call may take: whoever waits would not wait for longer.
+const TRY_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
 
 /// Commands that may wait for room in the connection's own queue before callers are made to wait.
 const QUEUE: usize = 4096;
@@ -59,9 +60,10 @@ impl From<io::Error> for ConnectError {
 }
 
 pub async fn connect(config: &Config, client_name: &str) -> Result<Connected, ConnectError> {
-    let limit = TRY_TIMEOUT.as_secs();
-    timeout(TRY_TIMEOUT, open(config, client_name)).await.unwrap_or_else(|_| {
-        Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} s"))))
+    let limit = config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end());
+    timeout(limit, open(config, client_name)).await.unwrap_or_else(|_| {
+        let limit = limit.as_millis();
+        Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
     })
 }
 
