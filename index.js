@@ -1,10 +1,11 @@
 const os = require('node:os')
 const errors = require('./lib/errors')
+const { hash } = require('./lib/hash')
 const { Locker } = require('./lib/locker')
 const native = require('./native')
 
 function lockFactory(spec) {
-  const locker = new Locker(native.lockFactory(spec, os.hostname()))
+  const locker = new Locker(errors.checked(() => native.lockFactory(spec, os.hostname())))
   if (spec.driver === 'redis') warnOfDatabase(spec.config ?? {})
   return locker
 }
@@ -26,7 +27,7 @@ function warnOfDatabase({ database, db }) {
 module.exports = lockFactory
 module.exports.lockFactory = lockFactory
 module.exports.default = lockFactory
-module.exports.hash = native.hash
+module.exports.hash = hash
 module.exports.LockError = errors.LockError
 module.exports.ResourceLockedError = errors.ResourceLockedError
 module.exports.ConnectionError = errors.ConnectionError

@@ -1,5 +1,3 @@
-'use strict'
-
 const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { runNode } = require('./support/child')
@@ -92,7 +90,10 @@ describe('when something goes wrong', () => {
     const lock = await locker.lock('resource')
     const { port } = proxy
     await proxy.close()
-    expect(await rejection(lock.unlock())).toMatchObject({ code: 'ERR_CONNECTION', cause: { code: 'ECONNREFUSED' } })
+    expect(await rejection(lock.unlock())).toMatchObject({
+      code: 'ERR_CONNECTION',
+      cause: { code: 'ECONNREFUSED' },
+    })
     expect(await exists('resource')).toBe(true)
     proxy = await Proxy.to(server.port, port)
     await until(async () => !(await exists('resource')), 'the lock is given up')
@@ -134,7 +135,9 @@ describe('when something goes wrong', () => {
       for (const call of [() => locker.lock('a'), () => locker.isLocked('a'), () => locker.purge()]) {
         const error = await rejection(call())
         expect(error).toBeInstanceOf(lockFactory.ConnectionError)
-        expect(error.message).toContain(`Redis at 127.0.0.1:${server.port} could not be reached within 150 ms`)
+        expect(error.message).toContain(
+          `Redis at 127.0.0.1:${server.port} could not be reached within 150 ms`,
+        )
         expect(error.cause).toMatchObject({ code: 'ECONNREFUSED' })
       }
       await server.start()

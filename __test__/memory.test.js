@@ -1,5 +1,3 @@
-'use strict'
-
 const lockFactory = require('..')
 const { behaviour } = require('./support/behaviour')
 

@@ -1,5 +1,3 @@
-'use strict'
-
 const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
@@ -67,7 +65,9 @@ describe('the wire protocol', () => {
   })
 
   it('leaves nothing but the fence register when everybody has gone', async () => {
-    const locks = await Promise.all(Array.from({ length: 20 }, (_, index) => locker.lock(`resource ${index}`)))
+    const locks = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => locker.lock(`resource ${index}`)),
+    )
     await rejection(locker.lock('resource 1'))
     await Promise.all(locks.map((lock) => lock.unlock()))
     await locker.lock('expiring', { expire: 0.02 })
@@ -126,12 +126,19 @@ describe('the wire protocol', () => {
       expect((await locker.lock('a')).token).toBe(ahead + 2)
     })
 
-    it.each(['not a number', '9007199254740991', '1e400'])('with %j in it is refused before anything is written', async (value) => {
-      await server.call('SET', `${prefix}fence`, value)
-      const error = await rejection(locker.lock('resource'))
-      expect(error).toMatchObject({ name: 'RedisError', code: 'ERR_REDIS_WRONGTYPE', resourceId: 'resource' })
-      expect(await keys()).toEqual([`${prefix}fence`])
-    })
+    it.each(['not a number', '9007199254740991', '1e400'])(
+      'with %j in it is refused before anything is written',
+      async (value) => {
+        await server.call('SET', `${prefix}fence`, value)
+        const error = await rejection(locker.lock('resource'))
+        expect(error).toMatchObject({
+          name: 'RedisError',
+          code: 'ERR_REDIS_WRONGTYPE',
+          resourceId: 'resource',
+        })
+        expect(await keys()).toEqual([`${prefix}fence`])
+      },
+    )
 
     it('continues from server time when it is lost', async () => {
       const { token } = await locker.lock('a')
@@ -159,7 +166,11 @@ describe('the wire protocol', () => {
       expect(await old.lock('theirs')).toBe(1)
       expect(await locker.isLocked('theirs')).toBe(true)
       const error = await rejection(locker.lock('theirs'))
-      expect(error).toMatchObject({ code: 'ERR_RESOURCE_LOCKED', holder: null, details: { numberOfLocks: 2 } })
+      expect(error).toMatchObject({
+        code: 'ERR_RESOURCE_LOCKED',
+        holder: null,
+        details: { numberOfLocks: 2 },
+      })
       expect(error.leaseLeft).toBeGreaterThan(50_000)
       await old.unlock('theirs')
       await locker.lock('theirs')
@@ -257,7 +268,9 @@ describe('the wire protocol', () => {
     const both = newLocker({}, { prefix: `app-${prefix}` })
     const lock = await both.lock('resource')
     const lockKey = `app-${prefix}${key('resource')}`
-    expect(await keys(`app-${prefix}*`)).toEqual([lockKey, `${lockKey}:owner`, `app-${prefix}${prefix}fence`].sort())
+    expect(await keys(`app-${prefix}*`)).toEqual(
+      [lockKey, `${lockKey}:owner`, `app-${prefix}${prefix}fence`].sort(),
+    )
     await lock.unlock()
     await both.lock('resource')
     await both.purge()

@@ -1,5 +1,3 @@
-'use strict'
-
 const { behaviour } = require('./support/behaviour')
 const { startRedis, serverVersion } = require('./support/redis-server')
 

@@ -1,3 +1,5 @@
+const { isNativeError } = require('node:util').types
+
 /** Everything that a call rejects with, apart from wrong arguments. */
 class LockError extends Error {
   constructor(message, { code, resourceId, cause } = {}) {
@@ -40,17 +42,28 @@ for (const Class of [ConnectionError, RedisError, ClosedError]) {
 
 const classes = { ERR_CONNECTION: ConnectionError, ERR_CLOSED: ClosedError }
 
-/** Makes the error for what the native side rejected with. Errors of JavaScript pass through. */
+/** Makes the error of what the native side rejected with or threw. What is an error already passes through. */
 function toError(failure, resourceId) {
-  if (failure instanceof Error) return failure
-  if (failure.code === 'ERR_RESOURCE_LOCKED') {
+  if (isNativeError(failure)) return failure
+  const { name, code, message, cause } = failure
+  if (name === 'TypeError') return Object.assign(new TypeError(message), { code })
+  if (name === 'RangeError') return Object.assign(new RangeError(message), { code })
+  if (code === 'ERR_RESOURCE_LOCKED') {
     const { holder, leaseLeft, numberOfLocks } = failure
     const known = holder && { ...holder, since: new Date(holder.since) }
     return new ResourceLockedError(resourceId, numberOfLocks, { holder: known, leaseLeft })
   }
-  const cause = failure.cause && causeOf(failure.cause)
-  const Class = classes[failure.code] ?? RedisError
-  return new Class(failure.message, { code: failure.code, resourceId, cause })
+  const Class = classes[code] ?? RedisError
+  return new Class(message, { code, resourceId, cause: cause && causeOf(cause) })
+}
+
+/** Calls a native function that may throw. */
+function checked(call) {
+  try {
+    return call()
+  } catch (failure) {
+    throw toError(failure)
+  }
 }
 
 /** An error from below. It did not happen in JavaScript, so it has no stack there. */
@@ -60,4 +73,12 @@ function causeOf({ message, code }) {
   return Object.assign(cause, { code })
 }
 
-module.exports = { LockError, ResourceLockedError, ConnectionError, RedisError, ClosedError, toError }
+module.exports = {
+  LockError,
+  ResourceLockedError,
+  ConnectionError,
+  RedisError,
+  ClosedError,
+  checked,
+  toError,
+}

@@ -1,4 +1,4 @@
-const { hash } = require('../native')
+const { hash } = require('./hash')
 
 /** A lock that was granted. */
 class Lock {

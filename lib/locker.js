@@ -1,4 +1,4 @@
-const { ResourceLockedError, toError } = require('./errors')
+const { ResourceLockedError, checked, toError } = require('./errors')
 const { Lock } = require('./lock')
 
 /**
@@ -13,31 +13,34 @@ class Locker {
     this.#native = native
   }
 
-  lock = (resourceId, options) => this.#grant(this.#native.lock(resourceId, options), resourceId)
+  lock = (resourceId, options) => this.#grant(this.#call('lock', resourceId, options), resourceId)
 
   unlock = (lockOrResourceId) => {
     if (Lock.isOf(lockOrResourceId, this)) return lockOrResourceId.unlock()
     if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
-    return settled(this.#native.unlock(lockOrResourceId), lockOrResourceId)
+    return this.#call('unlock', lockOrResourceId)
   }
 
-  isLocked = (resourceId) => settled(this.#native.isLocked(resourceId), resourceId)
+  isLocked = (resourceId) => this.#call('isLocked', resourceId)
 
-  purge = () => settled(this.#native.purge())
+  purge = () => this.#call('purge')
 
-  close = () => settled(this.#native.close())
+  close = () => this.#call('close')
+
+  #call(method, resourceId, argument) {
+    return settled(
+      checked(() => this.#native[method](resourceId, argument)),
+      resourceId,
+    )
+  }
 
   async #grant(promise, resourceId) {
-    const token = await settled(promise, resourceId)
-    return new Lock(this, resourceId, token, () =>
-      settled(this.#native.unlock(resourceId, token), resourceId),
-    )
+    const token = await promise
+    return new Lock(this, resourceId, token, () => this.#call('unlock', resourceId, token))
   }
 }
 
-/**
- * Waits for the native side. The error is made here, so that its stack shows who was waiting.
- */
+/** Waits for the native side. The error is made here, so that its stack shows who was waiting. */
 async function settled(promise, resourceId) {
   try {
     return await promise

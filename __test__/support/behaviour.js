@@ -1,5 +1,3 @@
-'use strict'
-
 const crypto = require('node:crypto')
 const lockFactory = require('../..')
 const { until, rejection } = require('./until')
@@ -134,7 +132,13 @@ function behaviour(specOf) {
     it('makes a late unlock answer false, and leaves the next holder alone', async () => {
       const locker = newLocker()
       const late = await locker.lock('resource', { expire: 0.05 })
-      const next = await until(() => newLocker().lock('resource').catch(() => false), 'the lock expires')
+      const next = await until(
+        () =>
+          newLocker()
+            .lock('resource')
+            .catch(() => false),
+        'the lock expires',
+      )
       expect(await late.unlock()).toBe(false)
       expect(await locker.isLocked('resource')).toBe(true)
       expect(await next.unlock()).toBe(true)
@@ -242,7 +246,9 @@ function behaviour(specOf) {
     it('removes every lock under the prefix, whoever holds it, and no other', async () => {
       const [locker, other] = [newLocker(), newLocker(`other-${prefix}`)]
       const names = Array.from({ length: 1000 }, (_, index) => `resource ${index}`)
-      const locks = await Promise.all(names.map((name, index) => (index % 2 ? locker : newLocker()).lock(name)))
+      const locks = await Promise.all(
+        names.map((name, index) => (index % 2 ? locker : newLocker()).lock(name)),
+      )
       await other.lock('resource')
       expect(await newLocker().purge()).toBeUndefined()
       expect(await Promise.all(names.map((name) => locker.isLocked(name)))).toEqual(names.map(() => false))

@@ -1,5 +1,3 @@
-'use strict'
-
 const net = require('node:net')
 
 /** A TCP proxy in front of a server, that can misbehave as networks do. */

@@ -1,5 +1,3 @@
-'use strict'
-
 const { spawn, execFileSync } = require('node:child_process')
 const fs = require('node:fs')
 const net = require('node:net')
@@ -88,7 +86,9 @@ class RedisServer {
     client.on('error', () => {})
     client.call = (command, ...args) =>
       new Promise((resolve, reject) => {
-        client.send_command(command, args.map(String), (error, reply) => (error ? reject(error) : resolve(reply)))
+        client.send_command(command, args.map(String), (error, reply) =>
+          error ? reject(error) : resolve(reply),
+        )
       })
     this.#clients.push(client)
     return client
@@ -115,8 +115,10 @@ class RedisServer {
   }
 }
 
-function startRedis({ name = 'redis', args = [], ...options } = {}) {
-  return new RedisServer(name, args).start(options)
+function startRedis({ name = 'redis', args = [], port, ...options } = {}) {
+  const server = new RedisServer(name, args)
+  server.port = port
+  return server.start(options)
 }
 
 async function freePort() {

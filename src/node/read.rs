@@ -36,13 +36,20 @@ impl ReadError {
         Self::Range { message: message.into() }
     }
 
-    /// Throws it.
+    /// Throws a plain object, from which `lib/errors.js` makes the error: an `Error` that is made here would be none
+    /// to code in another context of the same thread, such as a test in jest.
     pub fn throw(self, env: &Env) -> NapiError {
-        let thrown = match self {
-            Self::Type { code, message } => env.throw_type_error(&message, Some(code)),
-            Self::Range { message } => env.throw_range_error(&message, Some("ERR_OUT_OF_RANGE")),
+        let (name, code, message) = match self {
+            Self::Type { code, message } => ("TypeError", code, message),
+            Self::Range { message } => ("RangeError", "ERR_OUT_OF_RANGE", message),
             Self::Js(error) => return error,
         };
+        let thrown = Object::new(env).and_then(|mut failure| {
+            failure.set_named_property("name", name)?;
+            failure.set_named_property("code", code)?;
+            failure.set_named_property("message", message)?;
+            env.throw(failure)
+        });
         thrown.err().unwrap_or_else(|| NapiError::new(Status::PendingException, String::new()))
     }
 }

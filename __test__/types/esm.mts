@@ -1,0 +1,29 @@
+import lockFactory, {
+  lockFactory as byName,
+  ClosedError,
+  ConnectionError,
+  hash,
+  type Lock,
+  LockError,
+  type Locker,
+  RedisError,
+  ResourceLockedError,
+} from 'lock-inc'
+
+const locker: Locker = lockFactory({ driver: 'memory', settings: { prefix: 'lock:' } })
+const other: Locker = byName({ driver: 'memory', settings: { prefix: 'lock:' } })
+
+const take = (): Promise<Lock> => locker.lock(hash('User:1602'))
+
+const classes: (new (...args: never[]) => LockError)[] = [
+  LockError,
+  ResourceLockedError,
+  ConnectionError,
+  RedisError,
+  ClosedError,
+]
+
+// @ts-expect-error: the factory is a function, not a class
+new lockFactory({ driver: 'memory', settings: { prefix: 'lock:' } })
+
+export { classes, other, take }

@@ -1,0 +1,272 @@
+// What the declarations must accept, and what they must not: an unused `@ts-expect-error` is an error too.
+import lockFactory, {
+  type Cause,
+  ClosedError,
+  ConnectionError,
+  type Holder,
+  hash,
+  type Lock,
+  LockError,
+  type LockErrorCode,
+  type LockErrorFields,
+  type Locker,
+  type LockerSpec,
+  type LockOptions,
+  type MemorySpec,
+  type Pem,
+  type RedisConfig,
+  RedisError,
+  type RedisErrorCode,
+  type RedisSpec,
+  ResourceLockedError,
+  type RetryStrategy,
+  type RetryTrouble,
+  type Settings,
+  type TlsOptions,
+} from 'lock-inc'
+
+/** Whether two types are the same. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+function expectType<Expected>() {
+  return <Actual>(_actual: Actual, _same: Same<Actual, Expected>) => {}
+}
+
+/** The names of the properties whose type is `any`: there the compiler would find no mistake. */
+type AnyIn<T> = { [Name in keyof T]-?: 0 extends 1 & T[Name] ? Name : never }[keyof T]
+
+type Anywhere =
+  | AnyIn<RedisConfig>
+  | AnyIn<TlsOptions>
+  | AnyIn<RedisSpec>
+  | AnyIn<MemorySpec>
+  | AnyIn<Settings>
+  | AnyIn<RetryTrouble>
+  | AnyIn<LockOptions>
+  | AnyIn<Lock>
+  | AnyIn<Locker>
+  | AnyIn<Holder>
+  | AnyIn<Cause>
+  | AnyIn<LockErrorFields<LockErrorCode>>
+export const neverAny: Same<Anywhere, never> = true
+
+declare const locker: Locker
+declare const lock: Lock
+declare const inProduction: boolean
+declare const error: unknown
+
+const settings = { prefix: 'lock:' }
+
+// lockFactory
+
+export const specs: LockerSpec[] = [
+  { driver: 'redis', settings },
+  { driver: 'redis', config: null, settings: { prefix: 'lock:', commandTimeout: null } },
+  { driver: inProduction ? 'redis' : 'memory', config: { port: 6379 }, settings },
+  { driver: 'memory', config: { port: 6379 }, settings: { prefix: 'lock:', commandTimeout: 500 } },
+]
+
+// @ts-expect-error
+lockFactory()
+// @ts-expect-error
+lockFactory({ driver: 'mysql', settings })
+// @ts-expect-error
+lockFactory({ driver: 'redis' })
+// @ts-expect-error
+lockFactory({ driver: 'redis', settings: {} })
+// @ts-expect-error
+lockFactory({ driver: 'redis', settings: { prefix: null } })
+// @ts-expect-error
+lockFactory({ driver: 'redis', settings: { prefix: 'lock:', commandTimeout: '500' } })
+// @ts-expect-error
+lockFactory({ driver: 'redis', settings: { prefix: 'lock:', timeout: 500 } })
+// @ts-expect-error
+lockFactory({ driver: 'redis', settings, options: {} })
+// @ts-expect-error
+lockFactory({ driver: 'redis', config: { hots: 'localhost' }, settings })
+
+// config
+
+export const configs: RedisConfig[] = [
+  {},
+  { host: 'localhost', port: 6379, family: 'IPv4', username: 'app', password: 'secret', db: 1 },
+  { host: undefined, port: null, url: undefined, tls: null, db: undefined, retry_strategy: null },
+  { url: 'rediss://app:secret@redis.example:6380/1', tls: { rejectUnauthorized: false } },
+  { path: '/run/redis.sock', database: '2', user: 'app', auth_pass: 'secret' },
+  { port: '6379', family: 6, prefix: 'app:', tls: true },
+  {
+    tls: { ca: [new Uint8Array(), 'pem'], cert: 'pem', key: 'pem', servername: 'redis', host: 'h', port: 1 },
+  },
+  { connect_timeout: 1000, max_attempts: 3, retry_max_delay: 500, enable_offline_queue: false },
+  { connectTimeout: 1000, maxAttempts: 3, retryMaxDelay: 500, enableOfflineQueue: false, authPass: 'secret' },
+  { retry_strategy: ({ attempt, total_retry_time }) => (total_retry_time > 1000 ? undefined : attempt * 10) },
+  { retryStrategy: ({ error }) => (error.code === 'ECONNREFUSED' ? new Error('it is gone') : 100) },
+  { socket_keepalive: true, socket_nodelay: false, socket_initialdelay: 1000, socketNodelay: true },
+  { parser: 'javascript', string_numbers: true, return_buffers: true, detect_buffers: true },
+  { no_ready_check: true, retry_unfulfilled_commands: true, disable_resubscribing: true, retry_unref: true },
+  { rename_commands: {}, stream: undefined },
+]
+
+export const wrongConfigs: RedisConfig[] = [
+  // @ts-expect-error
+  { hots: 'localhost' },
+  // @ts-expect-error
+  { port: true },
+  // @ts-expect-error
+  { family: 'IPv5' },
+  // @ts-expect-error
+  { connect_timeout: '1000' },
+  // @ts-expect-error
+  { connectTimeout: '1000' },
+  // @ts-expect-error
+  { enable_offline_queue: 'no' },
+  // @ts-expect-error
+  { tls: { reject_unauthorized: false } },
+  // @ts-expect-error
+  { tls: { ca: 1 } },
+  // @ts-expect-error
+  { retry_strategy: 100 },
+  // @ts-expect-error
+  { retry_strategy: async () => 100 },
+  // @ts-expect-error
+  { rename_commands: { eval: 'run' } },
+  // @ts-expect-error
+  { stream: {} },
+]
+
+export const pem: Pem = new Uint8Array()
+
+export const strategy: RetryStrategy = (trouble) => {
+  expectType<number>()(trouble.times_connected, true)
+  return null
+}
+
+// lock
+
+expectType<Promise<Lock>>()(locker.lock('User:1602'), true)
+locker.lock('User:1602', null)
+locker.lock('User:1602', { expire: 0.5, retry: true, maxRetryAttempts: Infinity, retryInterval: 50 })
+locker.lock('User:1602', { expire: null, retry: null, maxRetryAttempts: null, retryInterval: null })
+locker.lock('User:1602', { expire: undefined, retry: undefined })
+
+// @ts-expect-error
+locker.lock()
+// @ts-expect-error
+locker.lock(1602)
+// @ts-expect-error
+locker.lock('User:1602', 60)
+// @ts-expect-error
+locker.lock('User:1602', { expire: '60' })
+// @ts-expect-error
+locker.lock('User:1602', { retry: 3 })
+// @ts-expect-error
+locker.lock('User:1602', { expires: 60 })
+
+expectType<string>()(lock.resourceId, true)
+expectType<string>()(lock.key, true)
+expectType<number>()(lock.token, true)
+// @ts-expect-error
+lock.key = 'other'
+// @ts-expect-error
+lock.token = 1
+
+// unlock
+
+expectType<Promise<boolean>>()(lock.unlock(), true)
+expectType<Promise<boolean>>()(locker.lock('User:1602').then(lock.unlock), true)
+expectType<Promise<boolean>>()(locker.unlock(lock), true)
+expectType<Promise<boolean>>()(locker.unlock('User:1602'), true)
+// @ts-expect-error: a promise is no boolean
+expectType<boolean>()(lock.unlock(), true)
+// @ts-expect-error
+locker.unlock()
+// @ts-expect-error
+locker.unlock({ resourceId: 'User:1602' })
+
+// The other methods, detached ones too
+
+expectType<Promise<boolean>>()(locker.isLocked('User:1602'), true)
+expectType<Promise<void>>()(locker.purge(), true)
+expectType<Promise<void>>()(locker.close(), true)
+export const { isLocked, purge, close } = locker
+expectType<Promise<boolean>>()(isLocked('User:1602'), true)
+// @ts-expect-error
+locker.isLocked(lock)
+// @ts-expect-error
+locker.purge('other:')
+// @ts-expect-error
+locker.quit()
+
+expectType<string>()(hash('User:1602'), true)
+// @ts-expect-error
+hash(1602)
+// @ts-expect-error
+hash(null)
+
+// Errors
+
+if (error instanceof locker.ResourceLockedError) {
+  expectType<ResourceLockedError>()(error, true)
+  expectType<'ERR_RESOURCE_LOCKED'>()(error.code, true)
+  expectType<string>()(error.details.resourceId, true)
+  expectType<number>()(error.details.numberOfLocks, true)
+  expectType<string>()(error.resourceId, true)
+  expectType<'ResourceLockedError'>()(error.name, true)
+  expectType<number>()(error.leaseLeft, true)
+  expectType<Holder | null>()(error.holder, true)
+  expectType<string | undefined>()(error.holder?.clientId, true)
+  expectType<number | undefined>()(error.holder?.pid, true)
+  expectType<number | undefined>()(error.holder?.token, true)
+  expectType<Date | undefined>()(error.holder?.since, true)
+  // @ts-expect-error: it may be unknown
+  error.holder.host
+}
+if (error instanceof RedisError && error.code === 'ERR_REDIS_NOAUTH') {
+  expectType<string | undefined>()(error.cause?.message, true)
+}
+if (error instanceof RedisError) {
+  expectType<RedisErrorCode>()(error.code, true)
+  expectType<
+    | 'ERR_REDIS_NOAUTH'
+    | 'ERR_REDIS_WRONGPASS'
+    | 'ERR_REDIS_NOPERM'
+    | 'ERR_REDIS_READONLY'
+    | 'ERR_REDIS_OOM'
+    | 'ERR_REDIS_LOADING'
+    | 'ERR_REDIS_BUSY'
+    | 'ERR_REDIS_MISCONF'
+    | 'ERR_REDIS_MOVED'
+    | 'ERR_REDIS_WRONGTYPE'
+    | 'ERR_REDIS_DB'
+    | 'ERR_REDIS_VERSION'
+    | 'ERR_REDIS_REPLY'
+  >()(error.code, true)
+}
+if (error instanceof ClosedError) expectType<'ERR_CLOSED'>()(error.code, true)
+if (error instanceof ConnectionError) {
+  expectType<Cause | undefined>()(error.cause, true)
+  // @ts-expect-error: another class has this code
+  if (error.code === 'ERR_CLOSED') close()
+}
+if (error instanceof LockError) {
+  expectType<LockErrorCode>()(error.code, true)
+  expectType<string | undefined>()(error.resourceId, true)
+  // @ts-expect-error: there is no such code
+  if (error.code === 'ERR_TIMEOUT') close()
+}
+// As a user's test would make them.
+export const errors: LockError[] = [
+  new ResourceLockedError('User:1602', 2, { leaseLeft: 1000 }),
+  new ConnectionError('no route', { code: 'ERR_CONNECTION', resourceId: 'User:1602' }),
+  new RedisError('no', {
+    code: 'ERR_REDIS_REPLY',
+    cause: Object.assign(new Error('ERR no'), { code: 'ERR' }),
+  }),
+  // @ts-expect-error
+  new ResourceLockedError('User:1602', 2, { leaseLeft: '1000' }),
+  // @ts-expect-error
+  new ClosedError('closed', { code: 'ERR_CONNECTION' }),
+]
+
+// @ts-expect-error: a helper of the declarations, not a part of the interface
+export type Hidden = import('lock-inc').Absentable<object>
