@@ -1,3 +1,5 @@
+'use strict'
+
 const os = require('node:os')
 const errors = require('./lib/errors')
 const { hash } = require('./lib/hash')

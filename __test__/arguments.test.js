@@ -1,3 +1,5 @@
+'use strict'
+
 const lockFactory = require('..')
 
 // Wrong arguments throw at once, in plain words, before anything is sent.

@@ -1,8 +1,10 @@
+'use strict'
+
 const crypto = require('node:crypto')
 const fs = require('node:fs')
 const path = require('node:path')
 const lockFactory = require('..')
-const { Proxy } = require('./support/proxy')
+const { FaultyProxy } = require('./support/proxy')
 const { freePort, startRedis } = require('./support/redis-server')
 const { rejection, until } = require('./support/until')
 
@@ -226,7 +228,7 @@ describe('config', () => {
     })
 
     it('max_attempts: 1 means that a lost connection is not made again', async () => {
-      const proxy = await Proxy.to(server.port)
+      const proxy = await FaultyProxy.to(server.port)
       const locker = newLocker({ port: proxy.port, max_attempts: 1 })
       await locker.lock('a')
       proxy.cut()

@@ -1,7 +1,9 @@
+'use strict'
+
 const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { runNode } = require('./support/child')
-const { Proxy } = require('./support/proxy')
+const { FaultyProxy } = require('./support/proxy')
 const { startRedis } = require('./support/redis-server')
 const { rejection, until } = require('./support/until')
 
@@ -31,7 +33,7 @@ describe('when something goes wrong', () => {
   afterAll(() => server.stop())
 
   beforeEach(async () => {
-    proxy = await Proxy.to(server.port)
+    proxy = await FaultyProxy.to(server.port)
     prefix = `${crypto.randomUUID()}:`
     opened = []
   })
@@ -95,7 +97,7 @@ describe('when something goes wrong', () => {
       cause: { code: 'ECONNREFUSED' },
     })
     expect(await exists('resource')).toBe(true)
-    proxy = await Proxy.to(server.port, port)
+    proxy = await FaultyProxy.to(server.port, port)
     await until(async () => !(await exists('resource')), 'the lock is given up')
   })
 

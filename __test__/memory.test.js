@@ -1,3 +1,5 @@
+'use strict'
+
 const lockFactory = require('..')
 const { behaviour } = require('./support/behaviour')
 

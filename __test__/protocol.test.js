@@ -1,3 +1,5 @@
+'use strict'
+
 const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')

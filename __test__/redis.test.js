@@ -1,3 +1,5 @@
+'use strict'
+
 const { behaviour } = require('./support/behaviour')
 const { startRedis, serverVersion } = require('./support/redis-server')
 

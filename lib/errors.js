@@ -1,3 +1,5 @@
+'use strict'
+
 const { isNativeError } = require('node:util').types
 
 /** Everything that a call rejects with, apart from wrong arguments. */

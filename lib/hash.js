@@ -1,3 +1,5 @@
+'use strict'
+
 const { checked } = require('./errors')
 const native = require('../native')
 

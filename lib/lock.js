@@ -1,3 +1,5 @@
+'use strict'
+
 const { hash } = require('./hash')
 
 /** A lock that was granted. */

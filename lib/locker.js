@@ -1,3 +1,5 @@
+'use strict'
+
 const { ResourceLockedError, checked, toError } = require('./errors')
 const { Lock } = require('./lock')
 

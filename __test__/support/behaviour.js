@@ -1,3 +1,5 @@
+'use strict'
+
 const crypto = require('node:crypto')
 const lockFactory = require('../..')
 const { until, rejection } = require('./until')

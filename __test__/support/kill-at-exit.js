@@ -1,3 +1,5 @@
+'use strict'
+
 const children = new Set()
 
 // However a run of the tests ends, nothing that it started stays behind.

@@ -1,14 +1,16 @@
+'use strict'
+
 const net = require('node:net')
 
 /** A TCP proxy in front of a server, that can misbehave as networks do. */
-class Proxy {
+class FaultyProxy {
   #server
   #links = new Set()
   #answering = true
 
   /** `ownPort`: to stand where another one stood before. */
   static async to(port, ownPort = 0) {
-    const proxy = new Proxy()
+    const proxy = new FaultyProxy()
     proxy.#server = net.createServer((client) => proxy.#link(client, port)).listen(ownPort, '127.0.0.1')
     await new Promise((resolve) => proxy.#server.once('listening', resolve))
     proxy.port = proxy.#server.address().port
@@ -57,4 +59,4 @@ class Proxy {
   }
 }
 
-module.exports = { Proxy }
+module.exports = { FaultyProxy }

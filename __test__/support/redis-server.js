@@ -1,3 +1,5 @@
+'use strict'
+
 const { spawn, execFileSync } = require('node:child_process')
 const fs = require('node:fs')
 const net = require('node:net')

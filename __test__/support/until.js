@@ -1,3 +1,5 @@
+'use strict'
+
 /** Waits for a condition; what it answers, as soon as that is truthy. */
 async function until(condition, what = condition.toString()) {
   const end = Date.now() + 15_000
