@@ -27,7 +27,7 @@ class RedisServer {
 
   constructor(name, args) {
     this.#binary = binaries[name]()
-    this.#args = args
+    this.#args = [...args]
     this.directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lock-inc-'))
     this.socket = path.join(this.directory, 'redis.sock')
   }
@@ -66,6 +66,11 @@ class RedisServer {
       })
       child.once('exit', (code) => reject(new Error(`${this.#binary} ended with ${code}: ${output}`)))
     })
+  }
+
+  /** For the next start. */
+  addArguments(...args) {
+    this.#args.push(...args)
   }
 
   get pid() {

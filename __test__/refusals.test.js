@@ -1,0 +1,152 @@
+'use strict'
+
+const lockFactory = require('..')
+const { startRedis } = require('./support/redis-server')
+const { rejection, until } = require('./support/until')
+
+// A server that answers with an error: the error names the cause and says what to do, on old servers and new ones.
+describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s', (name) => {
+  let server
+  let opened
+
+  const newLocker = (config = {}, commandTimeout = 10_000) => {
+    const locker = lockFactory({
+      driver: 'redis',
+      config: { port: server.port, ...config },
+      settings: { prefix: 'refused:', commandTimeout },
+    })
+    opened.push(locker)
+    return locker
+  }
+  const key = `refused:${lockFactory.hash('resource')}`
+
+  beforeAll(async () => {
+    server = await startRedis({ name })
+  })
+
+  afterAll(() => server.stop())
+
+  beforeEach(() => {
+    opened = []
+    return server.call('FLUSHALL')
+  })
+
+  afterEach(() => Promise.all(opened.map((locker) => locker.close())))
+
+  const expectRefusal = (error, code, advice) => {
+    expect(error).toBeInstanceOf(lockFactory.RedisError)
+    expect(error).toMatchObject({ name: 'RedisError', code, resourceId: 'resource' })
+    expect(error.message).toContain(advice)
+    expect(error.cause.message).not.toBe('')
+  }
+
+  it('WRONGTYPE: something else is at the key of the lock, and stays as it was', async () => {
+    await server.call('RPUSH', key, 'x')
+    expectRefusal(await rejection(newLocker().lock('resource')), 'ERR_REDIS_WRONGTYPE', 'settings.prefix')
+    await server.call('DEL', key)
+    await server.call('SET', key, 'text')
+    expectRefusal(await rejection(newLocker().lock('resource')), 'ERR_REDIS_WRONGTYPE', 'settings.prefix')
+    expect(await server.call('GET', key)).toBe('text')
+    expect(await server.call('KEYS', '*')).toEqual([key])
+  })
+
+  it('OOM: maxmemory is reached, and nothing is half done', async () => {
+    const locker = newLocker()
+    const held = await locker.lock('held before')
+    await server.call('CONFIG', 'SET', 'maxmemory', '1')
+    try {
+      expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_OOM', 'maxmemory')
+      expect(await server.call('EXISTS', key)).toBe(0)
+      // What frees memory goes on working.
+      expect(await held.unlock()).toBe(true)
+    } finally {
+      await server.call('CONFIG', 'SET', 'maxmemory', '0')
+    }
+  })
+
+  it('READONLY: it is a replica', async () => {
+    const locker = newLocker()
+    await locker.isLocked('resource')
+    // Of a primary that nobody hears of.
+    await server.call('REPLICAOF', '127.0.0.1', '1')
+    try {
+      expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_READONLY', 'primary')
+    } finally {
+      await server.call('REPLICAOF', 'NO', 'ONE')
+    }
+    await locker.lock('resource')
+  })
+
+  it('NOPERM: the user may not touch the keys, or not run the commands', async () => {
+    await server.call('ACL', 'SETUSER', 'no-keys', 'on', '>x', '~other:*', '+@all')
+    await server.call('ACL', 'SETUSER', 'no-evalsha', 'on', '>x', '~*', '+@all', '-evalsha', '-eval')
+    await server.call('ACL', 'SETUSER', 'no-set', 'on', '>x', '~*', '+@all', '-set')
+    for (const username of ['no-keys', 'no-evalsha', 'no-set']) {
+      const locker = newLocker({ username, password: 'x' })
+      expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_NOPERM', 'docs/protocol.md')
+      expect(await server.call('EXISTS', key)).toBe(0)
+    }
+  })
+
+  it('BUSY: a script of somebody else runs; it is waited for, and then said', async () => {
+    const locker = newLocker({}, 700)
+    const patient = newLocker()
+    await locker.lock('held')
+    await patient.isLocked('resource')
+    await server.call('CONFIG', 'SET', name === 'redis-6.2' ? 'lua-time-limit' : 'busy-reply-threshold', '1')
+    const blocker = server.client()
+    const blocking = blocker.call('EVAL', 'while true do end', '0').catch((error) => error)
+    await until(() =>
+      server.call('PING').then(
+        () => false,
+        (error) => error.code === 'BUSY',
+      ),
+    )
+    const waiting = patient.lock('resource')
+    expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_BUSY', 'SCRIPT KILL')
+    await server.call('SCRIPT', 'KILL')
+    await blocking
+    expect((await waiting).resourceId).toBe('resource')
+  })
+
+  it('LOADING: it reads its data set; it is waited for, and then said', async () => {
+    const loading = await startRedis({ name, args: ['--rdbcompression', 'no'] })
+    const client = loading.client()
+    // Large ones: a server looks after its clients each time that it has read 2 MB.
+    await client.call('DEBUG', 'POPULATE', '40', 'key', '1000000')
+    await client.call('SAVE')
+    await loading.kill()
+    // 25 ms for each.
+    loading.addArguments('--key-load-delay', '25000')
+    await loading.start({ ready: false })
+    try {
+      const impatient = newLocker({ port: loading.port }, 300)
+      const patient = newLocker({ port: loading.port })
+      const waiting = patient.lock('resource')
+      const error = await until(async () => {
+        const error = await impatient.lock('resource').catch((error) => error)
+        return error.code === 'ERR_REDIS_LOADING' && error
+      }, 'it says that it is loading')
+      expectRefusal(error, 'ERR_REDIS_LOADING', 'commandTimeout')
+      expect((await waiting).resourceId).toBe('resource')
+    } finally {
+      await loading.stop()
+    }
+  })
+
+  it('MOVED: it is a node of a cluster', async () => {
+    const node = await startRedis({ name, args: ['--cluster-enabled', 'yes'] })
+    try {
+      const locker = newLocker({ port: node.port })
+      expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_MOVED', 'Redis Cluster')
+      expectRefusal(await rejection(locker.isLocked('resource')), 'ERR_REDIS_MOVED', 'Redis Cluster')
+    } finally {
+      await node.stop()
+    }
+  })
+
+  it('a database that does not exist', async () => {
+    const locker = newLocker({ db: 99 })
+    expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_DB', 'config.db')
+  })
+})

@@ -1,0 +1,165 @@
+'use strict'
+
+const lockFactory = require('..')
+const { runNode } = require('./support/child')
+const { startRedis } = require('./support/redis-server')
+const { until } = require('./support/until')
+
+// Worker threads: each has its own lockers, all share the thread that does their I/O. The scenes run in processes of
+// their own, so that what crashes there is seen.
+describe('worker threads', () => {
+  let server
+
+  beforeAll(async () => {
+    server = await startRedis()
+  })
+
+  afterAll(() => server.stop())
+
+  /** Starts workers; `code` has `lockFactory`, `workerData` and `parentPort`. */
+  const workers = `
+    const { Worker } = require('node:worker_threads')
+    const start = (code, workerData) => new Worker(
+      "const { parentPort, workerData } = require('node:worker_threads'); const lockFactory = require(" +
+        JSON.stringify(args.module) + "); " + code, { eval: true, workerData })
+    const ended = (worker) => new Promise((resolve) => worker.once('exit', resolve))
+  `
+  const run = (script, spec) => runNode(workers + script, { spec, module: require.resolve('..') })
+  const specs = () => [
+    { driver: 'memory', settings: { prefix: 'workers:' } },
+    { driver: 'redis', config: { port: server.port }, settings: { prefix: 'workers:' } },
+  ]
+
+  it('exclude each other, on Redis as in memory', async () => {
+    for (const spec of specs()) {
+      const script = `
+        const shared = new Int32Array(new SharedArrayBuffer(8))
+        const code = \`
+          const locker = lockFactory(workerData.spec)
+          const main = async () => {
+            for (let round = 0; round < 50; round++) {
+              const lock = await locker.lock('one', { retry: true, retryInterval: 1, maxRetryAttempts: 1e6 })
+              if (Atomics.add(workerData.shared, 0, 1) !== 0) throw new Error('overlap')
+              Atomics.add(workerData.shared, 1, 1)
+              await new Promise(setImmediate)
+              Atomics.sub(workerData.shared, 0, 1)
+              await lock.unlock()
+            }
+            await locker.close()
+          }
+          main()
+        \`
+        const all = Array.from({ length: 4 }, () => start(code, { spec: args.spec, shared }))
+        Promise.all(all.map(ended)).then((codes) => tell({ codes, count: shared[1] }))
+      `
+      const { code, messages, stderr } = await run(script, spec).ended
+      expect({ code, messages, stderr }).toEqual({
+        code: 0,
+        messages: [{ codes: [0, 0, 0, 0], count: 200 }],
+        stderr: '',
+      })
+    }
+  })
+
+  it('share the locks in memory with the main thread', async () => {
+    const script = `
+      const locker = lockFactory(args.spec)
+      locker.lock('main').then(async () => {
+        const worker = start("lockFactory(workerData).lock('main').catch((error) => parentPort.postMessage(error.code))", args.spec)
+        worker.once('message', tell)
+        await ended(worker)
+      })
+    `
+    expect((await run(script, specs()[0]).ended).messages).toEqual(['ERR_RESOURCE_LOCKED'])
+  })
+
+  it('can be terminated at any moment while they lock and unlock', async () => {
+    for (const spec of specs()) {
+      const script = `
+        const code = \`
+          const locker = lockFactory(workerData)
+          const work = async (id) => { for (;;) await (await locker.lock('resource ' + id, { expire: 600 })).unlock() }
+          for (let id = 0; id < 20; id++) work(id).catch(() => {})
+          parentPort.postMessage('busy')
+        \`
+        const main = async () => {
+          for (let round = 0; round < 30; round++) {
+            const worker = start(code, args.spec)
+            await new Promise((resolve) => worker.once('message', resolve))
+            await new Promise((resolve) => setTimeout(resolve, round % 7))
+            await worker.terminate()
+          }
+          tell('survived')
+        }
+        main()
+      `
+      const { code, signal, messages, stderr } = await run(script, { ...spec, settings: { prefix: 'term:' } })
+        .ended
+      expect({ code, signal, messages, stderr }).toEqual({
+        code: 0,
+        signal: null,
+        messages: ['survived'],
+        stderr: '',
+      })
+    }
+  })
+
+  it('do not leave a lock behind that was granted after they were terminated', async () => {
+    // The server is paused while the worker asks, and answers when the worker is no more.
+    const script = `
+      const main = async () => {
+        const worker = start(\`
+          const locker = lockFactory(workerData)
+          locker.isLocked('late').then(() => {
+            parentPort.once('message', () => { locker.lock('late', { expire: 600 }); parentPort.postMessage('asked') })
+            parentPort.postMessage('ready')
+          })
+        \`, args.spec)
+        const heard = () => new Promise((resolve) => worker.once('message', resolve))
+        await heard()
+        tell('ready')
+        process.stdin.once('data', async () => {
+          worker.postMessage('ask')
+          await heard()
+          await worker.terminate()
+          tell('terminated')
+          process.stdin.once('data', () => process.exit(0))
+        })
+      }
+      main()
+    `
+    const { child, messages, ended } = run(script, { ...specs()[1], settings: { prefix: 'late:' } })
+    const key = `late:${lockFactory.hash('late')}`
+    await until(() => messages.includes('ready'))
+    await server.call('CLIENT', 'PAUSE', '2000', 'WRITE')
+    child.stdin.write('go')
+    await until(() => messages.includes('terminated'))
+    await server.call('CLIENT', 'UNPAUSE')
+    await until(async () => (await server.call('GET', 'late:fence')) !== null, 'the lock was granted')
+    await until(async () => (await server.call('EXISTS', key)) === 0, 'and given back')
+    child.stdin.write('end')
+    expect((await ended).code).toBe(0)
+  })
+
+  it('may be the only ones that load the module, and the process outlives them', async () => {
+    const script = `
+      // The module of this process itself must not have it loaded.
+      const main = async () => {
+        for (let round = 0; round < 5; round++) {
+          const worker = start("lockFactory(workerData).lock('x' + Math.random()).then(() => parentPort.postMessage('locked'))", args.spec)
+          await new Promise((resolve) => worker.once('message', resolve))
+          await worker.terminate()
+        }
+        setTimeout(() => tell('alive'), 200)
+      }
+      main()
+    `
+    const bare = `const args = ${JSON.stringify({ spec: specs()[1], module: require.resolve('..') })}
+      const tell = (message) => process.stdout.write(JSON.stringify(message) + '\\n'); ${workers} ${script}`
+    const { execFile } = require('node:child_process')
+    const output = await new Promise((resolve, reject) => {
+      execFile(process.execPath, ['-e', bare], (error, stdout) => (error ? reject(error) : resolve(stdout)))
+    })
+    expect(output).toBe('"alive"\n')
+  })
+})
