@@ -1,0 +1,168 @@
+'use strict'
+
+// A tour of lock-inc on the memory driver: no server is needed. Each step checks what it tells; the exit code is 0
+// only if all of them behave.
+
+const assert = require('node:assert/strict')
+const { setTimeout: sleep } = require('node:timers/promises')
+const util = require('node:util')
+const lockFactory = require('..')
+
+const { ClosedError, ResourceLockedError } = lockFactory
+
+// Two lockers under one prefix stand for two processes.
+const spec = { driver: 'memory', settings: { prefix: 'demo:' } }
+const anna = lockFactory(spec)
+const ben = lockFactory(spec)
+
+async function main() {
+  const started = performance.now()
+  console.log(paint('bold', 'lock-inc: a tour in eight steps'))
+  console.log(
+    paint('dim', 'Anna and Ben are two lockers in this process; their locks are kept in its memory.'),
+  )
+
+  step('A lock', 'Anna locks the daily report for at most 30 seconds.')
+  const first = await timed(() => anna.lock('report:daily', { expire: 30 }))
+  assert.equal(first.value.key, lockFactory.hash('report:daily'))
+  assert.equal(await ben.isLocked('report:daily'), true)
+  fact('Anna: lock', `granted, token ${first.value.token}`, first.ms)
+  fact('Ben: isLocked', 'true')
+
+  step('Somebody else wants it', 'Ben is turned away, and the error says who is in the way and for how long.')
+  const refused = await timed(() => ben.lock('report:daily').catch((error) => error))
+  const error = refused.value
+  assert(error instanceof ResourceLockedError)
+  assert.deepEqual(error.details, { resourceId: 'report:daily', numberOfLocks: 2 })
+  assert.equal(error.holder.pid, process.pid)
+  assert.equal(error.holder.token, first.value.token)
+  assert(error.leaseLeft > 0 && error.leaseLeft <= 30_000)
+  fact('Ben: lock', `${error.name}, code ${error.code}`, refused.ms)
+  fact('held by', `process ${error.holder.pid} on ${error.holder.host}`)
+  fact('since', error.holder.since.toISOString())
+  fact('lease left', `${(error.leaseLeft / 1000).toFixed(2)} s`)
+  fact('attempts so far', String(error.details.numberOfLocks))
+
+  step('Trying again', 'With retry, Ben asks every 25 ms. Anna finishes after 150 ms.')
+  const waiting = timed(() =>
+    ben.lock('report:daily', { retry: true, retryInterval: 25, maxRetryAttempts: 400 }),
+  )
+  await sleep(150)
+  assert.equal(await first.value.unlock(), true)
+  fact('Anna: unlock', 'true: the lock was still hers')
+  const second = await waiting
+  assert(second.ms >= 145, `Ben had the lock after ${second.ms} ms, while Anna still held it`)
+  fact('Ben: lock', `granted, token ${second.value.token}`, second.ms)
+  assert.equal(await second.value.unlock(), true)
+
+  step(
+    'A holder that never comes back',
+    'Anna takes the import for 0.2 seconds and hangs. Ben gets it all the same.',
+  )
+  const taking = performance.now()
+  const late = await anna.lock('import', { expire: 0.2 })
+  const rescued = await timed(() =>
+    ben.lock('import', { retry: true, retryInterval: 10, maxRetryAttempts: 1000 }),
+  )
+  const held = performance.now() - taking
+  assert(held >= 199, `the lease of 200 ms ended after ${held} ms`)
+  fact('Anna: lock', `granted, token ${late.token}`)
+  fact('Ben: lock', `granted, token ${rescued.value.token}`, rescued.ms)
+
+  step(
+    'Anna wakes up',
+    'Her lease is over. Her unlock says so, and leaves the lock that Ben holds now alone.',
+  )
+  assert.equal(await late.unlock(), false)
+  assert.equal(await ben.isLocked('import'), true)
+  fact('Anna: unlock', 'false: it was not hers any more')
+  fact('Ben: isLocked', 'true')
+
+  step('Fencing tokens', 'Every grant has a greater token, so a store can refuse whoever is late.')
+  const grants = {
+    'report, Anna': first.value,
+    'report, Ben': second.value,
+    'import, Anna': late,
+    'import, Ben': rescued.value,
+  }
+  let greatest = 0
+  for (const [what, { token }] of Object.entries(grants)) {
+    assert(token > greatest)
+    greatest = token
+    fact(what, String(token))
+  }
+  const store = new Store()
+  assert.equal(store.write('rows of Ben', rescued.value.token), true)
+  assert.equal(store.write('rows of Anna', late.token), false)
+  assert.equal(store.value, 'rows of Ben')
+  fact('Ben writes', 'accepted: no greater token was here before')
+  fact('Anna writes', 'refused: the store has seen a greater token')
+  assert.equal(await rescued.value.unlock(), true)
+
+  step('Purge', 'A thousand locks of both of them are removed at once, whoever holds them.')
+  const names = Array.from({ length: 1000 }, (_, index) => `User:${index}`)
+  const taken = await timed(() =>
+    Promise.all(names.map((name, index) => (index % 2 ? anna : ben).lock(name))),
+  )
+  fact('lock, 1000 times', 'all granted', taken.ms)
+  const purged = await timed(() => anna.purge())
+  fact('Anna: purge', 'done', purged.ms)
+  const left = (await Promise.all(names.map((name) => ben.isLocked(name)))).filter(Boolean)
+  assert.deepEqual(left, [])
+  assert.equal(await taken.value[0].unlock(), false)
+  fact('still locked', '0')
+
+  step('The end', 'A closed locker takes no more calls.')
+  await Promise.all([anna.close(), ben.close()])
+  const closed = await anna.lock('report:daily').catch((reason) => reason)
+  assert(closed instanceof ClosedError)
+  fact('Anna: lock', `${closed.name}, code ${closed.code}`)
+
+  console.log(
+    `\n${paint('green', 'Everything behaved as told')} ${paint('dim', time(performance.now() - started))}`,
+  )
+}
+
+/** What a lock protects. It remembers the greatest token it has seen, and refuses smaller ones. */
+class Store {
+  #greatest = 0
+
+  write(value, token) {
+    if (token < this.#greatest) return false
+    this.#greatest = token
+    this.value = value
+    return true
+  }
+}
+
+async function timed(run) {
+  const start = performance.now()
+  const value = await run()
+  return { value, ms: performance.now() - start }
+}
+
+let steps = 0
+
+function step(title, text) {
+  steps += 1
+  console.log(`\n${paint('cyan', `${steps}. ${title}`)}\n   ${text}`)
+}
+
+function fact(what, result, ms) {
+  const line = `   ${what.padEnd(18)}${result}`
+  console.log(ms === undefined ? line : `${line.padEnd(68)}${paint('dim', time(ms).padStart(10))}`)
+}
+
+function time(ms) {
+  return ms < 100 ? `${ms.toFixed(2)} ms` : `${Math.round(ms)} ms`
+}
+
+/** Colours are for terminals (https://no-color.org). Node has styleText from 20.12 on. */
+function paint(format, text) {
+  return process.stdout.isTTY && !process.env.NO_COLOR && util.styleText ? util.styleText(format, text) : text
+}
+
+main().catch((error) => {
+  console.error(`\n${error.stack}`)
+  process.exitCode = 1
+})
