@@ -7,16 +7,16 @@ const { Locker } = require('./lib/locker')
 const native = require('./native')
 
 function lockFactory(spec) {
-  const locker = new Locker(errors.checked(() => native.lockFactory(spec, os.hostname())))
-  if (spec.driver === 'redis') warnOfDatabase(spec.config ?? {})
-  return locker
+  const made = errors.checked(() => native.lockFactory(spec, os.hostname()))
+  if (made.aliasedDatabase) warnOfDatabase(made.aliasedDatabase)
+  return new Locker(made)
 }
 
 let warned = false
 
 /** 1.2.0 ignored `database` and used db 0: beside it, locks of the two versions would not see each other. */
-function warnOfDatabase({ database, db }) {
-  if (warned || db != null || database == null || Number(database) === 0) return
+function warnOfDatabase(database) {
+  if (warned) return
   warned = true
   process.emitWarning(
     `config.database now selects db ${database}; lock-inc 1.2.0 ignored it and kept its locks in db 0. ` +

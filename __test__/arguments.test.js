@@ -213,6 +213,24 @@ describe('wrong arguments', () => {
     expect(() => locker.lock('a', options)).toThrow('from the getter')
   })
 
+  it.each([undefined, null, 'text', 42, { code: 1 }])(
+    'behind a getter that throws %p: just that comes out',
+    (thrown) => {
+      const options = {
+        get expire() {
+          throw thrown
+        },
+      }
+      let caught = 'nothing'
+      try {
+        locker.lock('a', options)
+      } catch (error) {
+        caught = error
+      }
+      expect(caught).toBe(thrown)
+    },
+  )
+
   it('leave nothing locked', async () => {
     expect(() => locker.lock('untouched', { expire: -1 })).toThrow(RangeError)
     expect(await locker.isLocked('untouched')).toBe(false)

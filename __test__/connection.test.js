@@ -270,7 +270,9 @@ describe('config', () => {
           attempt,
           error: expect.objectContaining({ code: 'ECONNREFUSED' }),
           times_connected: 0,
+          timesConnected: 0,
           total_retry_time: expect.any(Number),
+          totalRetryTime: expect.any(Number),
         })),
       )
       expect(require('node:util').types.isNativeError(asked[0].error)).toBe(true)
@@ -278,6 +280,18 @@ describe('config', () => {
       const locking = locker.lock('a')
       await locking.finally(() => late.stop())
       await until(() => asked.at(-1).times_connected === 1)
+    })
+
+    it('may make lockers that have one themselves', async () => {
+      const port = await freePort()
+      const inner = []
+      const retry_strategy = () => {
+        if (inner.length === 0) inner.push(newLocker({ port, retry_strategy: () => undefined }))
+        return undefined
+      }
+      const outer = newLocker({ port, retry_strategy })
+      expect((await rejection(outer.lock('a'))).message).toContain('given up')
+      expect((await rejection(inner[0].lock('a'))).message).toContain('given up')
     })
 
     it.each([
@@ -306,7 +320,7 @@ describe('config', () => {
     const { runNode } = require('./support/child')
     const script = `
       process.on('warning', ({ code, message }) => tell({ code, message }))
-      for (const config of [{ db: 1 }, { database: 0 }, { database: 1 }, { database: 2 }]) {
+      for (const config of [{ db: 1 }, { database: 0 }, { url: 'redis://h/1', database: 2 }, { database: 1 }, { database: 2 }]) {
         lockFactory({ driver: 'redis', config, settings: { prefix: 'x' } })
       }
     `

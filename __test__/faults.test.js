@@ -74,6 +74,60 @@ describe('when something goes wrong', () => {
     })
   })
 
+  describe('a lock whose connection was lost before the reply', () => {
+    const granted = async (locker) => {
+      await locker.lock('warm-up')
+      proxy.swallowReplies()
+      const failing = rejection(locker.lock('resource'))
+      await until(() => exists('resource'), 'Redis has granted the lock')
+      return failing
+    }
+
+    it('is cancelled when calls may not wait for a connection', async () => {
+      const locker = newLocker({ enable_offline_queue: false, retry_max_delay: 10 })
+      await until(
+        () =>
+          locker.isLocked('a').then(
+            () => true,
+            () => false,
+          ),
+        'it is connected',
+      )
+      const failing = granted(locker)
+      await until(() => exists('resource'))
+      proxy.forwardReplies()
+      proxy.cut()
+      expect(await failing).toMatchObject({ code: 'ERR_CONNECTION' })
+      await until(async () => !(await exists('resource')), 'the ghost is gone')
+    })
+
+    it('is cancelled when the server refuses us from then on, as soon as it no longer does', async () => {
+      await server.call('ACL', 'SETUSER', 'ghost', 'on', '>x', '~*', '&*', '+@all')
+      const locker = newLocker({ username: 'ghost', password: 'x', retry_max_delay: 10 })
+      const failing = granted(locker)
+      await until(() => exists('resource'))
+      await server.call('ACL', 'SETUSER', 'ghost', 'resetpass', '>y')
+      proxy.forwardReplies()
+      proxy.cut()
+      expect(await failing).toMatchObject({ code: 'ERR_REDIS_WRONGPASS' })
+      await server.call('ACL', 'SETUSER', 'ghost', 'resetpass', '>x')
+      await until(async () => !(await exists('resource')), 'the ghost is gone')
+    })
+  })
+
+  it('an unlock whose reply is lost is still true when the server has forgotten the scripts meanwhile', async () => {
+    const locker = newLocker()
+    await (await locker.lock('resource')).unlock()
+    const lock = await locker.lock('resource')
+    proxy.swallowReplies()
+    const unlocking = lock.unlock()
+    await until(async () => !(await exists('resource')), 'Redis has freed the resource')
+    await server.call('SCRIPT', 'FLUSH')
+    proxy.forwardReplies()
+    proxy.cut()
+    expect(await unlocking).toBe(true)
+  })
+
   it('an unlock whose reply is lost still resolves to true', async () => {
     const locker = newLocker()
     // The first time, the script itself is sent after an answer that says that it is not known.

@@ -106,6 +106,26 @@ describe('the wire protocol', () => {
     expect(ttl).toBeLessThanOrEqual(1750)
   })
 
+  it('ends its connection when it is closed', async () => {
+    const closing = newLocker()
+    await closing.lock('resource')
+    const { holder } = await rejection(closing.lock('resource'))
+    const connected = async () => (await server.call('CLIENT', 'LIST')).includes(holder.clientId)
+    expect(await connected()).toBe(true)
+    await closing.close()
+    await until(async () => !(await connected()), 'the connection is gone')
+  })
+
+  it('an unlock gives up what the server still holds after the client has stopped to rely on it', async () => {
+    // The margin of this lease is 102 ms.
+    const lock = await locker.lock('resource', { expire: 10 })
+    const end = performance.now() + 9900
+    await until(() => performance.now() > end, 'only the margin is left')
+    await (await locker.lock('another')).unlock()
+    expect(await lock.unlock()).toBe(true)
+    expect(await locker.isLocked('resource')).toBe(false)
+  })
+
   it('names its connection, so that CLIENT LIST shows who it is', async () => {
     await locker.lock('resource')
     const { holder } = await rejection(locker.lock('resource'))

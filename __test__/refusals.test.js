@@ -77,12 +77,30 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
     await locker.lock('resource')
   })
 
+  it('READONLY: the connection is made anew, as the name may lead to a new primary', async () => {
+    const locker = newLocker()
+    await locker.isLocked('resource')
+    const connections = async () => {
+      const list = await server.call('CLIENT', 'LIST')
+      return [...list.matchAll(/id=(\d+) .*name=lock-inc:/g)].map(([, id]) => id)
+    }
+    const before = await connections()
+    await server.call('REPLICAOF', '127.0.0.1', '1')
+    try {
+      await rejection(locker.lock('resource'))
+      await until(async () => (await connections()).some((id) => !before.includes(id)), 'a new connection')
+    } finally {
+      await server.call('REPLICAOF', 'NO', 'ONE')
+    }
+  })
+
   it('NOPERM: the user may not touch the keys, or not run the commands', async () => {
     await server.call('ACL', 'SETUSER', 'no-keys', 'on', '>x', '~other:*', '+@all')
     await server.call('ACL', 'SETUSER', 'no-evalsha', 'on', '>x', '~*', '+@all', '-evalsha', '-eval')
     await server.call('ACL', 'SETUSER', 'no-set', 'on', '>x', '~*', '+@all', '-set')
-    for (const username of ['no-keys', 'no-evalsha', 'no-set']) {
-      const locker = newLocker({ username, password: 'x' })
+    await server.call('ACL', 'SETUSER', 'no-select', 'on', '>x', '~*', '+@all', '-select')
+    for (const username of ['no-keys', 'no-evalsha', 'no-set', 'no-select']) {
+      const locker = newLocker({ username, password: 'x', db: username === 'no-select' ? 1 : 0 })
       expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_NOPERM', 'docs/protocol.md')
       expect(await server.call('EXISTS', key)).toBe(0)
     }

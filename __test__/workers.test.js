@@ -141,6 +141,31 @@ describe('worker threads', () => {
     expect((await ended).code).toBe(0)
   })
 
+  it('do not leave a lock behind that was granted while they were busy and that they never heard of', async () => {
+    const script = `
+      const worker = start(\`
+        const locker = lockFactory(workerData)
+        locker.lock('warm-up').then((lock) => lock.unlock()).then(() => {
+          locker.lock('unheard', { expire: 600 })
+          for (;;);
+        })
+      \`, args.spec)
+      process.stdin.once('data', async () => {
+        await worker.terminate()
+        tell('terminated')
+        process.stdin.once('data', () => process.exit(0))
+      })
+    `
+    const { child, messages, ended } = run(script, { ...specs()[1], settings: { prefix: 'unheard:' } })
+    const key = `unheard:${lockFactory.hash('unheard')}`
+    await until(async () => (await server.call('EXISTS', key)) === 1, 'the lock was granted')
+    child.stdin.write('terminate')
+    await until(() => messages.includes('terminated'))
+    await until(async () => (await server.call('EXISTS', key)) === 0, 'and given back')
+    child.stdin.write('end')
+    expect((await ended).code).toBe(0)
+  })
+
   it('may be the only ones that load the module, and the process outlives them', async () => {
     const script = `
       // The module of this process itself must not have it loaded.

@@ -44,9 +44,9 @@ for (const Class of [ConnectionError, RedisError, ClosedError]) {
 
 const classes = { ERR_CONNECTION: ConnectionError, ERR_CLOSED: ClosedError }
 
-/** Makes the error of what the native side rejected with or threw. What is an error already passes through. */
+/** Makes the error of what the native side rejected with or threw. What is not from there passes through. */
 function toError(failure, resourceId) {
-  if (isNativeError(failure)) return failure
+  if (isNativeError(failure) || typeof failure?.code !== 'string') return failure
   const { name, code, message, cause } = failure
   if (name === 'TypeError') return Object.assign(new TypeError(message), { code })
   if (name === 'RangeError') return Object.assign(new RangeError(message), { code })

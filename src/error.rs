@@ -48,7 +48,11 @@ impl Error {
 
     /// Whether the command may have been carried out although no answer came.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Connection(unreachable) if unreachable.sent)
+        match self {
+            Self::Connection(unreachable) => unreachable.sent,
+            Self::Refused(refusal) => refusal.unanswered,
+            Self::Locked(_) | Self::Closed => false,
+        }
     }
 }
 
@@ -145,6 +149,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// The server's own words.
     pub cause: Cause,
+    /// Whether the command had been sent before and got no answer: then it may have been carried out.
+    pub unanswered: bool,
 }
 
 /// Why the server refused, as far as a caller can act on it.
@@ -203,7 +209,7 @@ impl RefusalKind {
             Self::OutOfMemory => (
                 "ERR_REDIS_OOM",
                 "Redis has reached its maxmemory",
-                "free memory or raise maxmemory; with an eviction policy, use a volatile-* one",
+                "free memory or raise maxmemory; the policy should be noeviction, as any other may evict locks",
             ),
             Self::Loading => (
                 "ERR_REDIS_LOADING",

@@ -9,6 +9,7 @@
 //! * [`locker`]: runs a driver: retries, holds, background cancels, shutdown.
 //! * `node`: the only code that knows N-API: exports, arguments, promises, errors.
 //! * [`options`]: validated settings, and their defaults.
+//! * [`random`]: randomness from the operating system.
 //! * [`error`]: everything that can be rejected with, each with a stable code.
 
 pub mod core;
@@ -19,3 +20,4 @@ pub mod locker;
 #[cfg(not(test))]
 mod node;
 pub mod options;
+pub mod random;

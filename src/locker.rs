@@ -9,10 +9,14 @@ use tokio::{sync::OnceCell, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    core::{Backoff, Hold, Holds, Nonce, Nonces, Resource, holds::lease_end},
+    core::{
+        Backoff, Hold, Holds, Nonce, Nonces, Resource,
+        holds::{lease_end, lease_over},
+    },
     driver::{Acquired, Attempt, Deadline, Released, SharedDriver},
     error::{Error, Result},
     options::LockOptions,
+    random,
 };
 
 /// Between two tries of a background cancel.
@@ -77,9 +81,10 @@ impl Locker {
                         nonce: attempt.nonce,
                         token: grant.token,
                         deadline: lease_end(grant.sent, attempt.lease),
+                        over: lease_over(Instant::now(), attempt.lease),
                     };
                     let mut holds = self.holds();
-                    holds.forget_expired(Instant::now());
+                    holds.forget_over(Instant::now());
                     holds.insert(hold.clone());
                     return Ok(hold);
                 }
@@ -164,7 +169,7 @@ impl Locker {
                 }
                 tokio::select! {
                     () = locker.closing.cancelled() => {}
-                    () = sleep(CANCEL_BACKOFF.delay(attempt, 0.5)) => {}
+                    () = sleep(CANCEL_BACKOFF.delay(attempt, random::unit())) => {}
                 }
             }
         });

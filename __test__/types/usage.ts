@@ -101,7 +101,7 @@ export const configs: RedisConfig[] = [
   { connectTimeout: 1000, maxAttempts: 3, retryMaxDelay: 500, enableOfflineQueue: false, authPass: 'secret' },
   { retry_strategy: ({ attempt, total_retry_time }) => (total_retry_time > 1000 ? undefined : attempt * 10) },
   { retryStrategy: ({ error }) => (error.code === 'ECONNREFUSED' ? new Error('it is gone') : 100) },
-  { socket_keepalive: true, socket_nodelay: false, socket_initialdelay: 1000, socketNodelay: true },
+  { socket_keepalive: true, socket_nodelay: false, socket_initialdelay: 1000, socketInitialDelay: 1000 },
   { parser: 'javascript', string_numbers: true, return_buffers: true, detect_buffers: true },
   { no_ready_check: true, retry_unfulfilled_commands: true, disable_resubscribing: true, retry_unref: true },
   { rename_commands: {}, stream: undefined },

@@ -17,6 +17,8 @@ pub struct Hold {
     pub token: u64,
     /// From here on the lock cannot be relied on. See [`lease_end`].
     pub deadline: Instant,
+    /// By then the store has surely forgotten it too. See [`lease_over`].
+    pub over: Instant,
 }
 
 /// When a lease has ended for the client, which is before it ends for the server.
@@ -29,9 +31,15 @@ pub fn lease_end(sent: Instant, lease: Duration) -> Instant {
     sent + lease.saturating_sub(margin)
 }
 
+/// When a lease has ended for the server too, the reply taken into account that came at `received`: the margin of
+/// [`lease_end`] to the other side. Until then an unlock has something to give up.
+pub fn lease_over(received: Instant, lease: Duration) -> Instant {
+    received + lease + lease / 100 + Duration::from_millis(2)
+}
+
 /// The granted locks of one locker, by resource and token.
 ///
-/// A lock that is never unlocked is forgotten when its lease ends, so this does not grow with the locks that were
+/// A lock that is never unlocked is forgotten when its lease is over, so this does not grow with the locks that were
 /// ever taken.
 #[derive(Debug, Default)]
 pub struct Holds {
@@ -42,7 +50,7 @@ pub struct Holds {
 impl Holds {
     pub fn insert(&mut self, hold: Hold) {
         let hash: Arc<str> = hold.resource.hash().into();
-        self.deadlines.insert(hold.deadline, hold.token, hash.clone());
+        self.deadlines.insert(hold.over, hold.token, hash.clone());
         self.by_hash.entry(hash).or_default().push(hold);
     }
 
@@ -57,12 +65,12 @@ impl Holds {
         if holds.is_empty() {
             self.by_hash.remove(hash);
         }
-        self.deadlines.remove(hold.deadline, hold.token);
+        self.deadlines.remove(hold.over, hold.token);
         Some(hold)
     }
 
-    /// Forgets what has expired by `now`.
-    pub fn forget_expired(&mut self, now: Instant) {
+    /// Forgets what is over by `now`.
+    pub fn forget_over(&mut self, now: Instant) {
         while let Some((hash, token)) = self.deadlines.pop_ended(now) {
             self.take(&hash, Some(token));
         }
@@ -75,7 +83,8 @@ mod tests {
     use crate::core::Nonces;
 
     fn hold(name: &str, token: u64, deadline: Instant) -> Hold {
-        Hold { resource: Resource::new(name), nonce: Nonces::new(token.into()).next(), token, deadline }
+        let (resource, nonce) = (Resource::new(name), Nonces::new(token.into()).next());
+        Hold { resource, nonce, token, deadline, over: deadline }
     }
 
     #[test]
@@ -101,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_expired_is_forgotten() {
+    fn only_what_is_over_is_forgotten() {
         let now = Instant::now();
         let mut holds = Holds::default();
         for (name, token, ms) in [("a", 1, 10), ("b", 2, 20), ("a", 3, 30)] {
             holds.insert(hold(name, token, now + Duration::from_millis(ms)));
         }
-        holds.forget_expired(now + Duration::from_millis(20));
+        holds.forget_over(now + Duration::from_millis(20));
         assert_eq!(holds.take(Resource::new("b").hash(), None), None);
         assert_eq!(holds.take(Resource::new("a").hash(), None).unwrap().token, 3);
         assert_eq!(holds.take(Resource::new("a").hash(), None), None);

@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     ffi::c_void,
     ptr,
     rc::Rc,
@@ -32,7 +33,9 @@ pub struct Bridge {
     /// Promises that are not settled yet. While there are any, the event loop stays alive.
     in_flight: Cell<usize>,
     lockers: RefCell<Vec<Arc<Locker>>>,
-    strategies: RefCell<Vec<StrategyFunction>>,
+    /// By the number that their lockers know them by.
+    strategies: RefCell<HashMap<usize, Rc<StrategyFunction>>>,
+    next_strategy: Cell<usize>,
 }
 
 /// What waits for the JavaScript thread.
@@ -70,9 +73,9 @@ unsafe impl Send for Deferred {}
 
 impl Inbox {
     /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
-    pub fn post(&self, mail: Mail) -> Result<(), Mail> {
+    pub fn post(&self, mail: Mail) -> Option<Mail> {
         let mut state = self.lock();
-        let Some(Wake(wake)) = state.wake else { return Err(mail) };
+        let Some(Wake(wake)) = state.wake else { return Some(mail) };
         state.mail.push(mail);
         if state.mail.len() == 1 {
             // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
@@ -86,10 +89,10 @@ impl Inbox {
             if status != sys::Status::napi_ok {
                 // The environment is closing: from here on nobody reads the inbox.
                 state.wake = None;
-                return state.mail.pop().map_or(Ok(()), Err);
+                return state.mail.pop();
             }
         }
-        Ok(())
+        None
     }
 
     fn take(&self) -> Vec<Mail> {
@@ -152,6 +155,7 @@ impl Bridge {
             in_flight: Cell::new(0),
             lockers: RefCell::default(),
             strategies: RefCell::default(),
+            next_strategy: Cell::new(0),
         })
     }
 
@@ -168,14 +172,18 @@ impl Bridge {
         self.lockers.borrow_mut().retain(|other| !Arc::ptr_eq(other, locker));
     }
 
-    /// Keeps a `retry_strategy` and returns its index.
+    /// Keeps a `retry_strategy` and returns its number.
     pub fn keep_strategy(&self, strategy: Unknown) -> NapiResult<usize> {
         // SAFETY: the caller has found it to be a function of this environment.
         let function: Function<Unknown, Unknown> =
             unsafe { FromNapiValue::from_napi_value(strategy.value().env, strategy.raw())? };
-        let mut strategies = self.strategies.borrow_mut();
-        strategies.push(function.create_ref()?);
-        Ok(strategies.len() - 1)
+        let number = self.next_strategy.replace(self.next_strategy.get() + 1);
+        self.strategies.borrow_mut().insert(number, Rc::new(function.create_ref()?));
+        Ok(number)
+    }
+
+    pub fn forget_strategy(&self, number: usize) {
+        self.strategies.borrow_mut().remove(&number);
     }
 
     /// Runs `work` on the runtime and returns a promise of its outcome.
@@ -196,7 +204,7 @@ impl Bridge {
         let inbox = self.inbox.clone();
         runtime.spawn(async move {
             let outcome = work.await;
-            if let Err(Mail::Settle(_, Ok(outcome))) = inbox.post(Mail::Settle(deferred, outcome)) {
+            if let Some(Mail::Settle(_, Ok(outcome))) = inbox.post(Mail::Settle(deferred, outcome)) {
                 outcome.discard();
             }
         });
@@ -210,7 +218,11 @@ impl Bridge {
             let opened = unsafe { sys::napi_open_handle_scope(env.raw(), &raw mut scope) };
             match mail {
                 Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
-                Mail::Ask(question) => question.answer(env, &self.strategies.borrow()),
+                Mail::Ask(question) => {
+                    // Not borrowed while JavaScript runs: it may make a locker.
+                    let strategy = self.strategies.borrow().get(&question.strategy).cloned();
+                    question.answer(env, strategy.as_deref());
+                }
             }
             if opened == sys::Status::napi_ok {
                 // SAFETY: as above.
@@ -222,24 +234,26 @@ impl Bridge {
     fn settle(&self, env: &Env, Deferred(deferred): Deferred, outcome: Result<Outcome>) {
         let in_flight = self.in_flight.get() - 1;
         self.in_flight.set(in_flight);
-        // SAFETY: each deferred is settled once, here, with a value of its own environment. A status other than ok
-        // means that the environment is closing, and then there is nobody to settle for.
-        unsafe {
-            if in_flight == 0 {
-                sys::napi_unref_threadsafe_function(env.raw(), self.wake);
-            }
-            match outcome.map(|outcome| outcome.into_js(env)) {
-                Ok(Ok(value)) => sys::napi_resolve_deferred(env.raw(), deferred, value),
-                Ok(Err(error)) => {
-                    let error = napi::JsError::from(error).into_value(env.raw());
-                    sys::napi_reject_deferred(env.raw(), deferred, error)
-                }
-                Err(error) => {
-                    let error = super::outcome::failure(env, &error)
-                        .unwrap_or_else(|error| napi::JsError::from(error).into_value(env.raw()));
-                    sys::napi_reject_deferred(env.raw(), deferred, error)
-                }
+        if in_flight == 0 {
+            // SAFETY: on the thread of the environment.
+            unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.wake) };
+        }
+        let value = match &outcome {
+            Ok(outcome) => outcome.to_js(env).map(|value| (value, true)),
+            Err(error) => super::outcome::failure(env, error).map(|value| (value, false)),
+        };
+        // SAFETY: each deferred is settled once, here, with a value of its own environment.
+        let settled = value.is_ok_and(|(value, resolve)| unsafe {
+            let status = if resolve {
+                sys::napi_resolve_deferred(env.raw(), deferred, value)
+            } else {
+                sys::napi_reject_deferred(env.raw(), deferred, value)
             };
+            status == sys::Status::napi_ok
+        });
+        // Nothing else can fail here but an environment that is closing: a worker that is being terminated.
+        if let (false, Ok(outcome)) = (settled, outcome) {
+            outcome.discard();
         }
     }
 }

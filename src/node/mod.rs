@@ -10,6 +10,7 @@ use napi_derive::napi;
 use self::{
     bridge::Bridge,
     outcome::Outcome,
+    redis_config::RedisSpec,
     spec::{DriverSpec, Spec},
     strategy::JsStrategy,
 };
@@ -19,6 +20,7 @@ use crate::{
     error::Result,
     locker,
     options::Identity,
+    random,
 };
 
 mod bridge;
@@ -42,39 +44,50 @@ pub fn hash(env: Env, text: Unknown) -> NapiResult<String> {
 pub fn lock_factory(env: Env, spec: Unknown, host: String) -> NapiResult<Locker> {
     let Spec { settings, driver } = spec::read(spec).map_err(|error| error.throw(&env))?;
     let bridge = Bridge::of(&env)?;
-    let random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
-    let client = getrandom::u64().map_err(random)?;
-    let mut start = [0; 16];
-    getrandom::fill(&mut start).map_err(random)?;
-
+    let no_random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
+    let client = random::bits().map_err(no_random)? >> 64;
+    let start = random::bits().map_err(no_random)?;
     let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
+    let (mut strategy_number, mut aliased_database) = (None, None);
     let driver: SharedDriver = match driver {
         DriverSpec::Memory => Arc::new(Memory::new(&settings.prefix, identity)),
-        DriverSpec::Redis(mut config, strategy) => {
+        DriverSpec::Redis(spec) => {
+            let RedisSpec { mut config, strategy, aliased_database: aliased } = *spec;
+            aliased_database = aliased;
             if let Some(strategy) = strategy {
-                let index = bridge.keep_strategy(strategy)?;
+                let number = bridge.keep_strategy(strategy)?;
+                strategy_number = Some(number);
                 config.reconnect =
-                    Reconnect::Custom(Arc::new(JsStrategy { inbox: bridge.inbox().clone(), index }));
+                    Reconnect::Custom(Arc::new(JsStrategy { inbox: bridge.inbox().clone(), number }));
             }
             let runtime = runtime::handle().map_err(|error| napi::Error::from_reason(error.to_string()))?;
             let _on_runtime = runtime.enter();
-            Arc::new(Redis::open(*config, &settings.prefix, identity))
+            Arc::new(Redis::open(config, &settings.prefix, identity))
         }
     };
-    let locker = locker::Locker::new(driver, settings.command_timeout, u128::from_ne_bytes(start));
+    let locker = locker::Locker::new(driver, settings.command_timeout, start);
     bridge.adopt(locker.clone());
-    Ok(Locker { locker, bridge })
+    Ok(Locker { inner: locker, bridge, strategy: strategy_number, aliased_database })
 }
 
 /// What `lib/locker.js` wraps. Promises are rejected with plain objects, from which it makes errors.
 #[napi]
 pub struct Locker {
-    locker: Arc<locker::Locker>,
+    inner: Arc<locker::Locker>,
     bridge: Rc<Bridge>,
+    /// The number of its `retry_strategy`, if it has one.
+    strategy: Option<usize>,
+    aliased_database: Option<u32>,
 }
 
 #[napi]
 impl Locker {
+    /// The database that `config.database` alone has selected, for a warning.
+    #[napi(getter)]
+    pub fn aliased_database(&self) -> Option<u32> {
+        self.aliased_database
+    }
+
     /// A promise of the lock's fencing token.
     #[napi]
     pub fn lock<'env>(
@@ -85,7 +98,7 @@ impl Locker {
     ) -> NapiResult<Unknown<'env>> {
         let resource = resource(env, resource_id)?;
         let options = lock_options::read(options).map_err(|error| error.throw(env))?;
-        let locker = self.locker.clone();
+        let locker = self.inner.clone();
         self.promise(env, async move {
             let hold = locker.clone().lock(resource, options).await?;
             Ok(Outcome::Lock(hold, locker))
@@ -103,26 +116,29 @@ impl Locker {
         let resource = resource(env, resource_id)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
         let token = token.map(|token| token as u64);
-        let unlock = self.locker.clone().unlock(resource, token);
+        let unlock = self.inner.clone().unlock(resource, token);
         self.promise(env, async { unlock.await.map(Outcome::Bool) })
     }
 
     #[napi]
     pub fn is_locked<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
-        let is_locked = self.locker.clone().is_locked(resource(env, resource_id)?);
+        let is_locked = self.inner.clone().is_locked(resource(env, resource_id)?);
         self.promise(env, async { is_locked.await.map(Outcome::Bool) })
     }
 
     #[napi]
     pub fn purge<'env>(&self, env: &'env Env) -> NapiResult<Unknown<'env>> {
-        let purge = self.locker.clone().purge();
+        let purge = self.inner.clone().purge();
         self.promise(env, async { purge.await.map(|()| Outcome::Undefined) })
     }
 
     #[napi]
     pub fn close<'env>(&self, env: &'env Env) -> NapiResult<Unknown<'env>> {
-        self.bridge.forget(&self.locker);
-        let locker = self.locker.clone();
+        self.bridge.forget(&self.inner);
+        if let Some(strategy) = self.strategy {
+            self.bridge.forget_strategy(strategy);
+        }
+        let locker = self.inner.clone();
         let promise = self.bridge.promise(env, async move {
             locker.close().await;
             Ok(Outcome::Undefined)
@@ -136,7 +152,7 @@ impl Locker {
         env: &'env Env,
         call: impl Future<Output = Result<Outcome>> + Send + 'static,
     ) -> NapiResult<Unknown<'env>> {
-        let promise = self.bridge.promise(env, self.locker.call(call))?;
+        let promise = self.bridge.promise(env, self.inner.call(call))?;
         // SAFETY: a value that was just made in this environment.
         unsafe { Unknown::from_napi_value(env.raw(), promise) }
     }

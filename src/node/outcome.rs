@@ -24,21 +24,23 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub fn into_js(self, env: &Env) -> NapiResult<sys::napi_value> {
+    pub fn to_js(&self, env: &Env) -> NapiResult<sys::napi_value> {
         // SAFETY: `env` is the current environment.
         unsafe {
             match self {
                 Self::Lock(hold, _) => f64::to_napi_value(env.raw(), number(hold.token)),
-                Self::Bool(value) => bool::to_napi_value(env.raw(), value),
+                Self::Bool(value) => bool::to_napi_value(env.raw(), *value),
                 Self::Undefined => <()>::to_napi_value(env.raw(), ()),
             }
         }
     }
 
-    /// The environment is gone, and with it whoever wanted to know. A lock must not stay behind.
+    /// The environment is gone, and with it whoever wanted to know. A lock must not stay behind: it is given back
+    /// before the locker, which is being closed as well, ends its connection.
     pub fn discard(self) {
         if let (Self::Lock(hold, locker), Ok(runtime)) = (self, runtime::handle()) {
-            runtime.spawn(async move { locker.abandon(hold) });
+            let _on_runtime = runtime.enter();
+            locker.abandon(hold);
         }
     }
 }

@@ -42,7 +42,7 @@ const READ: [&str; 22] = [
 ];
 
 /// Options about what a lock library does not have, or does anyway.
-const WITHOUT_EFFECT: [&str; 9] = [
+const WITHOUT_EFFECT: [&str; 10] = [
     "parser",
     "string_numbers",
     "return_buffers",
@@ -52,6 +52,7 @@ const WITHOUT_EFFECT: [&str; 9] = [
     "disable_resubscribing",
     "retry_unref",
     "socket_initialdelay",
+    "socket_initial_delay",
 ];
 
 const TLS_OPTIONS: [&str; 7] = ["ca", "cert", "key", "servername", "rejectUnauthorized", "host", "port"];
@@ -61,12 +62,21 @@ const DATABASE: &str = "a database number from 0 on";
 const MILLISECONDS: &str = "a whole number of milliseconds from 1 to 2147483647";
 const MAX_INT: u32 = 2_147_483_647;
 
-/// Reads `config`, and hands out the `retry_strategy` if there is one: it has to be bound to the environment.
-pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<(Config, Option<Unknown<'_>>)> {
-    let config = match Options::read("config", value)? {
-        Some(config) => config.or_camel_case()?,
-        None => return Ok((defaults(command_timeout), None)),
+/// `config`, read.
+pub struct RedisSpec<'env> {
+    pub config: Config,
+    /// The `retry_strategy` if there is one: it has to be bound to the environment.
+    pub strategy: Option<Unknown<'env>>,
+    /// The database, where it was named by `database` alone and is not 0: 1.2.0 ignored that.
+    pub aliased_database: Option<u32>,
+}
+
+pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<RedisSpec<'_>> {
+    let Some(config) = Options::read("config", value)? else {
+        let config = defaults(command_timeout);
+        return Ok(RedisSpec { config, strategy: None, aliased_database: None });
     };
+    let config = config.or_camel_case()?;
     config.only(&[&READ[..], &WITHOUT_EFFECT[..]].concat())?;
     refuse_unsupported(&config)?;
 
@@ -78,13 +88,14 @@ pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<(Config, Op
     let tls = read_tls(&config)?.or_else(|| url.tls.then(TlsGiven::default));
     let endpoint = read_endpoint(&config, &url, tls.as_ref())?;
     let strategy = read_strategy(&config)?;
-    let password = config.secret("password")?.or(config.secret("auth_pass")?);
+    let password = config.secret("auth_pass")?.or(config.secret("password")?);
+    let (database, aliased) = read_database(&config, url.database)?;
     let read = Config {
         tls: tls.map(|tls| tls.build(&endpoint)).transpose()?,
         endpoint,
         username: url.username.or(config.string("username")?).or(config.string("user")?),
         password: url.password.or(password).map(Secret),
-        database: read_database(&config, url.database)?.into(),
+        database: database.into(),
         key_prefix: config.secret("prefix")?.unwrap_or_default(),
         keepalive: config.boolean("socket_keepalive")?.unwrap_or(true),
         nodelay: config.boolean("socket_nodelay")?.unwrap_or(true),
@@ -92,7 +103,7 @@ pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<(Config, Op
         reconnect: read_backoff(&config)?,
         command_timeout,
     };
-    Ok((read, strategy))
+    Ok(RedisSpec { config: read, strategy, aliased_database: aliased.then_some(database) })
 }
 
 fn defaults(command_timeout: Duration) -> Config {
@@ -167,7 +178,8 @@ fn read_family(config: &Options) -> Result<Family> {
     }
 }
 
-fn read_database(config: &Options, url: Option<u32>) -> Result<u32> {
+/// The database, and whether it is another one because of `database`.
+fn read_database(config: &Options, url: Option<u32>) -> Result<(u32, bool)> {
     let db = config.integer("db", DATABASE, 0..=MAX_INT, true)?;
     let database = config.integer("database", DATABASE, 0..=MAX_INT, true)?;
     if let (Some(db), Some(database)) = (db, database)
@@ -176,7 +188,9 @@ fn read_database(config: &Options, url: Option<u32>) -> Result<u32> {
         let message = format!("config.db is {db}, but config.database is {database}: they mean the same");
         return Err(ReadError::out_of_range(message));
     }
-    Ok(url.or(db).or(database).unwrap_or(0))
+    let chosen = url.or(db);
+    let aliased = chosen.is_none() && database.is_some_and(|database| database != 0);
+    Ok((chosen.or(database).unwrap_or(0), aliased))
 }
 
 fn read_backoff(config: &Options) -> Result<Reconnect> {

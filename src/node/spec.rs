@@ -6,9 +6,9 @@ use napi::{JsValue, Unknown, ValueType};
 
 use super::{
     read::{Options, ReadError, Result},
-    redis_config,
+    redis_config::{self, RedisSpec},
 };
-use crate::{driver::redis::config::Config, options::Settings};
+use crate::options::Settings;
 
 /// What to make.
 pub struct Spec<'env> {
@@ -18,8 +18,7 @@ pub struct Spec<'env> {
 
 pub enum DriverSpec<'env> {
     Memory,
-    /// The strategy, if there is one, still has to be put into the configuration.
-    Redis(Box<Config>, Option<Unknown<'env>>),
+    Redis(Box<RedisSpec<'env>>),
 }
 
 pub fn read(value: Unknown<'_>) -> Result<Spec<'_>> {
@@ -43,8 +42,8 @@ pub fn read(value: Unknown<'_>) -> Result<Spec<'_>> {
     };
     let settings = read_settings(&spec)?;
     let driver = if is_redis {
-        let (config, strategy) = redis_config::read(spec.or_undefined("config")?, settings.command_timeout)?;
-        DriverSpec::Redis(Box::new(config), strategy)
+        let config = spec.or_undefined("config")?;
+        DriverSpec::Redis(Box::new(redis_config::read(config, settings.command_timeout)?))
     } else {
         DriverSpec::Memory
     };

@@ -16,15 +16,15 @@ use crate::{
 
 pub type StrategyFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
 
-/// A strategy whose function is kept by the bridge of its environment, at this index.
+/// A strategy whose function is kept by the bridge of its environment, under this number.
 pub struct JsStrategy {
     pub inbox: Arc<Inbox>,
-    pub index: usize,
+    pub number: usize,
 }
 
 /// What a strategy is asked, and where the answer goes.
 pub struct Question {
-    index: usize,
+    pub strategy: usize,
     trouble: Trouble,
     reply: oneshot::Sender<Decision>,
 }
@@ -32,20 +32,20 @@ pub struct Question {
 impl ReconnectStrategy for JsStrategy {
     fn decide(&self, trouble: Trouble) -> Pin<Box<dyn Future<Output = Decision> + Send + '_>> {
         let (reply, decision) = oneshot::channel();
-        let asked = self.inbox.post(Mail::Ask(Question { index: self.index, trouble, reply }));
+        let refused = self.inbox.post(Mail::Ask(Question { strategy: self.number, trouble, reply }));
         Box::pin(async move {
-            match asked {
-                Ok(()) => decision.await.unwrap_or(Decision::GiveUp(None)),
+            match refused {
+                None => decision.await.unwrap_or(Decision::GiveUp(None)),
                 // The environment is gone, and with it all who could wait for a connection.
-                Err(_) => Decision::GiveUp(None),
+                Some(_) => Decision::GiveUp(None),
             }
         })
     }
 }
 
 impl Question {
-    pub fn answer(self, env: &Env, strategies: &[StrategyFunction]) {
-        let decision = match strategies.get(self.index) {
+    pub fn answer(self, env: &Env, strategy: Option<&StrategyFunction>) {
+        let decision = match strategy {
             Some(strategy) => ask(env, strategy, &self.trouble).unwrap_or_else(|error| {
                 // It threw: that is no delay, so it is the end, and the error says why.
                 Decision::GiveUp(Some(Cause::new("ERR_RETRY_STRATEGY", error.reason)))
@@ -60,8 +60,13 @@ impl Question {
 fn ask(env: &Env, strategy: &StrategyFunction, trouble: &Trouble) -> NapiResult<Decision> {
     let mut options = Object::new(env)?;
     options.set_named_property("attempt", trouble.attempt)?;
-    options.set_named_property("total_retry_time", trouble.retrying_for.as_secs_f64() * 1000.0)?;
-    options.set_named_property("times_connected", trouble.times_connected)?;
+    // In both spellings that node_redis has.
+    for name in ["total_retry_time", "totalRetryTime"] {
+        options.set_named_property(name, trouble.retrying_for.as_secs_f64() * 1000.0)?;
+    }
+    for name in ["times_connected", "timesConnected"] {
+        options.set_named_property(name, trouble.times_connected)?;
+    }
     let mut error = env.create_error(napi::Error::from_reason(&*trouble.cause.message))?;
     error.set_named_property("code", &*trouble.cause.code)?;
     options.set_named_property("error", error)?;

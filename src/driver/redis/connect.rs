@@ -1,6 +1,6 @@
 //! Makes one connection: socket, TLS, handshake.
 
-use std::{io, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection, cmd};
 use socket2::SockRef;
@@ -60,17 +60,21 @@ impl From<io::Error> for ConnectError {
 }
 
 pub async fn connect(config: &Config, client_name: &str) -> Result<Connected, ConnectError> {
-    let limit = config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end());
+    let limit = try_timeout(config);
     timeout(limit, open(config, client_name)).await.unwrap_or_else(|_| {
         let limit = limit.as_millis();
         Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
     })
 }
 
+fn try_timeout(config: &Config) -> Duration {
+    config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end())
+}
+
 async fn open(config: &Config, client_name: &str) -> Result<Connected, ConnectError> {
     match &config.endpoint {
         Endpoint::Tcp { host, port, family } => {
-            let stream = open_tcp(host, *port, *family).await?;
+            let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
             stream.set_nodelay(config.nodelay)?;
             SockRef::from(&stream).set_keepalive(config.keepalive)?;
             if let Some(tls) = &config.tls {
@@ -92,19 +96,24 @@ async fn open(config: &Config, client_name: &str) -> Result<Connected, ConnectEr
     }
 }
 
-async fn open_tcp(host: &str, port: u16, family: Family) -> Result<TcpStream, ConnectError> {
+async fn open_tcp(host: &str, port: u16, family: Family, limit: Duration) -> Result<TcpStream, ConnectError> {
     let addresses = lookup_host((host, port))
         .await
         .map_err(|error| ConnectError::Passing(Cause::new("ENOTFOUND", format!("{host}: {error}"))))?;
-    let mut last = Cause::new("ENOTFOUND", format!("{host} has no address of the wanted family"));
-    for address in addresses.filter(|address| match family {
+    let wanted = |address: &SocketAddr| match family {
         Family::V4 => address.is_ipv4(),
         Family::V6 => address.is_ipv6(),
         Family::Any => true,
-    }) {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Cause::from(&error),
+    };
+    let addresses: Vec<_> = addresses.filter(wanted).collect();
+    let mut last = Cause::new("ENOTFOUND", format!("{host} has no address of the wanted family"));
+    // A silent address leaves the others their share of the time.
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = Cause::from(&error),
+            Err(_) => last = Cause::new("ETIMEDOUT", format!("{address} does not answer")),
         }
     }
     Err(ConnectError::Passing(last))

@@ -12,6 +12,7 @@ use std::{
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::watch,
+    task::AbortHandle,
     time::{sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -23,8 +24,9 @@ use super::{
 };
 use crate::{
     core::Backoff,
-    driver::{Deadline, redis::jitter},
-    error::{Cause, Error, Refusal, Result, Unreachable, UnreachableReason},
+    driver::Deadline,
+    error::{Cause, Error, Refusal, RefusalKind, Result, Unreachable, UnreachableReason},
+    random,
 };
 
 /// Between two tries at a server that is loading or busy.
@@ -51,14 +53,16 @@ enum State {
     Ready(Live),
     /// The keeper has given up for good.
     GaveUp(Cause),
+    /// The locker was closed.
+    Closed,
 }
 
 #[derive(Clone)]
 struct Live {
     number: u32,
     connection: MultiplexedConnection,
-    /// Cancelled by a caller that found the connection silent: the keeper replaces it.
-    silent: CancellationToken,
+    /// Cancelled by a caller that found the connection of no use: the keeper replaces it.
+    useless: CancellationToken,
 }
 
 /// A reply, and what is known of its command.
@@ -84,17 +88,18 @@ impl Connection {
             closed: closed.clone(),
         };
         let keeper = Keeper { config, client_name, publish, times_connected: 0 };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = keeper.run() => {}
-                () = closed.cancelled() => {}
-            }
-        });
+        tokio::spawn(keeper.run(closed));
         connection
     }
 
     /// Sends a command until it is answered, at the latest at `deadline`. The command must be idempotent.
-    pub async fn call(&self, command: &Cmd, deadline: Deadline) -> Result<Reply> {
+    /// `source` makes the form of a script call that a server takes which does not know the script.
+    pub async fn call(
+        &self,
+        mut command: Cmd,
+        source: Option<&(dyn Fn() -> Cmd + Sync)>,
+        deadline: Deadline,
+    ) -> Result<Reply> {
         let mut first_sent = None;
         let mut trouble = None;
         let mut refused: Option<Refusal> = None;
@@ -103,7 +108,7 @@ impl Connection {
         loop {
             let live = match self.live(deadline).await {
                 Ok(live) => live,
-                Err(NotLive::Error(error)) => return Err(error),
+                Err(NotLive::Error(error)) => return Err(after_sending(error, first_sent.is_some())),
                 Err(NotLive::Late(cause)) => {
                     let cause = cause.or(trouble);
                     return Err(refused.map_or_else(
@@ -125,15 +130,23 @@ impl Connection {
             let left = deadline.at.saturating_duration_since(now);
             let patience = if left < MIN_PATIENCE { left } else { left / 2 };
             let mut connection = live.connection.clone();
-            match timeout_at((now + patience).into(), connection.send_packed_command(command)).await {
+            match timeout_at((now + patience).into(), connection.send_packed_command(&command)).await {
                 Ok(Ok(Value::ServerError(error))) => {
-                    let refusal = refusal::of_reply(&error);
+                    if let (Some(source), "NOSCRIPT") = (source, error.code()) {
+                        command = source();
+                        continue;
+                    }
+                    let refusal = refusal::of_reply(&error, resent);
+                    if refusal.kind == RefusalKind::ReadOnly {
+                        // After a failover the name may lead to another server by now.
+                        live.useless.cancel();
+                    }
                     if !refusal.kind.is_passing() {
                         return Err(Error::Refused(refusal));
                     }
                     refused = Some(refusal);
                     busy += 1;
-                    let pause = BUSY_BACKOFF.delay(busy, jitter());
+                    let pause = BUSY_BACKOFF.delay(busy, random::unit());
                     sleep(pause.min(deadline.left())).await;
                 }
                 Ok(Ok(value)) => return Ok(Reply { value, sent, resent }),
@@ -146,7 +159,7 @@ impl Connection {
                     let silence = patience.as_millis();
                     trouble = Some(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
                     resent = true;
-                    live.silent.cancel();
+                    live.useless.cancel();
                     self.gone(&live, deadline).await;
                 }
             }
@@ -171,6 +184,7 @@ impl Connection {
             let last = match now {
                 State::Ready(live) if Instant::now() < deadline.at => return Ok(live),
                 State::Ready(_) => None,
+                State::Closed => return Err(NotLive::Error(Error::Closed)),
                 State::GaveUp(cause) => {
                     return Err(NotLive::Error(self.unreachable(
                         UnreachableReason::GaveUp,
@@ -200,7 +214,7 @@ impl Connection {
             tokio::select! {
                 changed = timeout_at(deadline.at.into(), state.changed()) => match changed {
                     Ok(Ok(())) => {}
-                    // The keeper ends only when the locker was closed.
+                    // The keeper has ended, which it does only when the locker is closed.
                     Ok(Err(_)) => return Err(NotLive::Error(Error::Closed)),
                     Err(_) => return Err(late()),
                 },
@@ -223,10 +237,27 @@ impl Connection {
     }
 }
 
+/// An error that came when the command had already left once.
+fn after_sending(error: Error, sent: bool) -> Error {
+    match error {
+        Error::Connection(unreachable) => Error::Connection(Unreachable { sent, ..unreachable }),
+        Error::Refused(refusal) => Error::Refused(Refusal { unanswered: sent, ..refusal }),
+        error => error,
+    }
+}
+
 enum NotLive {
     /// The deadline passed; what the last try to connect failed of.
     Late(Option<Cause>),
     Error(Error),
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The task that keeps the connection up.
@@ -238,7 +269,16 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(mut self) {
+    async fn run(mut self, closed: CancellationToken) {
+        tokio::select! {
+            () = self.keep() => {}
+            () = closed.cancelled() => {}
+        }
+        // Ends the last connection too: nobody has a handle to it any more.
+        self.publish.send_replace(State::Closed);
+    }
+
+    async fn keep(&mut self) {
         let mut lost = Instant::now();
         let mut attempt = 0;
         loop {
@@ -269,15 +309,14 @@ impl Keeper {
     /// Lets calls use the connection until it is gone, and says why it is.
     async fn serve(&self, connected: Connected) -> Cause {
         let Connected { connection, mut driver } = connected;
-        let silent = CancellationToken::new();
-        let live = Live { number: self.times_connected, connection, silent: silent.clone() };
+        // Whoever drops this future, as `run` does, ends the connection.
+        let _ended = AbortOnDrop(driver.abort_handle());
+        let useless = CancellationToken::new();
+        let live = Live { number: self.times_connected, connection, useless: useless.clone() };
         self.publish.send_replace(State::Ready(live));
         tokio::select! {
             _ = &mut driver => Cause::new("ECONNRESET", "the connection was closed"),
-            () = silent.cancelled() => {
-                driver.abort();
-                Cause::new("ETIMEDOUT", "the connection had gone silent")
-            }
+            () = useless.cancelled() => Cause::new("ETIMEDOUT", "the connection had to be replaced"),
         }
     }
 
@@ -288,7 +327,7 @@ impl Keeper {
                 if max_attempts.is_some_and(|max| attempt >= max) {
                     return Decision::GiveUp(None);
                 }
-                let mut pause = backoff.delay(attempt, jitter());
+                let mut pause = backoff.delay(attempt, random::unit());
                 if let Some(max_time) = max_time {
                     // The last try comes exactly at the limit.
                     let left = max_time.saturating_sub(retrying_for);

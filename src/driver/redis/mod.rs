@@ -47,15 +47,11 @@ impl Redis {
         &self,
         script: &LuaScript,
         keys: usize,
-        fill: impl Fn(&mut Cmd),
+        fill: impl Fn(&mut Cmd) + Sync,
         deadline: Deadline,
     ) -> Result<Reply> {
-        match self.connection.call(&script.by_sha(keys, &fill), deadline).await {
-            Err(Error::Refused(refusal)) if &*refusal.cause.code == "NOSCRIPT" => {
-                self.connection.call(&script.by_source(keys, &fill), deadline).await
-            }
-            answer => answer,
-        }
+        let source = || script.by_source(keys, &fill);
+        self.connection.call(script.by_sha(keys, &fill), Some(&source), deadline).await
     }
 
     async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {
@@ -98,7 +94,7 @@ impl Redis {
         loop {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(PURGE_PAGE);
-            let reply = self.connection.call(&scan, Deadline::after(patience)).await?;
+            let reply = self.connection.call(scan, None, Deadline::after(patience)).await?;
             let (next, page): (u64, Vec<Vec<u8>>) = decode(reply.value)?;
             // A lock and its owner record go in one step, whichever of them the page has.
             let keys: BTreeSet<_> = page.iter().filter_map(|key| self.keys.of_lock(key)).flatten().collect();
@@ -107,7 +103,7 @@ impl Redis {
                 for key in &keys {
                     del.arg(key);
                 }
-                self.connection.call(&del, Deadline::after(patience)).await?;
+                self.connection.call(del, None, Deadline::after(patience)).await?;
             }
             if next == 0 {
                 return Ok(());
@@ -133,8 +129,9 @@ impl Driver for Redis {
 
     fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
         Box::pin(async move {
-            let exists = self.connection.call(cmd("EXISTS").arg(self.keys.lock(resource)), deadline).await?;
-            decode(exists.value)
+            let mut exists = cmd("EXISTS");
+            exists.arg(self.keys.lock(resource));
+            decode(self.connection.call(exists, None, deadline).await?.value)
         })
     }
 
@@ -155,11 +152,7 @@ impl Driver for Redis {
 /// A reply as the type that the command is known to answer with.
 fn decode<T: redis::FromRedisValue>(value: Value) -> Result<T> {
     from_redis_value(value).map_err(|error| {
-        Error::Refused(Refusal { kind: RefusalKind::Other, cause: Cause::new("EPROTO", error) })
+        let cause = Cause::new("EPROTO", error);
+        Error::Refused(Refusal { kind: RefusalKind::Other, cause, unanswered: false })
     })
-}
-
-/// A random number in `0.0..1.0`, to spread retries. Without entropy the middle serves as well.
-fn jitter() -> f64 {
-    getrandom::u32().map_or(0.5, |number| f64::from(number) / (f64::from(u32::MAX) + 1.0))
 }

@@ -25,7 +25,7 @@ pub fn classify(code: &str, detail: &str) -> RefusalKind {
 /// Redis 6.2 wraps an error inside a script into `ERR Error running script (call to f_…): @user_script:9: …`, and
 /// newer servers have a wording of their own for ACL and type errors.
 fn classify_text(detail: &str) -> RefusalKind {
-    const PATTERNS: [(&str, RefusalKind); 15] = [
+    const PATTERNS: [(&str, RefusalKind); 16] = [
         ("value is not an integer", RefusalKind::WrongType),
         ("WRONGTYPE", RefusalKind::WrongType),
         ("-OOM", RefusalKind::OutOfMemory),
@@ -35,6 +35,7 @@ fn classify_text(detail: &str) -> RefusalKind {
         ("-MISCONF", RefusalKind::Misconf),
         ("-LOADING", RefusalKind::Loading),
         ("ACL failure in script", RefusalKind::NoPerm),
+        ("no permissions to", RefusalKind::NoPerm),
         ("can't run this command or subcommand", RefusalKind::NoPerm),
         ("can't access at least one of the keys", RefusalKind::NoPerm),
         ("-NOPERM", RefusalKind::NoPerm),
@@ -49,9 +50,11 @@ fn classify_text(detail: &str) -> RefusalKind {
 }
 
 /// An error reply to a command.
-pub fn of_reply(error: &ServerError) -> Refusal {
+///
+/// `unanswered`: whether the command had been sent before.
+pub fn of_reply(error: &ServerError, unanswered: bool) -> Refusal {
     let detail = error.details().unwrap_or_default();
-    Refusal { kind: classify(error.code(), detail), cause: cause(error.code(), detail) }
+    Refusal { kind: classify(error.code(), detail), cause: cause(error.code(), detail), unanswered }
 }
 
 /// An error while a connection was set up.
@@ -68,7 +71,7 @@ pub fn of_handshake(error: &RedisError) -> ConnectError {
         RefusalKind::Other | RefusalKind::Loading | RefusalKind::Busy => {
             ConnectError::Passing(cause(code, detail))
         }
-        kind => ConnectError::Refused(Refusal { kind, cause: cause(code, detail) }),
+        kind => ConnectError::Refused(Refusal { kind, cause: cause(code, detail), unanswered: false }),
     }
 }
 

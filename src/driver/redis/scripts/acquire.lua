@@ -1,6 +1,6 @@
 -- KEYS: lock, owner record, fence register. ARGV: nonce, lease in ms, the client's part of the record.
 -- Returns the token (an integer), or {attempts since the grant, lease left in ms, owner record or ''}.
--- Every command that can fail on a key of a foreign type comes before the first write.
+-- A lock or a register of a foreign type makes it fail before the first write.
 local last = tonumber(redis.call('GET', KEYS[3]) or 0)
 if not last or last > 9007199254740990 then
   return redis.error_reply('WRONGTYPE the fence register ' .. KEYS[3] .. ' does not hold a token')
