@@ -7,9 +7,11 @@ const { Locker } = require('./lib/locker')
 const native = require('./native')
 
 function lockFactory(spec) {
-  const made = errors.checked(() => native.lockFactory(spec, os.hostname()))
-  if (made.aliasedDatabase) warnOfDatabase(made.aliasedDatabase)
-  return new Locker(made)
+  return new Locker((listener) => {
+    const made = errors.checked(() => native.lockFactory(spec, os.hostname(), listener))
+    if (made.aliasedDatabase) warnOfDatabase(made.aliasedDatabase)
+    return made
+  }, native.Cancellation)
 }
 
 let warned = false
@@ -32,6 +34,7 @@ module.exports.default = lockFactory
 module.exports.hash = hash
 module.exports.LockError = errors.LockError
 module.exports.ResourceLockedError = errors.ResourceLockedError
+module.exports.LockLostError = errors.LockLostError
 module.exports.ConnectionError = errors.ConnectionError
 module.exports.RedisError = errors.RedisError
 module.exports.ClosedError = errors.ClosedError

@@ -14,6 +14,7 @@ describe('the module', () => {
       'ClosedError',
       'ConnectionError',
       'LockError',
+      'LockLostError',
       'RedisError',
       'ResourceLockedError',
       'default',

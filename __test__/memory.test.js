@@ -2,9 +2,12 @@
 
 const lockFactory = require('..')
 const { behaviour } = require('./support/behaviour')
+const { holding } = require('./support/holding')
 
 describe('a locker in memory', () => {
-  behaviour((prefix) => ({ driver: 'memory', settings: { prefix } }))
+  const specOf = (prefix) => ({ driver: 'memory', settings: { prefix } })
+  behaviour(specOf)
+  holding(specOf)
 
   it('takes the config of another driver without effect, so that the driver can be switched', async () => {
     const locker = lockFactory({ driver: 'memory', config: { host: 'nowhere' }, settings: { prefix: 'm:' } })

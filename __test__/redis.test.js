@@ -1,6 +1,7 @@
 'use strict'
 
 const { behaviour } = require('./support/behaviour')
+const { holding } = require('./support/holding')
 const { startRedis, serverVersion } = require('./support/redis-server')
 
 // The machine's own server, and an older, a newer and a related one.
@@ -19,5 +20,7 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('a locker on %s
     else expect(serverVersion(name)).toMatch(/v=[6-9]/)
   })
 
-  behaviour((prefix) => ({ driver: 'redis', config: { port: server.port }, settings: { prefix } }))
+  const specOf = (prefix) => ({ driver: 'redis', config: { port: server.port }, settings: { prefix } })
+  behaviour(specOf)
+  holding(specOf)
 })

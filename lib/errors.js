@@ -29,6 +29,22 @@ class ResourceLockedError extends LockError {
   }
 }
 
+const lossReasons = {
+  expired: 'its lease has ended',
+  connection: 'its lease has ended while Redis did not answer',
+  stolen: 'somebody else holds it now',
+  purged: 'it was removed from Redis',
+}
+
+/** A lock can no longer be relied on: the reason that its signal aborts with. */
+class LockLostError extends LockError {
+  constructor(resourceId, token, reason) {
+    super(`The lock was lost: ${lossReasons[reason]}`, { code: 'ERR_LOCK_LOST', resourceId })
+    this.token = token
+    this.reason = reason
+  }
+}
+
 /** Redis could not be reached, or did not answer in time. */
 class ConnectionError extends LockError {}
 
@@ -38,11 +54,11 @@ class RedisError extends LockError {}
 /** The locker was closed. */
 class ClosedError extends LockError {}
 
-for (const Class of [ConnectionError, RedisError, ClosedError]) {
+for (const Class of [LockLostError, ConnectionError, RedisError, ClosedError]) {
   Object.defineProperty(Class.prototype, 'name', { value: Class.name, configurable: true, writable: true })
 }
 
-const classes = { ERR_CONNECTION: ConnectionError, ERR_CLOSED: ClosedError }
+const classes = { ERR_CONNECTION: ConnectionError, ERR_CLOSED: ClosedError, ERR_CANCELLED: LockError }
 
 /** Makes the error of what the native side rejected with or threw. What is not from there passes through. */
 function toError(failure, resourceId) {
@@ -77,6 +93,7 @@ function causeOf({ message, code }) {
 
 module.exports = {
   LockError,
+  LockLostError,
   ResourceLockedError,
   ConnectionError,
   RedisError,

@@ -1,22 +1,25 @@
 'use strict'
 
+const { LockLostError } = require('./errors')
 const { hash } = require('./hash')
 
 /** A lock that was granted. */
 class Lock {
-  #owner
+  #handle
+  #locked = true
+  #lost
+  #controller
 
-  /** `release`: gives the lock up and returns the promise of it. `owner`: the locker it came from. */
-  constructor(owner, resourceId, token, release) {
-    this.#owner = owner
+  /** `handle`: the locker's side of this lock: `unlock`, `remaining`, `extend`. */
+  constructor(resourceId, token, handle) {
     this.resourceId = resourceId
     this.token = token
-    let locked = true
+    this.#handle = handle
     // A function of its own, so that `.then(lock.unlock)` works; whatever it is called with is ignored.
     this.unlock = () => {
-      if (!locked) throw new Error('Not locked')
-      locked = false
-      return release()
+      if (!this.#locked) throw new Error('Not locked')
+      this.#locked = false
+      return handle.unlock(this)
     }
   }
 
@@ -25,8 +28,38 @@ class Lock {
     return hash(this.resourceId)
   }
 
-  static isOf(value, owner) {
-    return typeof value === 'object' && value !== null && #owner in value && value.#owner === owner
+  /** Computed from the clock at each call: right even when the event loop has just been blocked. */
+  get held() {
+    return this.remaining() > 0
+  }
+
+  remaining() {
+    return this.#locked && !this.#lost ? this.#handle.remaining(this) : 0
+  }
+
+  get signal() {
+    this.#controller ??= new AbortController()
+    if (this.#lost) this.#controller.abort(this.#lost)
+    return this.#controller.signal
+  }
+
+  extend(seconds) {
+    return this.#handle.extend(this, seconds)
+  }
+
+  /** Gives the lock up if that has not been done. What went wrong with that does not hide what the block did. */
+  async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
+    if (this.#locked) await this.unlock().catch(() => {})
+  }
+
+  static isOf(value, handle) {
+    return typeof value === 'object' && value !== null && #handle in value && value.#handle === handle
+  }
+
+  /** Called by the locker when the lock can no longer be relied on. */
+  static lose(lock, reason) {
+    lock.#lost = new LockLostError(lock.resourceId, lock.token, reason)
+    lock.#controller?.abort(lock.#lost)
   }
 }
 

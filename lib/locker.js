@@ -1,45 +1,148 @@
 'use strict'
 
+const channels = require('./diagnostics')
 const { ResourceLockedError, checked, toError } = require('./errors')
 const { Lock } = require('./lock')
+const { request } = require('./request')
 
 /**
  * The public face of a native locker. The methods are fields, so that they work detached, as those of 1.2.0 do.
- * None of them is async: wrong arguments throw at once, before there is a promise.
+ * Only `request` is async: elsewhere wrong arguments throw at once, before there is a promise.
  */
 class Locker {
   ResourceLockedError = ResourceLockedError
   #native
+  #Cancellation
+  /** Locks that are neither unlocked nor lost, by their tokens. */
+  #held = new Map()
+  /** When they were granted, for the diagnostics. */
+  #granted = new WeakMap()
 
-  constructor(native) {
-    this.#native = native
+  /** What a lock needs of its locker. */
+  #handle = {
+    unlock: (lock) => this.#unlock(lock),
+    remaining: ({ resourceId, token }) => this.#native.remaining(resourceId, token),
+    extend: ({ resourceId, token }, seconds) => this.#call('extend', resourceId, token, seconds),
   }
 
-  lock = (resourceId, options) => this.#grant(this.#call('lock', resourceId, options), resourceId)
+  /** `make`: makes the native locker, given who is to hear of its events. */
+  constructor(make, Cancellation) {
+    this.#native = make((event, resourceId, token, detail) => this.#hear(event, resourceId, token, detail))
+    this.#Cancellation = Cancellation
+  }
+
+  lock = (resourceId, options) => {
+    const signal = signalOf(options)
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    const cancellation = signal && new this.#Cancellation()
+    const observed = channels.renew.hasSubscribers
+    const granting = checked(() => this.#native.lock(resourceId, options, observed, cancellation))
+    return this.#grant(granting, resourceId, signal, cancellation)
+  }
+
+  tryLock = (resourceId, options) => unlessLocked(this.lock(resourceId, options))
 
   unlock = (lockOrResourceId) => {
-    if (Lock.isOf(lockOrResourceId, this)) return lockOrResourceId.unlock()
+    if (Lock.isOf(lockOrResourceId, this.#handle)) return lockOrResourceId.unlock()
     if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
     return this.#call('unlock', lockOrResourceId)
   }
 
+  request = (...args) => request(this, ...args)
+
   isLocked = (resourceId) => this.#call('isLocked', resourceId)
+
+  inspect = (resourceId) => inspection(this.#call('inspect', resourceId))
+
+  forceUnlock = (resourceId) => this.#call('forceUnlock', resourceId)
 
   purge = () => this.#call('purge')
 
   close = () => this.#call('close')
 
-  #call(method, resourceId, argument) {
+  #call(method, resourceId, ...args) {
     return settled(
-      checked(() => this.#native[method](resourceId, argument)),
+      checked(() => this.#native[method](resourceId, ...args)),
       resourceId,
     )
   }
 
-  async #grant(promise, resourceId) {
-    const token = await promise
-    return new Lock(this, resourceId, token, () => this.#call('unlock', resourceId, token))
+  async #grant(granting, resourceId, signal, cancellation) {
+    const start = performance.now()
+    const cancel = () => cancellation.cancel()
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      const token = await settled(granting, resourceId)
+      const lock = new Lock(resourceId, token, this.#handle)
+      this.#held.set(token, lock)
+      this.#granted.set(lock, performance.now())
+      // Its loss may have been told before there was anybody to tell.
+      if (!lock.held) this.#hear('lost', resourceId, token, 'expired')
+      if (signal?.aborted) {
+        // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
+        lock.unlock().catch(() => {})
+        throw signal.reason
+      }
+      publish(channels.acquire, () => ({ resourceId, token, duration: performance.now() - start }))
+      return lock
+    } catch (error) {
+      if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
+      if (error instanceof ResourceLockedError) {
+        const { holder, leaseLeft, details } = error
+        const message = { resourceId, holder, leaseLeft, numberOfLocks: details.numberOfLocks }
+        publish(channels.contended, () => ({ ...message, duration: performance.now() - start }))
+      }
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
   }
+
+  async #unlock(lock) {
+    const { resourceId, token } = lock
+    this.#held.delete(token)
+    const released = (held, error) => ({
+      resourceId,
+      token,
+      held,
+      error,
+      duration: performance.now() - this.#granted.get(lock),
+    })
+    try {
+      const held = await this.#call('unlock', resourceId, token)
+      publish(channels.release, () => released(held))
+      return held
+    } catch (error) {
+      publish(channels.release, () => released(undefined, error))
+      throw error
+    }
+  }
+
+  #hear(event, resourceId, token, detail) {
+    if (event === 'reconnect') return publish(channels.reconnect, () => ({ locker: this }))
+    if (event === 'renew') return publish(channels.renew, () => ({ resourceId, token }))
+    const lock = this.#held.get(token)
+    if (lock === undefined) return
+    this.#held.delete(token)
+    const duration = performance.now() - this.#granted.get(lock)
+    publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
+    Lock.lose(lock, detail)
+  }
+}
+
+/** Costs nothing while nobody has subscribed. */
+function publish(channel, message) {
+  if (channel.hasSubscribers) channel.publish(message())
+}
+
+/** The AbortSignal among the options. */
+function signalOf(options) {
+  const signal = options?.signal ?? undefined
+  if (signal === undefined) return undefined
+  if (typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function') return signal
+  throw Object.assign(new TypeError('options.signal must be an AbortSignal'), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  })
 }
 
 /** Waits for the native side. The error is made here, so that its stack shows who was waiting. */
@@ -48,6 +151,29 @@ async function settled(promise, resourceId) {
     return await promise
   } catch (failure) {
     throw toError(failure, resourceId)
+  }
+}
+
+async function unlessLocked(locking) {
+  try {
+    return await locking
+  } catch (error) {
+    if (error instanceof ResourceLockedError) return null
+    throw error
+  }
+}
+
+/** There may be several holders and waiters one day; a holder of which nothing is known is lock-inc 1.2.0. */
+async function inspection(asking) {
+  const found = await asking
+  if (found === null) return null
+  const { holder, leaseLeft, numberOfLocks } = found
+  const unknown = { clientId: null, host: null, pid: null, since: null, token: null }
+  const known = holder && { ...holder, since: new Date(holder.since) }
+  return {
+    holders: [{ ...unknown, ...known, leaseLeft, mode: 'exclusive' }],
+    waiters: [],
+    count: numberOfLocks,
   }
 }
 

@@ -24,6 +24,10 @@ pub enum Error {
     /// The locker was closed. Becomes `ClosedError`.
     #[error("The locker is closed; make a new one with lockFactory()")]
     Closed,
+
+    /// The caller does not want it any more. Becomes the reason of the caller's `AbortSignal`.
+    #[error("The call was cancelled")]
+    Cancelled,
 }
 
 impl Error {
@@ -34,6 +38,7 @@ impl Error {
             Self::Connection(_) => "ERR_CONNECTION",
             Self::Refused(refusal) => refusal.kind.code(),
             Self::Closed => "ERR_CLOSED",
+            Self::Cancelled => "ERR_CANCELLED",
         }
     }
 
@@ -42,7 +47,17 @@ impl Error {
         match self {
             Self::Connection(unreachable) => unreachable.cause.as_ref(),
             Self::Refused(refusal) => Some(&refusal.cause),
-            Self::Locked(_) | Self::Closed => None,
+            Self::Locked(_) | Self::Closed | Self::Cancelled => None,
+        }
+    }
+
+    /// Whether waiting is of no use: what stands in the way will not pass by itself.
+    pub fn is_final(&self) -> bool {
+        use UnreachableReason::{GaveUp, Tls};
+        match self {
+            Self::Locked(_) => false,
+            Self::Connection(unreachable) => matches!(unreachable.reason, GaveUp | Tls),
+            Self::Refused(_) | Self::Closed | Self::Cancelled => true,
         }
     }
 
@@ -51,7 +66,7 @@ impl Error {
         match self {
             Self::Connection(unreachable) => unreachable.sent,
             Self::Refused(refusal) => refusal.unanswered,
-            Self::Locked(_) | Self::Closed => false,
+            Self::Locked(_) | Self::Closed | Self::Cancelled => false,
         }
     }
 }
@@ -70,7 +85,7 @@ pub struct Unreachable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnreachableReason {
     /// The call's deadline passed.
-    Deadline(Duration),
+    Deadline(Limit),
     /// Reconnecting was given up for good, as `max_attempts`, `connect_timeout` or `retry_strategy` asked for.
     GaveUp,
     /// Client and server found no TLS session that both accept.
@@ -79,15 +94,22 @@ pub enum UnreachableReason {
     Offline,
 }
 
+/// How long a call may take, and which option says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub time: Duration,
+    pub option: &'static str,
+}
+
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = &self.endpoint;
         match self.reason {
             UnreachableReason::Deadline(limit) if self.sent => {
-                write!(f, "Redis at {endpoint} did not answer within {} ms", limit.as_millis())?;
+                write!(f, "Redis at {endpoint} did not answer within {} ms", limit.time.as_millis())?;
             }
             UnreachableReason::Deadline(limit) => {
-                write!(f, "Redis at {endpoint} could not be reached within {} ms", limit.as_millis())?;
+                write!(f, "Redis at {endpoint} could not be reached within {} ms", limit.time.as_millis())?;
             }
             UnreachableReason::GaveUp => {
                 write!(f, "Reconnecting to Redis at {endpoint} was given up, as config asks for")?;
@@ -102,8 +124,8 @@ impl fmt::Display for Unreachable {
         if let Some(cause) = &self.cause {
             write!(f, " ({})", cause.message)?;
         }
-        if matches!(self.reason, UnreachableReason::Deadline(_)) {
-            f.write_str("; settings.commandTimeout is the limit")?;
+        if let UnreachableReason::Deadline(limit) = self.reason {
+            write!(f, "; {} is the limit", limit.option)?;
         }
         Ok(())
     }

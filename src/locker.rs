@@ -2,25 +2,30 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::{sync::OnceCell, time::sleep};
+use tokio::{
+    sync::{Notify, OnceCell, mpsc},
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    core::{
-        Backoff, Hold, Holds, Nonce, Nonces, Resource,
-        holds::{lease_end, lease_over},
-    },
-    driver::{Acquired, Attempt, Deadline, Released, SharedDriver},
-    error::{Error, Result},
-    options::LockOptions,
+    core::{Backoff, Contention, Hold, Holds, Lease, Moment, Nonce, Nonces, Renewal, Resource, Standing},
+    driver::{Acquired, Attempt, Deadline, Grant, LostReason, Notice, Released, SharedDriver},
+    error::{Error, Limit, Result},
+    options::{LockOptions, Wait},
     random,
 };
 
+mod keeping;
+
 /// Between two tries of a background cancel.
 const CANCEL_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(2) };
+
+/// In less time an answer cannot be expected from every server that is well.
+const ENOUGH_TO_ASK: Duration = Duration::from_millis(50);
 
 /// The shortest time between two attempts on a locked resource, as with a JavaScript timer.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(1);
@@ -28,10 +33,13 @@ const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(1);
 /// Takes and gives up locks under one prefix, through one driver.
 pub struct Locker {
     driver: SharedDriver,
-    command_timeout: Duration,
+    limit: Limit,
     nonces: Nonces,
     /// std's Mutex: held for a few instructions, never over an await.
     holds: Mutex<Holds>,
+    /// Something in the holds is due earlier than before.
+    sooner: Notify,
+    listener: Box<dyn Listener>,
     closing: CancellationToken,
     /// Calls that a caller waits for.
     calls: TaskTracker,
@@ -40,19 +48,53 @@ pub struct Locker {
     closed: OnceCell<()>,
 }
 
+/// Hears what happens to a locker's locks.
+pub trait Listener: Send + Sync {
+    /// `false` when nobody listens any more.
+    fn tell(&self, event: Event) -> bool;
+
+    /// For how long the thread that uses the locks has not run, as far as can be seen.
+    fn blocked_for(&self) -> Duration;
+}
+
+/// What a listener is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A lock can no longer be relied on.
+    Lost(Hold, LostReason),
+    /// A lock has a new lease. Told only of holds that are observed.
+    Renewed(Hold),
+    /// There is a connection again.
+    Reconnected,
+    /// Nothing has happened. Tells whether anybody listens.
+    Alive,
+    /// Nothing more will come: the locker is closed and holds nothing.
+    Ended,
+}
+
 impl Locker {
-    /// `start`: 128 random bits for the nonces.
-    pub fn new(driver: SharedDriver, command_timeout: Duration, start: u128) -> Arc<Self> {
-        Arc::new(Self {
+    /// `start`: 128 random bits for the nonces. `notices`: what the driver says. Must be called on the runtime.
+    pub fn open(
+        driver: SharedDriver,
+        notices: mpsc::UnboundedReceiver<Notice>,
+        listener: Box<dyn Listener>,
+        command_timeout: Duration,
+        start: u128,
+    ) -> Arc<Self> {
+        let locker = Arc::new(Self {
             driver,
-            command_timeout,
+            limit: Limit { time: command_timeout, option: "settings.commandTimeout" },
             nonces: Nonces::new(start),
             holds: Mutex::default(),
+            sooner: Notify::new(),
+            listener,
             closing: CancellationToken::new(),
             calls: TaskTracker::new(),
             cancels: TaskTracker::new(),
             closed: OnceCell::new(),
-        })
+        });
+        tokio::spawn(locker.clone().keep(notices));
+        locker
     }
 
     /// Wraps a call so that [`close`](Self::close) waits for it, and so that none starts after it.
@@ -69,54 +111,106 @@ impl Locker {
         })
     }
 
-    /// Takes the resource, trying as often as the options allow while somebody else holds it.
-    pub async fn lock(self: Arc<Self>, resource: Resource, options: LockOptions) -> Result<Hold> {
+    /// Takes the resource, trying as often or as long as the options allow while somebody else holds it, until
+    /// `cancelled`.
+    pub async fn lock(
+        self: Arc<Self>,
+        resource: Resource,
+        options: LockOptions,
+        cancelled: CancellationToken,
+    ) -> Result<Hold> {
         let attempt = Attempt { resource, nonce: self.nonces.next(), lease: options.expire };
-        let mut retries = options.retries;
+        let patience = match options.wait {
+            Wait::AtMost(time) if !time.is_zero() => {
+                Some(Deadline::after(Limit { time, option: "options.timeout" }))
+            }
+            _ => None,
+        };
+        let mut attempts = 0;
+        let mut contended = None;
         loop {
-            let contention = match self.driver.acquire(&attempt, self.deadline()).await {
-                Ok(Acquired::Granted(grant)) => {
-                    let hold = Hold {
-                        resource: attempt.resource,
-                        nonce: attempt.nonce,
-                        token: grant.token,
-                        deadline: lease_end(grant.sent, attempt.lease),
-                        over: lease_over(Instant::now(), attempt.lease),
-                    };
-                    let mut holds = self.holds();
-                    holds.forget_over(Instant::now());
-                    holds.insert(hold.clone());
-                    return Ok(hold);
-                }
-                Ok(Acquired::Contended(contention)) => contention,
-                Err(error) => {
-                    if error.outcome_unknown() {
-                        self.cancel(attempt.resource, attempt.nonce, attempt.lease);
-                    }
-                    return Err(error);
+            attempts += 1;
+            let deadline = self.deadline().earlier(patience);
+            let enough = deadline.left() >= ENOUGH_TO_ASK;
+            let answer = tokio::select! {
+                answer = self.driver.acquire(&attempt, deadline) => answer,
+                () = cancelled.cancelled() => {
+                    self.cancel(attempt.resource, attempt.nonce, attempt.lease);
+                    return Err(Error::Cancelled);
                 }
             };
-            if retries == 0 {
-                return Err(Error::Locked(contention));
+            let error = match answer {
+                Ok(Acquired::Granted(grant)) => return Ok(self.hold(attempt, grant, &options)),
+                Ok(Acquired::Contended(contention)) => Error::Locked(contention),
+                Err(error) => error,
+            };
+            let error = match (error, contended.take()) {
+                // In so short a time no answer says nothing: what is known is who holds it.
+                (Error::Connection(_), Some(contention)) if !enough => Error::Locked(contention),
+                (error, _) => error,
+            };
+            if let Error::Locked(contention) = &error {
+                contended = Some(contention.clone());
             }
-            retries -= 1;
+            let again = match (options.wait, &error) {
+                (Wait::Attempts(more), Error::Locked(_)) => attempts <= more,
+                (Wait::AtMost(time), _) if time.is_zero() => false,
+                // The time includes the one in which there is no connection. A server's refusal ends it.
+                (Wait::AtMost(_) | Wait::Forever, Error::Locked(_) | Error::Connection(_)) => {
+                    !error.is_final() && patience.is_none_or(|patience| !patience.left().is_zero())
+                }
+                _ => false,
+            };
+            if !again {
+                if !matches!(error, Error::Locked(_)) && (error.outcome_unknown() || attempts > 1) {
+                    self.cancel(attempt.resource, attempt.nonce, attempt.lease);
+                }
+                return Err(error);
+            }
+            let pause = options.retry_interval.max(MIN_RETRY_INTERVAL);
+            let pause = patience.map_or(pause, |patience| pause.min(patience.left()));
             tokio::select! {
                 () = self.closing.cancelled() => return Err(Error::Closed),
-                () = sleep(options.retry_interval.max(MIN_RETRY_INTERVAL)) => {}
+                () = cancelled.cancelled() => {
+                    self.cancel(attempt.resource, attempt.nonce, attempt.lease);
+                    return Err(Error::Cancelled);
+                }
+                () = sleep(pause) => {}
             }
         }
+    }
+
+    fn hold(&self, attempt: Attempt, grant: Grant, options: &LockOptions) -> Hold {
+        let now = Moment::now();
+        let lease = Lease { sent: grant.sent, length: attempt.lease };
+        let hold = Hold {
+            resource: attempt.resource,
+            nonce: attempt.nonce,
+            token: grant.token,
+            lease,
+            over: lease.over(now),
+            renewal: options.renew.then(|| Renewal {
+                lease: attempt.lease,
+                until: options.max_hold.map(|time| now + time),
+                max_blocked: options.max_blocked,
+            }),
+            observed: options.observed,
+        };
+        self.change_holds(|holds| holds.insert(hold.clone()));
+        hold
     }
 
     /// Gives up the lock with this token, or the newest one on the resource. `false` if this locker holds none, or
     /// if the store says that it had expired or been taken away.
     pub async fn unlock(self: Arc<Self>, resource: Resource, token: Option<u64>) -> Result<bool> {
+        // From here on it is not renewed any more.
         let Some(hold) = self.holds().take(resource.hash(), token) else { return Ok(false) };
         let released = self.driver.release(&resource, hold.nonce, self.deadline()).await;
-        let lease_left = hold.deadline.saturating_duration_since(Instant::now());
+        let lease_left = Moment::now().until(hold.over);
         match released {
             Ok(Released::Yes) => Ok(true),
             // While the lease runs nobody but ourselves can have ended it, a purge aside.
-            Ok(Released::NotAnyMore) => Ok(!lease_left.is_zero()),
+            Ok(Released::NotAnyMore) => Ok(!Moment::now().until(hold.lease.end()).is_zero()),
             Ok(Released::No) => Ok(false),
             Err(error) => {
                 self.cancel(resource, hold.nonce, lease_left);
@@ -125,12 +219,46 @@ impl Locker {
         }
     }
 
+    /// A new lease from now on for a lock that can still be relied on; `false` if it cannot.
+    pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
+        let hold = self.holds().get(resource.hash(), Some(token)).cloned();
+        let Some(hold) = hold.filter(|hold| Moment::now() < hold.lease.end()) else { return Ok(false) };
+        let renewed = self.driver.renew(&resource, hold.nonce, Some(lease), self.deadline()).await?;
+        let hash = resource.hash();
+        match renewed.standing {
+            Standing::Held => {
+                let lease = Lease { sent: renewed.sent, length: lease };
+                let over = lease.over(Moment::now());
+                return Ok(self.change_holds(|holds| holds.renewed(hash, token, lease, over)));
+            }
+            Standing::Gone => self.lost(hash, token, LostReason::Purged),
+            Standing::Taken => self.lost(hash, token, LostReason::Stolen),
+        }
+        Ok(false)
+    }
+
+    /// For how long the lock with this token can be relied on, without another word. Never asks the store.
+    pub fn remaining(&self, hash: &str, token: u64) -> Duration {
+        let holds = self.holds();
+        holds.get(hash, Some(token)).map_or(Duration::ZERO, |hold| Moment::now().until(hold.lease.end()))
+    }
+
     pub async fn is_locked(self: Arc<Self>, resource: Resource) -> Result<bool> {
         self.driver.is_locked(&resource, self.deadline()).await
     }
 
+    /// Who holds the resource.
+    pub async fn inspect(self: Arc<Self>, resource: Resource) -> Result<Option<Contention>> {
+        self.driver.inspect(&resource, self.deadline()).await
+    }
+
+    /// Takes the resource from whoever holds it. `false` if nobody does.
+    pub async fn force_unlock(self: Arc<Self>, resource: Resource) -> Result<bool> {
+        self.driver.remove(&resource, self.deadline()).await
+    }
+
     pub async fn purge(self: Arc<Self>) -> Result<()> {
-        self.driver.purge(self.command_timeout).await
+        self.driver.purge(self.limit).await
     }
 
     /// Lets what is in flight settle, then ends the connection. Whoever waits for a lock or for a connection is told
@@ -146,25 +274,25 @@ impl Locker {
             self.driver.close().await;
         };
         self.closed.get_or_init(shut_down).await;
+        self.sooner.notify_one();
     }
 
     /// Gives back a lock that nobody will unlock, in the background. Must be called on the runtime.
     pub fn abandon(self: &Arc<Self>, hold: Hold) {
         self.holds().take(hold.resource.hash(), Some(hold.token));
-        let lease_left = hold.deadline.saturating_duration_since(Instant::now());
-        self.cancel(hold.resource, hold.nonce, lease_left);
+        self.cancel(hold.resource, hold.nonce, Moment::now().until(hold.over));
     }
 
     /// Releases by nonce in the background until the store has confirmed it, or until the lock, if it was ever
     /// granted, has expired by itself.
     fn cancel(self: &Arc<Self>, resource: Resource, nonce: Nonce, lease: Duration) {
         let locker = self.clone();
-        let expired = Instant::now() + lease;
+        let expired = Moment::now() + lease;
         self.cancels.spawn(async move {
             for attempt in 1.. {
                 // An error is no news to anybody: the caller has been told, and the next try is under way.
                 let answer = locker.driver.release(&resource, nonce, locker.deadline()).await;
-                if answer.is_ok() || locker.closing.is_cancelled() || Instant::now() >= expired {
+                if answer.is_ok() || locker.closing.is_cancelled() || Moment::now() >= expired {
                     return;
                 }
                 tokio::select! {
@@ -176,10 +304,21 @@ impl Locker {
     }
 
     fn deadline(&self) -> Deadline {
-        Deadline::after(self.command_timeout)
+        Deadline::after(self.limit)
     }
 
     fn holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the holds, and sees to it that what has become due earlier is not missed.
+    fn change_holds<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
+        let mut holds = self.holds();
+        let before = holds.next_due();
+        let result = change(&mut holds);
+        if holds.next_due() < before || before.is_none() {
+            self.sooner.notify_one();
+        }
+        result
     }
 }

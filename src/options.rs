@@ -18,12 +18,30 @@ impl Settings {
 /// How one lock is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockOptions {
-    /// The lease: how long the lock lives without an unlock.
+    /// The lease: how long the lock lives without an unlock or a renewal.
     pub expire: Duration,
-    /// How many more attempts follow a first one that found the resource locked.
-    pub retries: u64,
+    pub wait: Wait,
     /// Time between two attempts.
     pub retry_interval: Duration,
+    /// Whether the lock is renewed until it is unlocked.
+    pub renew: bool,
+    /// How long a renewed lock is held at the most.
+    pub max_hold: Option<Duration>,
+    /// How long the JavaScript thread may not run before renewal stops.
+    pub max_blocked: Option<Duration>,
+    /// Whether each renewal is to be told.
+    pub observed: bool,
+}
+
+/// What to do while somebody else holds the resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// So many more attempts follow the first one.
+    Attempts(u64),
+    /// Attempts follow for so long; the time counts in which there is no connection.
+    AtMost(Duration),
+    /// Attempts follow until there is a lock, or the call is cancelled.
+    Forever,
 }
 
 impl LockOptions {

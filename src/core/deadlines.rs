@@ -1,27 +1,34 @@
 //! Things that end, in the order in which they end.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
-/// Locks by the end of their lease. A lock is named by its hash and token.
+use super::Moment;
+
+/// Locks by the moment at which something ends for them. A lock is named by its hash and token.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    by_time: BTreeMap<(Instant, u64), Arc<str>>,
+    by_time: BTreeMap<(Moment, u64), Arc<str>>,
 }
 
 impl Deadlines {
-    pub fn insert(&mut self, end: Instant, token: u64, hash: Arc<str>) {
+    pub fn insert(&mut self, end: Moment, token: u64, hash: Arc<str>) {
         self.by_time.insert((end, token), hash);
     }
 
-    pub fn remove(&mut self, end: Instant, token: u64) {
+    pub fn remove(&mut self, end: Moment, token: u64) {
         self.by_time.remove(&(end, token));
     }
 
     /// Takes out one lock whose lease has ended by `now`, the earliest first.
-    pub fn pop_ended(&mut self, now: Instant) -> Option<(Arc<str>, u64)> {
+    pub fn pop_ended(&mut self, now: Moment) -> Option<(Arc<str>, u64)> {
         let first = self.by_time.first_entry()?;
         let (end, token) = *first.key();
         (end <= now).then(|| (first.remove(), token))
+    }
+
+    /// The earliest of them.
+    pub fn first(&self) -> Option<Moment> {
+        self.by_time.first_key_value().map(|((end, _), _)| *end)
     }
 
     pub fn clear(&mut self) {
@@ -37,7 +44,7 @@ mod tests {
 
     #[test]
     fn what_has_ended_comes_out_earliest_first_and_nothing_else_does() {
-        let now = Instant::now();
+        let now = Moment::now();
         let at = |ms| now + Duration::from_millis(ms);
         let mut deadlines = Deadlines::default();
         for (ms, token) in [(30, 1), (10, 2), (20, 3), (10, 4)] {

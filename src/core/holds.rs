@@ -1,12 +1,8 @@
 //! What a locker holds: the client's side of its granted locks.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use super::{Nonce, Resource, deadlines::Deadlines};
+use super::{Lease, Moment, Nonce, Renewal, Resource, deadlines::Deadlines};
 
 /// A lock that was granted to this locker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,110 +11,250 @@ pub struct Hold {
     pub nonce: Nonce,
     /// Fencing token: increases with every grant of the resource.
     pub token: u64,
-    /// From here on the lock cannot be relied on. See [`lease_end`].
-    pub deadline: Instant,
-    /// By then the store has surely forgotten it too. See [`lease_over`].
-    pub over: Instant,
+    pub lease: Lease,
+    /// By then the store has surely forgotten it too: until then an unlock has something to give up.
+    pub over: Moment,
+    /// How it is renewed, if it is.
+    pub renewal: Option<Renewal>,
+    /// Whether each renewal is to be told.
+    pub observed: bool,
 }
 
-/// When a lease has ended for the client, which is before it ends for the server.
+/// What has to be done about a hold now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    Renew(Hold),
+    /// Its lease has ended, for the client. It is told once. `unanswered`: while a renewal was under way.
+    Expired {
+        hold: Hold,
+        unanswered: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    hold: Hold,
+    /// When it is due; also its place in the deadlines.
+    due: Moment,
+    /// The end of its lease has been told. What is left is to forget it when it is over.
+    expired: bool,
+    /// A renewal has been asked for, and no answer has come yet.
+    unanswered: bool,
+}
+
+/// The granted locks of one locker, by resource and token, and what is due with them.
 ///
-/// Counted from the moment the command that set it was sent, never from its reply, and shortened by a margin for
-/// clocks that run at different speeds: 1 % of the lease and 2 ms, as in the Redlock algorithm
-/// (<https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/>).
-pub fn lease_end(sent: Instant, lease: Duration) -> Instant {
-    let margin = lease / 100 + Duration::from_millis(2);
-    sent + lease.saturating_sub(margin)
-}
-
-/// When a lease has ended for the server too, the reply taken into account that came at `received`: the margin of
-/// [`lease_end`] to the other side. Until then an unlock has something to give up.
-pub fn lease_over(received: Instant, lease: Duration) -> Instant {
-    received + lease + lease / 100 + Duration::from_millis(2)
-}
-
-/// The granted locks of one locker, by resource and token.
-///
-/// A lock that is never unlocked is forgotten when its lease is over, so this does not grow with the locks that were
+/// A lock that is never unlocked is forgotten when it is over, so this does not grow with the locks that were
 /// ever taken.
 #[derive(Debug, Default)]
 pub struct Holds {
-    by_hash: HashMap<Arc<str>, Vec<Hold>>,
+    by_hash: HashMap<Arc<str>, Vec<Entry>>,
     deadlines: Deadlines,
 }
 
 impl Holds {
     pub fn insert(&mut self, hold: Hold) {
+        let due = match hold.renewal {
+            Some(_) => hold.lease.renewal(),
+            None => hold.lease.end(),
+        };
         let hash: Arc<str> = hold.resource.hash().into();
-        self.deadlines.insert(hold.over, hold.token, hash.clone());
-        self.by_hash.entry(hash).or_default().push(hold);
+        self.deadlines.insert(due, hold.token, hash.clone());
+        self.by_hash.entry(hash).or_default().push(Entry { hold, due, expired: false, unanswered: false });
+    }
+
+    /// The hold with this token, or else the newest.
+    pub fn get(&self, hash: &str, token: Option<u64>) -> Option<&Hold> {
+        let entries = self.by_hash.get(hash)?;
+        entries.get(index(entries, token)?).map(|entry| &entry.hold)
     }
 
     /// Takes out the hold on `hash`: the one with this token, or else the newest.
     pub fn take(&mut self, hash: &str, token: Option<u64>) -> Option<Hold> {
-        let holds = self.by_hash.get_mut(hash)?;
-        let index = match token {
-            Some(token) => holds.iter().position(|hold| hold.token == token)?,
-            None => holds.len().checked_sub(1)?,
-        };
-        let hold = holds.remove(index);
-        if holds.is_empty() {
+        let entries = self.by_hash.get_mut(hash)?;
+        let Entry { hold, due, .. } = entries.remove(index(entries, token)?);
+        if entries.is_empty() {
             self.by_hash.remove(hash);
         }
-        self.deadlines.remove(hold.over, hold.token);
+        self.deadlines.remove(due, hold.token);
         Some(hold)
     }
 
-    /// Forgets what is over by `now`.
-    pub fn forget_over(&mut self, now: Instant) {
-        while let Some((hash, token)) = self.deadlines.pop_ended(now) {
-            self.take(&hash, Some(token));
+    /// Takes out the hold with this token, if it is relied on.
+    pub fn take_relied_on(&mut self, hash: &str, token: u64) -> Option<Hold> {
+        let relied_on = self.entry(hash, token).is_some_and(|entry| !entry.expired);
+        relied_on.then(|| self.take(hash, Some(token))).flatten()
+    }
+
+    /// A new lease for a hold that is still relied on. `false` if it is not any more.
+    pub fn renewed(&mut self, hash: &str, token: u64, lease: Lease, over: Moment) -> bool {
+        if self.entry(hash, token).is_none_or(|entry| entry.expired) {
+            return false;
         }
+        let Some(hold) = self.take(hash, Some(token)) else { return false };
+        self.insert(Hold { lease, over, ..hold });
+        true
+    }
+
+    /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.
+    pub fn put_off(&mut self, hash: &str, token: u64, when: Moment) {
+        let Some(entry) = self.entry(hash, token) else { return };
+        if !entry.expired {
+            let when = when.min(entry.hold.lease.end());
+            self.reschedule(hash, token, when);
+        }
+    }
+
+    pub fn set_unanswered(&mut self, hash: &str, token: u64, unanswered: bool) {
+        if let Some(entry) = self.entry(hash, token) {
+            entry.unanswered = unanswered;
+        }
+    }
+
+    fn reschedule(&mut self, hash: &str, token: u64, when: Moment) {
+        let Some(entry) = self.entry(hash, token) else { return };
+        let before = std::mem::replace(&mut entry.due, when);
+        self.deadlines.remove(before, token);
+        self.deadlines.insert(when, token, hash.into());
+    }
+
+    fn entry(&mut self, hash: &str, token: u64) -> Option<&mut Entry> {
+        self.by_hash.get_mut(hash)?.iter_mut().find(|entry| entry.hold.token == token)
+    }
+
+    /// When something is due next.
+    pub fn next_due(&self) -> Option<Moment> {
+        self.deadlines.first()
+    }
+
+    /// What is due by `now`. A hold to renew stays, and is next due when its lease ends: whoever renews it says
+    /// what came of it.
+    pub fn due(&mut self, now: Moment) -> Vec<Due> {
+        let mut due = Vec::new();
+        while let Some((hash, token)) = self.deadlines.pop_ended(now) {
+            let Some(entry) = self.entry(&hash, token) else { continue };
+            let hold = entry.hold.clone();
+            if entry.expired {
+                self.take(&hash, Some(token));
+            } else if hold.lease.end() <= now {
+                entry.expired = true;
+                let unanswered = entry.unanswered;
+                self.reschedule(&hash, token, hold.over.max(now));
+                due.push(Due::Expired { hold, unanswered });
+            } else {
+                self.reschedule(&hash, token, hold.lease.end());
+                due.push(Due::Renew(hold));
+            }
+        }
+        due
+    }
+
+    /// The holds that are relied on.
+    pub fn relied_on(&self) -> impl Iterator<Item = &Hold> {
+        self.by_hash.values().flatten().filter(|entry| !entry.expired).map(|entry| &entry.hold)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+}
+
+fn index(entries: &[Entry], token: Option<u64>) -> Option<usize> {
+    match token {
+        Some(token) => entries.iter().position(|entry| entry.hold.token == token),
+        None => entries.len().checked_sub(1),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::core::Nonces;
 
-    fn hold(name: &str, token: u64, deadline: Instant) -> Hold {
-        let (resource, nonce) = (Resource::new(name), Nonces::new(token.into()).next());
-        Hold { resource, nonce, token, deadline, over: deadline }
+    fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
+        let length = Duration::from_millis(ms);
+        let renewal = renewed.then_some(Renewal { lease: length, until: None, max_blocked: None });
+        Hold {
+            resource: Resource::new(name),
+            nonce: Nonces::new(token.into()).next(),
+            token,
+            lease: Lease { sent, length },
+            over: sent + length,
+            renewal,
+            observed: false,
+        }
     }
 
-    #[test]
-    fn the_lease_ends_for_the_client_before_it_ends_for_the_server() {
-        let sent = Instant::now();
-        assert_eq!(lease_end(sent, Duration::from_mins(1)), sent + Duration::from_millis(59_398));
-        assert_eq!(lease_end(sent, Duration::from_millis(1)), sent);
+    fn hash(name: &str) -> String {
+        Resource::new(name).hash().to_owned()
     }
 
     #[test]
     fn a_hold_is_found_by_its_token_and_the_newest_one_without() {
-        let end = Instant::now() + Duration::from_secs(1);
+        let now = Moment::now();
         let mut holds = Holds::default();
         for token in [1, 2, 3] {
-            holds.insert(hold("a", token, end));
+            holds.insert(hold("a", token, now, 1000, false));
         }
-        let hash = Resource::new("a").hash().to_owned();
-        assert_eq!(holds.take(&hash, Some(2)).unwrap().token, 2);
-        assert_eq!(holds.take(&hash, Some(2)), None);
-        assert_eq!(holds.take(&hash, None).unwrap().token, 3);
-        assert_eq!(holds.take(&hash, None).unwrap().token, 1);
-        assert_eq!(holds.take(&hash, None), None);
+        assert_eq!(holds.get(&hash("a"), Some(2)).unwrap().token, 2);
+        assert_eq!(holds.get(&hash("a"), None).unwrap().token, 3);
+        assert_eq!(holds.take(&hash("a"), Some(2)).unwrap().token, 2);
+        assert_eq!(holds.take(&hash("a"), Some(2)), None);
+        assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
+        assert_eq!(holds.take_relied_on(&hash("a"), 1).unwrap().token, 1);
+        assert_eq!(holds.take(&hash("a"), None), None);
+        assert!(holds.is_empty());
+        assert_eq!(holds.next_due(), None);
     }
 
     #[test]
-    fn only_what_is_over_is_forgotten() {
-        let now = Instant::now();
+    fn what_has_expired_is_due_once_and_gone_when_it_is_over() {
+        let now = Moment::now();
         let mut holds = Holds::default();
-        for (name, token, ms) in [("a", 1, 10), ("b", 2, 20), ("a", 3, 30)] {
-            holds.insert(hold(name, token, now + Duration::from_millis(ms)));
+        for (name, token, ms) in [("a", 1, 100), ("b", 2, 200), ("a", 3, 300)] {
+            holds.insert(hold(name, token, now, ms, false));
         }
-        holds.forget_over(now + Duration::from_millis(20));
-        assert_eq!(holds.take(Resource::new("b").hash(), None), None);
-        assert_eq!(holds.take(Resource::new("a").hash(), None).unwrap().token, 3);
-        assert_eq!(holds.take(Resource::new("a").hash(), None), None);
+        let tokens = |due: Vec<Due>| -> Vec<u64> {
+            let expired = |due| match due {
+                Due::Expired { hold, .. } => hold.token,
+                Due::Renew(hold) => panic!("{hold:?} is not renewed"),
+            };
+            due.into_iter().map(expired).collect()
+        };
+        let at = |ms| now + Duration::from_millis(ms);
+        assert_eq!(tokens(holds.due(at(199))), [1, 2]);
+        assert_eq!(tokens(holds.due(at(199))), [] as [u64; 0]);
+        assert_eq!(holds.get(&hash("a"), Some(1)), None);
+        assert_eq!(holds.get(&hash("b"), None).unwrap().token, 2);
+        assert_eq!(holds.take_relied_on(&hash("b"), 2), None);
+        assert_eq!(holds.relied_on().map(|hold| hold.token).collect::<Vec<_>>(), [3]);
+        assert_eq!(tokens(holds.due(at(200))), [] as [u64; 0]);
+        assert_eq!(holds.take(&hash("b"), None), None);
+        assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
+    }
+
+    #[test]
+    fn a_renewed_hold_is_due_at_a_third_and_again_after_its_new_lease_or_at_its_end() {
+        let (now, third) = (Moment::now(), Duration::from_millis(100));
+        let mut holds = Holds::default();
+        let first = hold("a", 1, now, 300, true);
+        holds.insert(first.clone());
+        assert_eq!(holds.due(now + third / 2), []);
+        assert_eq!(holds.due(now + third), [Due::Renew(first.clone())]);
+        assert_eq!(holds.next_due(), Some(first.lease.end()));
+
+        // It worked.
+        let lease = Lease { sent: now + third, length: third * 3 };
+        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4));
+        assert_eq!(holds.next_due(), Some(now + third * 2));
+
+        // It did not, and is tried again, but not beyond the end of the lease.
+        holds.put_off(&hash("a"), 1, now + third * 3);
+        assert_eq!(holds.due(now + third * 3).len(), 1);
+        holds.put_off(&hash("a"), 1, now + third * 30);
+        assert!(matches!(&holds.due(lease.end())[..], [Due::Expired { unanswered: false, .. }]));
+        assert!(!holds.renewed(&hash("a"), 1, lease, now + third * 4));
     }
 }

@@ -1,12 +1,8 @@
 //! A store of locks in memory, with the results that the scripts give in Redis.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{Contention, Holder, Nonce, Resource, deadlines::Deadlines};
+use super::{Contention, Holder, Moment, Nonce, Resource, deadlines::Deadlines};
 
 /// One attempt to take a resource, at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +14,7 @@ pub struct Claim<'a> {
     pub client: &'a str,
     pub pid: u32,
     pub host: &'a str,
-    pub now: Instant,
+    pub now: Moment,
     /// The wall clock, as time since 1970. Only tokens and `since` come from it, never a deadline.
     pub clock: Duration,
 }
@@ -28,7 +24,24 @@ struct Held {
     nonce: Nonce,
     holder: Holder,
     count: u64,
-    until: Instant,
+    until: Moment,
+}
+
+/// How a nonce stands to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Held,
+    /// Nobody holds it: the lock expired or was removed.
+    Gone,
+    /// Somebody else holds it.
+    Taken,
+}
+
+/// A lock that was taken from its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    pub hash: Arc<str>,
+    pub holder: Holder,
 }
 
 /// The locks of one prefix.
@@ -52,7 +65,7 @@ impl LockTable {
             return Err(Contention {
                 count: held.count,
                 holder: Some(held.holder.clone()),
-                lease_left: held.until - claim.now,
+                lease_left: claim.now.until(held.until),
             });
         }
         let micros = u64::try_from(claim.clock.as_micros()).unwrap_or(0);
@@ -72,8 +85,25 @@ impl LockTable {
         Ok(token)
     }
 
+    /// A new lease from now on, if this nonce holds the resource; without one it only looks.
+    pub fn renew(&mut self, hash: &str, nonce: Nonce, lease: Option<Duration>, now: Moment) -> Standing {
+        self.expire(now);
+        match self.held.get_mut(hash) {
+            Some(held) if held.nonce == nonce => {
+                if let Some(lease) = lease {
+                    self.deadlines.remove(held.until, held.holder.token);
+                    held.until = now + lease;
+                    self.deadlines.insert(held.until, held.holder.token, hash.into());
+                }
+                Standing::Held
+            }
+            Some(_) => Standing::Taken,
+            None => Standing::Gone,
+        }
+    }
+
     /// Gives the resource up if this nonce holds it. Also how an attempt is cancelled.
-    pub fn release(&mut self, hash: &str, nonce: Nonce, now: Instant) -> bool {
+    pub fn release(&mut self, hash: &str, nonce: Nonce, now: Moment) -> bool {
         self.expire(now);
         match self.held.get(hash) {
             Some(held) if held.nonce == nonce => {
@@ -85,18 +115,35 @@ impl LockTable {
         }
     }
 
-    pub fn is_locked(&mut self, hash: &str, now: Instant) -> bool {
+    pub fn is_locked(&mut self, hash: &str, now: Moment) -> bool {
         self.expire(now);
         self.held.contains_key(hash)
     }
 
-    /// Removes every lock. Tokens go on increasing.
-    pub fn purge(&mut self) {
-        self.held.clear();
-        self.deadlines.clear();
+    /// Who holds the resource, as somebody sees it who does not want it.
+    pub fn inspect(&mut self, hash: &str, now: Moment) -> Option<Contention> {
+        self.expire(now);
+        let held = self.held.get(hash)?;
+        let (holder, lease_left) = (Some(held.holder.clone()), now.until(held.until));
+        Some(Contention { count: held.count, holder, lease_left })
     }
 
-    fn expire(&mut self, now: Instant) {
+    /// Takes the resource from whoever holds it.
+    pub fn remove(&mut self, hash: &str, now: Moment) -> Option<Removed> {
+        self.expire(now);
+        let (hash, held) = self.held.remove_entry(hash)?;
+        self.deadlines.remove(held.until, held.holder.token);
+        Some(Removed { hash, holder: held.holder })
+    }
+
+    /// Removes every lock. Tokens go on increasing.
+    pub fn purge(&mut self, now: Moment) -> Vec<Removed> {
+        self.expire(now);
+        self.deadlines.clear();
+        self.held.drain().map(|(hash, held)| Removed { hash, holder: held.holder }).collect()
+    }
+
+    fn expire(&mut self, now: Moment) {
         while let Some((hash, _)) = self.deadlines.pop_ended(now) {
             self.held.remove(&hash);
         }
@@ -112,14 +159,14 @@ mod tests {
 
     const CLOCK: Duration = Duration::from_secs(1_700_000_000);
 
-    fn claim(resource: &Resource, nonce: Nonce, lease: u64, now: Instant, clock: Duration) -> Claim<'_> {
+    fn claim(resource: &Resource, nonce: Nonce, lease: u64, now: Moment, clock: Duration) -> Claim<'_> {
         let lease = Duration::from_millis(lease);
         Claim { resource, nonce, lease, client: "c", pid: 1, host: "h", now, clock }
     }
 
     #[test]
     fn contenders_are_counted_from_the_grant_on() {
-        let (mut table, nonces, now) = (LockTable::default(), Nonces::new(7), Instant::now());
+        let (mut table, nonces, now) = (LockTable::default(), Nonces::new(7), Moment::now());
         let resource = Resource::new("a");
         let token = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK)).unwrap();
         for count in 2..5 {
@@ -132,10 +179,10 @@ mod tests {
 
     #[test]
     fn tokens_increase_when_the_clock_steps_back_and_over_a_purge() {
-        let (mut table, nonces, now) = (LockTable::default(), Nonces::new(7), Instant::now());
+        let (mut table, nonces, now) = (LockTable::default(), Nonces::new(7), Moment::now());
         let resource = Resource::new("a");
         let first = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK)).unwrap();
-        table.purge();
+        assert_eq!(table.purge(now).len(), 1);
         let second = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK / 2)).unwrap();
         assert!(second > first);
     }
@@ -145,6 +192,7 @@ mod tests {
         Acquire { resource: usize, lease: u64 },
         Again { attempt: usize },
         Release { attempt: usize },
+        Renew { attempt: usize, lease: u64 },
         Wait(u64),
         Purge,
     }
@@ -154,6 +202,7 @@ mod tests {
             4 => (0usize..3, 1u64..50).prop_map(|(resource, lease)| Step::Acquire { resource, lease }),
             1 => (0usize..20).prop_map(|attempt| Step::Again { attempt }),
             2 => (0usize..20).prop_map(|attempt| Step::Release { attempt }),
+            2 => (0usize..20, 1u64..50).prop_map(|(attempt, lease)| Step::Renew { attempt, lease }),
             2 => (0u64..30).prop_map(Step::Wait),
             1 => Just(Step::Purge),
         ]
@@ -164,9 +213,9 @@ mod tests {
         /// it or see its token again, and tokens that only grow.
         #[test]
         fn one_holder_at_a_time_and_growing_tokens(steps in prop::collection::vec(step(), 1..80)) {
-            struct Grant { attempt: usize, token: u64, until: Instant }
+            struct Grant { attempt: usize, token: u64, until: Moment }
             let (mut table, nonces) = (LockTable::default(), Nonces::new(3));
-            let mut now = Instant::now();
+            let mut now = Moment::now();
             let resources = ["a", "b", "c"].map(Resource::new);
             let mut attempts: Vec<(usize, Nonce, u64)> = Vec::new();
             let mut model: [Option<Grant>; 3] = [None, None, None];
@@ -178,13 +227,27 @@ mod tests {
                     }
                 }
                 let attempt = match step {
-                    Step::Wait(ms) => { now += Duration::from_millis(ms); continue; }
-                    Step::Purge => { table.purge(); model = [None, None, None]; continue; }
+                    Step::Wait(ms) => { now = now + Duration::from_millis(ms); continue; }
+                    Step::Purge => { table.purge(now); model = [None, None, None]; continue; }
                     Step::Release { attempt } => {
                         let Some((resource, nonce, _)) = attempts.get(attempt).copied() else { continue };
                         let mine = model[resource].as_ref().is_some_and(|grant| grant.attempt == attempt);
                         prop_assert_eq!(table.release(resources[resource].hash(), nonce, now), mine);
                         if mine { model[resource] = None; }
+                        continue;
+                    }
+                    Step::Renew { attempt, lease } => {
+                        let Some((resource, nonce, _)) = attempts.get(attempt).copied() else { continue };
+                        let lease = Duration::from_millis(lease);
+                        let standing = table.renew(resources[resource].hash(), nonce, Some(lease), now);
+                        prop_assert_eq!(standing, match &mut model[resource] {
+                            Some(grant) if grant.attempt == attempt => {
+                                grant.until = now + lease;
+                                Standing::Held
+                            }
+                            Some(_) => Standing::Taken,
+                            None => Standing::Gone,
+                        });
                         continue;
                     }
                     Step::Acquire { resource, lease } => {
@@ -203,7 +266,7 @@ mod tests {
                     }
                     (Some(grant), Err(contention)) => {
                         prop_assert_ne!(grant.attempt, attempt);
-                        prop_assert_eq!(contention.lease_left, grant.until - now);
+                        prop_assert_eq!(contention.lease_left, now.until(grant.until));
                     }
                     (None, Ok(token)) => {
                         prop_assert!(token > last[resource]);

@@ -7,9 +7,11 @@ use std::{
 };
 
 use crate::{
-    core::{Contention, Nonce, Resource},
-    error::Result,
+    core::{Contention, Moment, Nonce, Resource, Standing},
+    error::{Limit, Result},
 };
+
+use tokio::sync::mpsc;
 
 pub mod memory;
 pub mod redis;
@@ -23,12 +25,18 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 pub struct Deadline {
     pub at: Instant,
     /// The time that was given in all, for the error that says it has passed.
-    pub limit: Duration,
+    pub limit: Limit,
 }
 
 impl Deadline {
-    pub fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, limit }
+    pub fn after(limit: Limit) -> Self {
+        Self { at: Instant::now() + limit.time, limit }
+    }
+
+    /// The earlier one of two.
+    #[must_use]
+    pub fn earlier(self, other: Option<Self>) -> Self {
+        other.filter(|other| other.at < self.at).unwrap_or(self)
     }
 
     pub fn left(&self) -> Duration {
@@ -56,8 +64,41 @@ pub struct Grant {
     /// Fencing token.
     pub token: u64,
     /// When the command that set the lease left, at the earliest: the lease counts from here.
-    pub sent: Instant,
+    pub sent: Moment,
 }
+
+/// The store's answer to a renewal.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewed {
+    pub standing: Standing,
+    /// When the command left for the first time.
+    pub sent: Moment,
+}
+
+/// News from the store that nobody has asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// There is a connection, once more or for the first time. News may have been missed.
+    Connected,
+    /// The lock with this hash and token, which was ours, was removed.
+    Removed { hash: Arc<str>, token: u64 },
+}
+
+/// Why a lock was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostReason {
+    /// Its lease ended.
+    Expired,
+    /// Its lease ended while a renewal got no answer.
+    Connection,
+    /// Somebody else holds the resource.
+    Stolen,
+    /// It was removed: by a purge, a forced unlock, an unlock of lock-inc 1.2.0, or with all data.
+    Purged,
+}
+
+/// Where a driver puts its notices.
+pub type Notices = mpsc::UnboundedSender<Notice>;
 
 /// The store's answer to a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +128,26 @@ pub trait Driver: Send + Sync + 'static {
         deadline: Deadline,
     ) -> Answer<'a, Released>;
 
+    /// A new lease from now on, if this nonce still holds the resource. Without one it only asks.
+    fn renew<'a>(
+        &'a self,
+        resource: &'a Resource,
+        nonce: Nonce,
+        lease: Option<Duration>,
+        deadline: Deadline,
+    ) -> Answer<'a, Renewed>;
+
+    /// Who holds the resource.
+    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Contention>>;
+
+    /// Takes the resource from whoever holds it, who is told; `false` if nobody does.
+    fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool>;
+
     /// Whether anybody holds the resource.
     fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool>;
 
-    /// Removes every lock under the prefix, whoever holds it. `patience` bounds each round trip.
-    fn purge(&self, patience: Duration) -> Answer<'_, ()>;
+    /// Removes every lock under the prefix, whoever holds it; who does is told. `patience` bounds each round trip.
+    fn purge(&self, patience: Limit) -> Answer<'_, ()>;
 
     /// From now on nothing waits for a connection any more: without one, calls are refused as closed.
     fn begin_close(&self);

@@ -11,6 +11,7 @@ use std::{
     ptr,
     rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use napi::{
@@ -20,11 +21,16 @@ use napi::{
 };
 
 use super::{
+    listener,
     outcome::Outcome,
     runtime,
-    strategy::{Question, StrategyFunction},
+    strategy::{JsFunction, Question},
 };
-use crate::{error::Result, locker::Locker};
+use crate::{
+    core::Moment,
+    error::Result,
+    locker::{Event, Locker},
+};
 
 /// An environment's side of the bridge. Lives on its JavaScript thread.
 pub struct Bridge {
@@ -33,15 +39,19 @@ pub struct Bridge {
     /// Promises that are not settled yet. While there are any, the event loop stays alive.
     in_flight: Cell<usize>,
     lockers: RefCell<Vec<Arc<Locker>>>,
-    /// By the number that their lockers know them by.
-    strategies: RefCell<HashMap<usize, Rc<StrategyFunction>>>,
-    next_strategy: Cell<usize>,
+    /// Functions of JavaScript's, by the numbers that other threads know them by.
+    functions: RefCell<HashMap<usize, Rc<JsFunction>>>,
+    next_function: Cell<usize>,
 }
 
 /// What waits for the JavaScript thread.
 pub enum Mail {
     Settle(Deferred, Result<Outcome>),
     Ask(Question),
+    /// For the function with this number.
+    Event(usize, Event),
+    /// Nothing, but that it is read shows that the thread runs.
+    Nudge,
 }
 
 /// The end of the bridge that may be in any thread.
@@ -56,6 +66,8 @@ struct InboxState {
     /// `None` before the environment is set up and from its teardown on.
     wake: Option<Wake>,
     mail: Vec<Mail>,
+    /// When the oldest mail came that has not been read.
+    unread_since: Option<Moment>,
 }
 
 /// A threadsafe function that may be called: only ever used under the inbox's lock.
@@ -78,6 +90,7 @@ impl Inbox {
         let Some(Wake(wake)) = state.wake else { return Some(mail) };
         state.mail.push(mail);
         if state.mail.len() == 1 {
+            state.unread_since = Some(Moment::now());
             // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
             let status = unsafe {
                 sys::napi_call_threadsafe_function(
@@ -95,8 +108,25 @@ impl Inbox {
         None
     }
 
+    /// For how long there has been mail that nobody reads. Each call sees to it that there is mail.
+    pub fn unread_for(&self) -> Duration {
+        let since = self.lock().unread_since;
+        if let Some(since) = since {
+            return since.until_now();
+        }
+        // It comes back when the environment ends; then there is nothing more to be measured.
+        let _ = self.post(Mail::Nudge);
+        Duration::ZERO
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.lock().wake.is_some()
+    }
+
     fn take(&self) -> Vec<Mail> {
-        std::mem::take(&mut self.lock().mail)
+        let mut state = self.lock();
+        state.unread_since = None;
+        std::mem::take(&mut state.mail)
     }
 
     /// Takes no more mail, and returns what nobody will read.
@@ -154,8 +184,8 @@ impl Bridge {
             inbox,
             in_flight: Cell::new(0),
             lockers: RefCell::default(),
-            strategies: RefCell::default(),
-            next_strategy: Cell::new(0),
+            functions: RefCell::default(),
+            next_function: Cell::new(0),
         })
     }
 
@@ -172,18 +202,23 @@ impl Bridge {
         self.lockers.borrow_mut().retain(|other| !Arc::ptr_eq(other, locker));
     }
 
-    /// Keeps a `retry_strategy` and returns its number.
-    pub fn keep_strategy(&self, strategy: Unknown) -> NapiResult<usize> {
+    /// Keeps a function and returns its number.
+    pub fn keep_function(&self, value: Unknown) -> NapiResult<usize> {
         // SAFETY: the caller has found it to be a function of this environment.
         let function: Function<Unknown, Unknown> =
-            unsafe { FromNapiValue::from_napi_value(strategy.value().env, strategy.raw())? };
-        let number = self.next_strategy.replace(self.next_strategy.get() + 1);
-        self.strategies.borrow_mut().insert(number, Rc::new(function.create_ref()?));
+            unsafe { FromNapiValue::from_napi_value(value.value().env, value.raw())? };
+        let number = self.next_function.replace(self.next_function.get() + 1);
+        self.functions.borrow_mut().insert(number, Rc::new(function.create_ref()?));
         Ok(number)
     }
 
-    pub fn forget_strategy(&self, number: usize) {
-        self.strategies.borrow_mut().remove(&number);
+    pub fn forget_function(&self, number: usize) {
+        self.functions.borrow_mut().remove(&number);
+    }
+
+    /// Not borrowed while JavaScript runs: it may make a locker.
+    fn function(&self, number: usize) -> Option<Rc<JsFunction>> {
+        self.functions.borrow().get(&number).cloned()
     }
 
     /// Runs `work` on the runtime and returns a promise of its outcome.
@@ -219,10 +254,17 @@ impl Bridge {
             match mail {
                 Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
                 Mail::Ask(question) => {
-                    // Not borrowed while JavaScript runs: it may make a locker.
-                    let strategy = self.strategies.borrow().get(&question.strategy).cloned();
+                    let strategy = self.function(question.strategy);
                     question.answer(env, strategy.as_deref());
                 }
+                Mail::Event(number, Event::Ended) => self.forget_function(number),
+                Mail::Event(number, event) => {
+                    if let Some(function) = self.function(number) {
+                        // `lib/` catches what its listeners throw: an error here is an environment that ends.
+                        let _ = listener::call(env, &function, &event);
+                    }
+                }
+                Mail::Nudge => {}
             }
             if opened == sys::Status::napi_ok {
                 // SAFETY: as above.

@@ -6,9 +6,12 @@ use std::{rc::Rc, sync::Arc};
 
 use napi::{Env, Result as NapiResult, Unknown, bindgen_prelude::FromNapiValue};
 use napi_derive::napi;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     bridge::Bridge,
+    listener::JsListener,
     outcome::Outcome,
     redis_config::RedisSpec,
     spec::{DriverSpec, Spec},
@@ -24,6 +27,7 @@ use crate::{
 };
 
 mod bridge;
+mod listener;
 mod lock_options;
 mod outcome;
 mod read;
@@ -39,9 +43,9 @@ pub fn hash(env: Env, text: Unknown) -> NapiResult<String> {
     Ok(crate::core::resource::hash(&text))
 }
 
-/// Makes a locker, and begins to connect. `host`: the name of this machine.
+/// Makes a locker, and begins to connect. `host`: the name of this machine. `listener`: hears of lost locks and more.
 #[napi]
-pub fn lock_factory(env: Env, spec: Unknown, host: String) -> NapiResult<Locker> {
+pub fn lock_factory(env: Env, spec: Unknown, host: String, listener: Unknown) -> NapiResult<Locker> {
     let Spec { settings, driver } = spec::read(spec).map_err(|error| error.throw(&env))?;
     let bridge = Bridge::of(&env)?;
     let no_random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
@@ -49,23 +53,25 @@ pub fn lock_factory(env: Env, spec: Unknown, host: String) -> NapiResult<Locker>
     let start = random::bits().map_err(no_random)?;
     let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
     let (mut strategy_number, mut aliased_database) = (None, None);
+    let runtime = runtime::handle().map_err(|error| napi::Error::from_reason(error.to_string()))?;
+    let _on_runtime = runtime.enter();
+    let (notices, heard) = mpsc::unbounded_channel();
     let driver: SharedDriver = match driver {
-        DriverSpec::Memory => Arc::new(Memory::new(&settings.prefix, identity)),
+        DriverSpec::Memory => Arc::new(Memory::new(&settings.prefix, identity, notices)),
         DriverSpec::Redis(spec) => {
             let RedisSpec { mut config, strategy, aliased_database: aliased } = *spec;
             aliased_database = aliased;
             if let Some(strategy) = strategy {
-                let number = bridge.keep_strategy(strategy)?;
+                let number = bridge.keep_function(strategy)?;
                 strategy_number = Some(number);
                 config.reconnect =
                     Reconnect::Custom(Arc::new(JsStrategy { inbox: bridge.inbox().clone(), number }));
             }
-            let runtime = runtime::handle().map_err(|error| napi::Error::from_reason(error.to_string()))?;
-            let _on_runtime = runtime.enter();
-            Arc::new(Redis::open(config, &settings.prefix, identity))
+            Arc::new(Redis::open(config, &settings.prefix, identity, notices))
         }
     };
-    let locker = locker::Locker::new(driver, settings.command_timeout, start);
+    let listener = JsListener { inbox: bridge.inbox().clone(), number: bridge.keep_function(listener)? };
+    let locker = locker::Locker::open(driver, heard, Box::new(listener), settings.command_timeout, start);
     bridge.adopt(locker.clone());
     Ok(Locker { inner: locker, bridge, strategy: strategy_number, aliased_database })
 }
@@ -88,21 +94,61 @@ impl Locker {
         self.aliased_database
     }
 
-    /// A promise of the lock's fencing token.
+    /// A promise of the lock's fencing token. `observed`: whether its renewals are told.
     #[napi]
     pub fn lock<'env>(
         &self,
         env: &'env Env,
         resource_id: Unknown,
         options: Unknown,
+        observed: bool,
+        cancellation: Option<&Cancellation>,
     ) -> NapiResult<Unknown<'env>> {
         let resource = resource(env, resource_id)?;
-        let options = lock_options::read(options).map_err(|error| error.throw(env))?;
+        let mut options = lock_options::read(options).map_err(|error| error.throw(env))?;
+        options.observed = observed;
+        let cancelled = cancellation.map(|cancellation| cancellation.token.clone()).unwrap_or_default();
         let locker = self.inner.clone();
         self.promise(env, async move {
-            let hold = locker.clone().lock(resource, options).await?;
+            let hold = locker.clone().lock(resource, options, cancelled).await?;
             Ok(Outcome::Lock(hold, locker))
         })
+    }
+
+    /// For how many milliseconds the lock with this token can be relied on. Never asks the store.
+    #[napi]
+    pub fn remaining(&self, resource_id: String, token: f64) -> f64 {
+        self.inner.remaining(&crate::core::resource::hash(&resource_id), token_of(token)).as_secs_f64()
+            * 1000.0
+    }
+
+    /// A promise of whether the lock has a new lease of so many seconds.
+    #[napi]
+    pub fn extend<'env>(
+        &self,
+        env: &'env Env,
+        resource_id: Unknown,
+        token: f64,
+        seconds: Unknown,
+    ) -> NapiResult<Unknown<'env>> {
+        let resource = resource(env, resource_id)?;
+        let lease = lock_options::seconds(seconds).map_err(|error| error.throw(env))?;
+        let extend = self.inner.clone().extend(resource, token_of(token), lease);
+        self.promise(env, async { extend.await.map(Outcome::Bool) })
+    }
+
+    /// A promise of who holds the resource.
+    #[napi]
+    pub fn inspect<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
+        let inspect = self.inner.clone().inspect(resource(env, resource_id)?);
+        self.promise(env, async { inspect.await.map(Outcome::Holding) })
+    }
+
+    /// A promise of whether somebody has lost the resource.
+    #[napi]
+    pub fn force_unlock<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
+        let force_unlock = self.inner.clone().force_unlock(resource(env, resource_id)?);
+        self.promise(env, async { force_unlock.await.map(Outcome::Bool) })
     }
 
     /// A promise of whether the lock was still held. Without a token: the newest lock on the resource.
@@ -114,9 +160,7 @@ impl Locker {
         token: Option<f64>,
     ) -> NapiResult<Unknown<'env>> {
         let resource = resource(env, resource_id)?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
-        let token = token.map(|token| token as u64);
-        let unlock = self.inner.clone().unlock(resource, token);
+        let unlock = self.inner.clone().unlock(resource, token.map(token_of));
         self.promise(env, async { unlock.await.map(Outcome::Bool) })
     }
 
@@ -136,7 +180,7 @@ impl Locker {
     pub fn close<'env>(&self, env: &'env Env) -> NapiResult<Unknown<'env>> {
         self.bridge.forget(&self.inner);
         if let Some(strategy) = self.strategy {
-            self.bridge.forget_strategy(strategy);
+            self.bridge.forget_function(strategy);
         }
         let locker = self.inner.clone();
         let promise = self.bridge.promise(env, async move {
@@ -156,6 +200,32 @@ impl Locker {
         // SAFETY: a value that was just made in this environment.
         unsafe { Unknown::from_napi_value(env.raw(), promise) }
     }
+}
+
+/// Lets a call be given up.
+#[napi]
+#[derive(Default)]
+pub struct Cancellation {
+    token: CancellationToken,
+}
+
+#[napi]
+impl Cancellation {
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[napi]
+    pub fn cancel(&self) {
+        self.token.cancel();
+    }
+}
+
+/// A token that JavaScript has from here.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
+fn token_of(number: f64) -> u64 {
+    number as u64
 }
 
 fn resource(env: &Env, resource_id: Unknown) -> NapiResult<Resource> {

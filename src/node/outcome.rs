@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use napi::{
     Env, Result as NapiResult,
-    bindgen_prelude::{JsObjectValue, Object, ToNapiValue},
+    bindgen_prelude::{JsObjectValue, Null, Object, ToNapiValue},
     sys,
 };
 
@@ -20,6 +20,8 @@ pub enum Outcome {
     /// A granted lock, which becomes its fencing token, and the locker to give it back to if nobody takes it.
     Lock(Hold, Arc<Locker>),
     Bool(bool),
+    /// Who holds a resource, or `null`.
+    Holding(Option<Contention>),
     Undefined,
 }
 
@@ -30,6 +32,12 @@ impl Outcome {
             match self {
                 Self::Lock(hold, _) => f64::to_napi_value(env.raw(), number(hold.token)),
                 Self::Bool(value) => bool::to_napi_value(env.raw(), *value),
+                Self::Holding(None) => Null::to_napi_value(env.raw(), Null),
+                Self::Holding(Some(contention)) => {
+                    let mut object = Object::new(env)?;
+                    describe(env, &mut object, contention)?;
+                    Object::to_napi_value(env.raw(), object)
+                }
                 Self::Undefined => <()>::to_napi_value(env.raw(), ()),
             }
         }
@@ -51,7 +59,7 @@ pub fn failure(env: &Env, error: &Error) -> NapiResult<sys::napi_value> {
     object.set_named_property("code", error.code())?;
     object.set_named_property("message", error.to_string())?;
     if let Error::Locked(contention) = error {
-        locked(env, &mut object, contention)?;
+        describe(env, &mut object, contention)?;
     }
     if let Some(cause) = error.cause() {
         let mut value = Object::new(env)?;
@@ -63,7 +71,7 @@ pub fn failure(env: &Env, error: &Error) -> NapiResult<sys::napi_value> {
     unsafe { Object::to_napi_value(env.raw(), object) }
 }
 
-fn locked(env: &Env, object: &mut Object, contention: &Contention) -> NapiResult<()> {
+fn describe(env: &Env, object: &mut Object, contention: &Contention) -> NapiResult<()> {
     object.set_named_property("numberOfLocks", number(contention.count))?;
     object.set_named_property("leaseLeft", contention.lease_left.as_secs_f64() * 1000.0)?;
     if let Some(holder) = &contention.holder {
@@ -80,6 +88,6 @@ fn locked(env: &Env, object: &mut Object, contention: &Contention) -> NapiResult
 
 /// Tokens and counts stay below 2^53: the scripts see to it.
 #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-fn number(value: u64) -> f64 {
+pub fn number(value: u64) -> f64 {
     value as f64
 }

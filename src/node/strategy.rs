@@ -14,7 +14,8 @@ use crate::{
     error::Cause,
 };
 
-pub type StrategyFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
+/// A function of JavaScript's that the bridge of its environment keeps.
+pub type JsFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
 
 /// A strategy whose function is kept by the bridge of its environment, under this number.
 pub struct JsStrategy {
@@ -44,7 +45,7 @@ impl ReconnectStrategy for JsStrategy {
 }
 
 impl Question {
-    pub fn answer(self, env: &Env, strategy: Option<&StrategyFunction>) {
+    pub fn answer(self, env: &Env, strategy: Option<&JsFunction>) {
         let decision = match strategy {
             Some(strategy) => ask(env, strategy, &self.trouble).unwrap_or_else(|error| {
                 // It threw: that is no delay, so it is the end, and the error says why.
@@ -57,7 +58,7 @@ impl Question {
     }
 }
 
-fn ask(env: &Env, strategy: &StrategyFunction, trouble: &Trouble) -> NapiResult<Decision> {
+fn ask(env: &Env, strategy: &JsFunction, trouble: &Trouble) -> NapiResult<Decision> {
     let mut options = Object::new(env)?;
     options.set_named_property("attempt", trouble.attempt)?;
     // In both spellings that node_redis has.

@@ -1,8 +1,11 @@
 //! Makes one connection: socket, TLS, handshake.
 
-use std::{io, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection, cmd};
+use redis::{
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value,
+    aio::MultiplexedConnection, cmd,
+};
 use socket2::SockRef;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -18,7 +21,10 @@ use super::{
     config::{Config, Endpoint, Family},
     refusal,
 };
-use crate::error::{Cause, Refusal};
+use crate::{
+    driver::{Notice, Notices},
+    error::{Cause, Refusal},
+};
 
 /// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
 /// a call may take: whoever waits would not wait for longer.
@@ -31,6 +37,37 @@ const QUEUE: usize = 4096;
 pub struct Connected {
     pub connection: MultiplexedConnection,
     pub driver: JoinHandle<()>,
+}
+
+/// What a connection is for, besides commands.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// How `CLIENT LIST` shows it.
+    pub name: String,
+    /// Where news of this locker's locks are published.
+    pub channel: String,
+    /// What the names of locks begin with.
+    pub prefix: String,
+    pub notices: Notices,
+}
+
+impl Session {
+    /// Takes what the server pushes.
+    fn hear(&self, push: &PushInfo) {
+        if push.kind == PushKind::Message
+            && let [_, Value::BulkString(news)] = &push.data[..]
+            && let Some((hash, token)) = self.removed(news)
+        {
+            // Without a receiver the locker is no more.
+            let _ = self.notices.send(Notice::Removed { hash, token });
+        }
+    }
+
+    /// `<token> <name of the lock's key>`
+    fn removed(&self, news: &[u8]) -> Option<(Arc<str>, u64)> {
+        let (token, key) = str::from_utf8(news).ok()?.split_once(' ')?;
+        Some((key.strip_prefix(&self.prefix)?.into(), token.parse().ok()?))
+    }
 }
 
 /// Why there is no connection.
@@ -59,9 +96,9 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-pub async fn connect(config: &Config, client_name: &str) -> Result<Connected, ConnectError> {
+pub async fn connect(config: &Config, session: &Session) -> Result<Connected, ConnectError> {
     let limit = try_timeout(config);
-    timeout(limit, open(config, client_name)).await.unwrap_or_else(|_| {
+    timeout(limit, open(config, session)).await.unwrap_or_else(|_| {
         let limit = limit.as_millis();
         Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
     })
@@ -71,7 +108,7 @@ fn try_timeout(config: &Config) -> Duration {
     config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end())
 }
 
-async fn open(config: &Config, client_name: &str) -> Result<Connected, ConnectError> {
+async fn open(config: &Config, session: &Session) -> Result<Connected, ConnectError> {
     match &config.endpoint {
         Endpoint::Tcp { host, port, family } => {
             let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
@@ -83,12 +120,12 @@ async fn open(config: &Config, client_name: &str) -> Result<Connected, ConnectEr
                     .connect(tls.server_name.clone(), stream)
                     .await
                     .map_err(|error| tls_error(&error))?;
-                return handshake(config, client_name, stream).await;
+                return handshake(config, session, stream).await;
             }
-            handshake(config, client_name, stream).await
+            handshake(config, session, stream).await
         }
         #[cfg(unix)]
-        Endpoint::Unix(path) => handshake(config, client_name, UnixStream::connect(path).await?).await,
+        Endpoint::Unix(path) => handshake(config, session, UnixStream::connect(path).await?).await,
         #[cfg(not(unix))]
         Endpoint::Unix(_) => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "this platform has no Unix sockets").into())
@@ -128,7 +165,7 @@ fn tls_error(error: &io::Error) -> ConnectError {
     }
 }
 
-async fn handshake<S>(config: &Config, client_name: &str, stream: S) -> Result<Connected, ConnectError>
+async fn handshake<S>(config: &Config, session: &Session, stream: S) -> Result<Connected, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -144,16 +181,26 @@ where
         info = info.set_password(&password.0);
     }
     // Deadlines are kept by the caller, who knows what is safe to send again.
-    let settings = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUE);
+    let hears = session.clone();
+    let settings = AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(QUEUE)
+        .set_push_sender(move |push: PushInfo| {
+            hears.hear(&push);
+            Ok::<_, Infallible>(())
+        });
     let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, settings)
         .await
         .map_err(|error| refusal::of_handshake(&error))?;
     let driver = tokio::spawn(driver);
 
-    // A name for CLIENT LIST. An ACL may forbid it, and a lock does not depend on it: whatever is wrong with the
-    // connection itself shows at the first command.
-    let mut naming = connection.clone();
-    let _ = naming.send_packed_command(cmd("CLIENT").arg("SETNAME").arg(client_name)).await;
+    // A name for CLIENT LIST, and the channel for news. An ACL may forbid them, and a lock does not depend on them:
+    // without the news it learns of a loss at its next renewal. Whatever is wrong with the connection itself shows at
+    // the first command.
+    let (mut naming, mut subscribing) = (connection.clone(), connection.clone());
+    let mut set_name = cmd("CLIENT");
+    set_name.arg("SETNAME").arg(&session.name);
+    let _ = tokio::join!(naming.send_packed_command(&set_name), subscribing.subscribe(&session.channel));
 
     Ok(Connected { connection, driver })
 }

@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Config, Decision, Reconnect, Trouble},
-    connect::{ConnectError, Connected, connect, endpoint_name},
+    connect::{ConnectError, Connected, Session, connect, endpoint_name},
     refusal,
 };
 use crate::{
-    core::Backoff,
-    driver::Deadline,
+    core::{Backoff, Moment},
+    driver::{Deadline, Notice},
     error::{Cause, Error, Refusal, RefusalKind, Result, Unreachable, UnreachableReason},
     random,
 };
@@ -70,14 +70,14 @@ struct Live {
 pub struct Reply {
     pub value: Value,
     /// When the command had left for the first time.
-    pub sent: Instant,
+    pub sent: Moment,
     /// Whether it was sent more than once, because no answer came. It may have been carried out before.
     pub resent: bool,
 }
 
 impl Connection {
     /// Starts to connect. Must be called on the runtime.
-    pub fn open(config: Arc<Config>, client_name: String) -> Self {
+    pub fn open(config: Arc<Config>, session: Session) -> Self {
         let (publish, state) = watch::channel(State::Connecting(None));
         let closed = CancellationToken::new();
         let connection = Self {
@@ -87,7 +87,7 @@ impl Connection {
             closing: CancellationToken::new(),
             closed: closed.clone(),
         };
-        let keeper = Keeper { config, client_name, publish, times_connected: 0 };
+        let keeper = Keeper { config, session, publish, times_connected: 0 };
         tokio::spawn(keeper.run(closed));
         connection
     }
@@ -124,7 +124,7 @@ impl Connection {
                 }
             };
             let now = Instant::now();
-            let sent = *first_sent.get_or_insert(now);
+            let sent = *first_sent.get_or_insert_with(Moment::now);
             // Half of the time that is left, so that a connection that has gone silent is replaced and the
             // command sent again before the deadline.
             let left = deadline.at.saturating_duration_since(now);
@@ -263,7 +263,7 @@ impl Drop for AbortOnDrop {
 /// The task that keeps the connection up.
 struct Keeper {
     config: Arc<Config>,
-    client_name: String,
+    session: Session,
     publish: watch::Sender<State>,
     times_connected: u32,
 }
@@ -282,7 +282,7 @@ impl Keeper {
         let mut lost = Instant::now();
         let mut attempt = 0;
         loop {
-            let error = match connect(&self.config, &self.client_name).await {
+            let error = match connect(&self.config, &self.session).await {
                 Ok(connected) => {
                     self.times_connected += 1;
                     let cause = self.serve(connected).await;
@@ -314,6 +314,8 @@ impl Keeper {
         let useless = CancellationToken::new();
         let live = Live { number: self.times_connected, connection, useless: useless.clone() };
         self.publish.send_replace(State::Ready(live));
+        // Without a receiver the locker is no more.
+        let _ = self.session.notices.send(Notice::Connected);
         tokio::select! {
             _ = &mut driver => Cause::new("ECONNRESET", "the connection was closed"),
             () = useless.cancelled() => Cause::new("ETIMEDOUT", "the connection had to be replaced"),

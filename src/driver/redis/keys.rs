@@ -12,12 +12,18 @@ const OWNER: &str = ":owner";
 pub struct Keys {
     prefix: String,
     fence: String,
+    channels: String,
 }
 
 impl Keys {
     pub fn new(prefix: String) -> Self {
         let fence = format!("{prefix}fence");
-        Self { prefix, fence }
+        let channels = format!("{prefix}client:");
+        Self { prefix, fence, channels }
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The lock itself: the key that lock-inc 1.2.0 increments.
@@ -33,6 +39,11 @@ impl Keys {
     /// The register of the last fencing token under this prefix.
     pub fn fence(&self) -> &str {
         &self.fence
+    }
+
+    /// What the names of the clients' channels begin with; the client's id follows.
+    pub fn channels(&self) -> &str {
+        &self.channels
     }
 
     /// A `MATCH` pattern for everything under the prefix, whatever characters the prefix has.

@@ -2,17 +2,19 @@
 
 use std::{collections::BTreeSet, future::ready, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use redis::{Cmd, Value, cmd, from_redis_value};
 
 use self::{
+    connect::Session,
     connection::{Connection, Reply},
     keys::Keys,
-    scripts::{ACQUIRE, LuaScript, RELEASE},
+    scripts::{ACQUIRE, INSPECT, LuaScript, RELEASE, REMOVE, RENEW},
 };
-use super::{Acquired, Answer, Attempt, Deadline, Driver, Grant, Released};
+use super::{Acquired, Answer, Attempt, Deadline, Driver, Grant, Notices, Released, Renewed};
 use crate::{
-    core::{Contention, Nonce, OwnerRecord, Resource},
-    error::{Cause, Error, Refusal, RefusalKind, Result},
+    core::{Contention, Nonce, OwnerRecord, Resource, Standing},
+    error::{Cause, Error, Limit, Refusal, RefusalKind, Result},
     options::Identity,
 };
 
@@ -37,9 +39,15 @@ pub struct Redis {
 
 impl Redis {
     /// Starts to connect. Must be called on the runtime.
-    pub fn open(config: config::Config, prefix: &str, identity: Identity) -> Self {
+    pub fn open(config: config::Config, prefix: &str, identity: Identity, notices: Notices) -> Self {
         let keys = Keys::new([&config.key_prefix, prefix].concat());
-        let connection = Connection::open(Arc::new(config), format!("lock-inc:{}", identity.client));
+        let session = Session {
+            name: format!("lock-inc:{}", identity.client),
+            channel: [keys.channels(), &identity.client].concat(),
+            prefix: keys.prefix().to_owned(),
+            notices,
+        };
+        let connection = Connection::open(Arc::new(config), session);
         Self { connection, keys, identity }
     }
 
@@ -67,20 +75,26 @@ impl Redis {
         if let Value::Int(token) = value {
             return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent }));
         }
-        let (count, left, record): (u64, i64, String) = decode(value)?;
-        Ok(Acquired::Contended(Contention {
-            count,
-            holder: OwnerRecord::parse(&record),
-            lease_left: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
-        }))
+        Ok(Acquired::Contended(contention(value)?))
+    }
+
+    /// Runs a script that takes the lock and its owner record, and these arguments.
+    async fn on_lock(
+        &self,
+        script: &LuaScript,
+        resource: &Resource,
+        arguments: &[&str],
+        deadline: Deadline,
+    ) -> Result<Reply> {
+        let (lock, owner) = (self.keys.lock(resource), self.keys.owner(resource));
+        let fill = |command: &mut Cmd| {
+            command.arg(&lock).arg(&owner).arg(arguments);
+        };
+        self.run(script, 2, fill, deadline).await
     }
 
     async fn release(&self, resource: &Resource, nonce: Nonce, deadline: Deadline) -> Result<Released> {
-        let (lock, owner, nonce) = (self.keys.lock(resource), self.keys.owner(resource), nonce.to_string());
-        let fill = |command: &mut Cmd| {
-            command.arg(&lock).arg(&owner).arg(&nonce);
-        };
-        let reply = self.run(&RELEASE, 2, fill, deadline).await?;
+        let reply = self.on_lock(&RELEASE, resource, &[&nonce.to_string()], deadline).await?;
         Ok(match decode(reply.value)? {
             true => Released::Yes,
             false if reply.resent => Released::NotAnyMore,
@@ -88,7 +102,32 @@ impl Redis {
         })
     }
 
-    async fn purge(&self, patience: Duration) -> Result<()> {
+    async fn renew(
+        &self,
+        resource: &Resource,
+        nonce: Nonce,
+        lease: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<Renewed> {
+        let lease = lease.unwrap_or_default().as_millis().to_string();
+        let arguments = [&*nonce.to_string(), &lease];
+        let Reply { value, sent, .. } = self.on_lock(&RENEW, resource, &arguments, deadline).await?;
+        let standing = match decode(value)? {
+            1 => Standing::Held,
+            0 => Standing::Gone,
+            _ => Standing::Taken,
+        };
+        Ok(Renewed { standing, sent })
+    }
+
+    async fn inspect(&self, resource: &Resource, deadline: Deadline) -> Result<Option<Contention>> {
+        match self.on_lock(&INSPECT, resource, &[], deadline).await?.value {
+            Value::Nil => Ok(None),
+            value => contention(value).map(Some),
+        }
+    }
+
+    async fn purge(&self, patience: Limit) -> Result<()> {
         let pattern = self.keys.pattern();
         let mut cursor = 0u64;
         loop {
@@ -97,14 +136,15 @@ impl Redis {
             let reply = self.connection.call(scan, None, Deadline::after(patience)).await?;
             let (next, page): (u64, Vec<Vec<u8>>) = decode(reply.value)?;
             // A lock and its owner record go in one step, whichever of them the page has.
-            let keys: BTreeSet<_> = page.iter().filter_map(|key| self.keys.of_lock(key)).flatten().collect();
-            if !keys.is_empty() {
-                let mut del = cmd("DEL");
-                for key in &keys {
-                    del.arg(key);
-                }
-                self.connection.call(del, None, Deadline::after(patience)).await?;
-            }
+            let locks: BTreeSet<_> = page.iter().filter_map(|key| self.keys.of_lock(key)).collect();
+            let channels = self.keys.channels();
+            try_join_all(locks.iter().map(|[lock, owner]| {
+                let fill = move |command: &mut Cmd| {
+                    command.arg(lock).arg(owner).arg(channels);
+                };
+                self.run(&REMOVE, 2, fill, Deadline::after(patience))
+            }))
+            .await?;
             if next == 0 {
                 return Ok(());
             }
@@ -135,7 +175,27 @@ impl Driver for Redis {
         })
     }
 
-    fn purge(&self, patience: Duration) -> Answer<'_, ()> {
+    fn renew<'a>(
+        &'a self,
+        resource: &'a Resource,
+        nonce: Nonce,
+        lease: Option<Duration>,
+        deadline: Deadline,
+    ) -> Answer<'a, Renewed> {
+        Box::pin(self.renew(resource, nonce, lease, deadline))
+    }
+
+    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Contention>> {
+        Box::pin(self.inspect(resource, deadline))
+    }
+
+    fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
+        Box::pin(async move {
+            decode(self.on_lock(&REMOVE, resource, &[self.keys.channels()], deadline).await?.value)
+        })
+    }
+
+    fn purge(&self, patience: Limit) -> Answer<'_, ()> {
         Box::pin(self.purge(patience))
     }
 
@@ -147,6 +207,13 @@ impl Driver for Redis {
         self.connection.close();
         Box::pin(ready(()))
     }
+}
+
+/// What `acquire` and `inspect` say of a lock that somebody holds.
+fn contention(value: Value) -> Result<Contention> {
+    let (count, left, record): (u64, i64, String) = decode(value)?;
+    let lease_left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+    Ok(Contention { count, holder: OwnerRecord::parse(&record), lease_left })
 }
 
 /// A reply as the type that the command is known to answer with.

@@ -40,3 +40,15 @@ pub static ACQUIRE: LazyLock<LuaScript> = LazyLock::new(|| {
 pub static RELEASE: LazyLock<LuaScript> = LazyLock::new(|| {
     LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/release.lua")))
 });
+
+pub static RENEW: LazyLock<LuaScript> = LazyLock::new(|| {
+    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/renew.lua")))
+});
+
+pub static INSPECT: LazyLock<LuaScript> = LazyLock::new(|| {
+    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/inspect.lua")))
+});
+
+pub static REMOVE: LazyLock<LuaScript> = LazyLock::new(|| {
+    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/remove.lua")))
+});

@@ -1,0 +1,463 @@
+'use strict'
+
+const crypto = require('node:crypto')
+const diagnostics = require('node:diagnostics_channel')
+const lockFactory = require('../..')
+const { until, rejection } = require('./until')
+
+const { LockLostError, ResourceLockedError } = lockFactory
+
+/**
+ * What holds for a lock that is held, whatever the driver is. `specOf(prefix)` makes the argument of `lockFactory`.
+ */
+function holding(specOf) {
+  let prefix
+  let lockers
+
+  const newLocker = () => {
+    const locker = lockFactory(specOf(prefix))
+    lockers.push(locker)
+    return locker
+  }
+  const lossOf = (lock) =>
+    new Promise((resolve) => {
+      if (lock.signal.aborted) resolve(lock.signal.reason)
+      else lock.signal.addEventListener('abort', () => resolve(lock.signal.reason), { once: true })
+    })
+  /** Blocks the JavaScript thread. */
+  const block = (ms) => {
+    const end = performance.now() + ms
+    while (performance.now() < end);
+  }
+
+  beforeEach(() => {
+    prefix = `${crypto.randomUUID()}:`
+    lockers = []
+  })
+
+  afterEach(() => Promise.all(lockers.map((locker) => locker.close())))
+
+  describe('held and remaining', () => {
+    it('say for how long the lock can be relied on, less than the lease', async () => {
+      const lock = await newLocker().lock('resource', { expire: 10 })
+      expect(lock.held).toBe(true)
+      expect(lock.remaining()).toBeGreaterThan(8000)
+      expect(lock.remaining()).toBeLessThanOrEqual(10_000 - 102)
+      await lock.unlock()
+      expect(lock.held).toBe(false)
+      expect(lock.remaining()).toBe(0)
+    })
+
+    it('are right directly after the event loop was blocked, without a turn of it', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.3 })
+      block(150)
+      expect(lock.held).toBe(true)
+      block(150)
+      expect(lock.held).toBe(false)
+      expect(lock.remaining()).toBe(0)
+    })
+  })
+
+  describe('signal', () => {
+    it('aborts when the lease ends, with an error that says so', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.1 })
+      expect(lock.signal.aborted).toBe(false)
+      const error = await lossOf(lock)
+      expect(error).toBeInstanceOf(LockLostError)
+      expect(error).toBeInstanceOf(lockFactory.LockError)
+      expect(error).toMatchObject({
+        name: 'LockLostError',
+        code: 'ERR_LOCK_LOST',
+        resourceId: 'resource',
+        token: lock.token,
+        reason: 'expired',
+      })
+      expect(lock.held).toBe(false)
+    })
+
+    it('is the same each time, and is aborted already where it is first asked for after the loss', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.05 })
+      await until(() => !lock.held)
+      const { signal } = lock
+      expect(lock.signal).toBe(signal)
+      expect((await lossOf(lock)).reason).toBe('expired')
+      expect(signal.aborted).toBe(true)
+    })
+
+    it('fires on the first turn of the loop after the thread was blocked past the deadline', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.1 })
+      const { signal } = lock
+      block(300)
+      expect(signal.aborted).toBe(false)
+      // One turn: a timer that is due, then the phase in which news from outside are taken.
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+      expect(signal.aborted).toBe(true)
+    })
+
+    it('stays quiet when the lock is unlocked', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource', { expire: 0.1 })
+      const { signal } = lock
+      await lock.unlock()
+      const other = await locker.lock('other', { expire: 0.2 })
+      await lossOf(other)
+      expect(signal.aborted).toBe(false)
+    })
+
+    it('aborts when another locker purges', async () => {
+      const lock = await newLocker().lock('resource')
+      const loss = lossOf(lock)
+      await newLocker().purge()
+      expect(await loss).toMatchObject({ reason: 'purged', token: lock.token })
+      expect(lock.held).toBe(false)
+      expect(await lock.unlock()).toBe(false)
+    })
+
+    it('aborts when another locker takes the resource by force', async () => {
+      const lock = await newLocker().lock('resource')
+      const loss = lossOf(lock)
+      const other = newLocker()
+      expect(await other.forceUnlock('resource')).toBe(true)
+      expect(await loss).toMatchObject({ reason: 'purged' })
+      expect(await other.forceUnlock('resource')).toBe(false)
+    })
+  })
+
+  describe('renew', () => {
+    it('keeps the lock beyond its lease until it is unlocked', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource', { expire: 0.3, renew: true })
+      const end = performance.now() + 1000
+      while (performance.now() < end) {
+        expect(lock.held).toBe(true)
+        expect(await rejection(newLocker().lock('resource'))).toBeInstanceOf(ResourceLockedError)
+      }
+      expect(await lock.unlock()).toBe(true)
+      expect(await locker.isLocked('resource')).toBe(false)
+    })
+
+    it('goes on while the JavaScript thread is blocked', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource', { expire: 0.3, renew: true })
+      block(1500)
+      expect(lock.held).toBe(true)
+      expect(lock.signal.aborted).toBe(false)
+      expect(await lock.unlock()).toBe(true)
+    })
+
+    it('ends after maxHold', async () => {
+      const start = performance.now()
+      const lock = await newLocker().lock('resource', { expire: 0.2, renew: true, maxHold: 0.6 })
+      const error = await lossOf(lock)
+      expect(error.reason).toBe('expired')
+      const held = performance.now() - start
+      expect(held).toBeGreaterThan(500)
+      expect(held).toBeLessThanOrEqual(610)
+    })
+
+    it('stops while the JavaScript thread has been blocked for longer than maxBlocked', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.3, renew: true, maxBlocked: 0.3 })
+      block(1500)
+      expect(lock.held).toBe(false)
+      expect((await lossOf(lock)).reason).toBe('expired')
+    })
+
+    it('goes on with maxBlocked while the thread is idle or busy for a short time', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.3, renew: true, maxBlocked: 0.3 })
+      for (let round = 0; round < 10; round++) {
+        block(50)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      expect(lock.held).toBe(true)
+    })
+  })
+
+  describe('extend', () => {
+    it('gives a new lease from now', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource', { expire: 5 })
+      expect(await lock.extend(100)).toBe(true)
+      expect(lock.remaining()).toBeGreaterThan(90_000)
+      expect((await rejection(locker.lock('resource'))).leaseLeft).toBeGreaterThan(90_000)
+      expect(await lock.extend(1)).toBe(true)
+      expect(lock.remaining()).toBeLessThanOrEqual(1000)
+    })
+
+    it('is false when the lock is lost, and does not bring it back', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource', { expire: 0.05 })
+      await until(() => !lock.held)
+      expect(await lock.extend(100)).toBe(false)
+      const removed = await locker.lock('other')
+      await newLocker().purge()
+      expect(await removed.extend(100)).toBe(false)
+      await until(() => !removed.held)
+    })
+
+    it('refuses what is no number of seconds', async () => {
+      const lock = await newLocker().lock('resource')
+      expect(() => lock.extend(0)).toThrow(RangeError)
+      expect(() => lock.extend('5')).toThrow('seconds must be a number of seconds from 0.001 to 1e9, got "5"')
+    })
+  })
+
+  describe('timeout', () => {
+    it('waits for as long, and then says who is in the way', async () => {
+      const locker = newLocker()
+      await locker.lock('resource')
+      const start = performance.now()
+      const error = await rejection(locker.lock('resource', { timeout: 150, retryInterval: 20 }))
+      expect(error).toBeInstanceOf(ResourceLockedError)
+      expect(error.holder.pid).toBe(process.pid)
+      expect(performance.now() - start).toBeGreaterThanOrEqual(149)
+    })
+
+    it('0 is one attempt', async () => {
+      const locker = newLocker()
+      await locker.lock('resource')
+      expect((await rejection(locker.lock('resource', { timeout: 0 }))).details.numberOfLocks).toBe(2)
+      expect((await rejection(locker.lock('resource', { timeout: 0 }))).details.numberOfLocks).toBe(3)
+    })
+
+    it('Infinity waits until there is a lock', async () => {
+      const locker = newLocker()
+      const first = await locker.lock('resource')
+      const waiting = locker.lock('resource', { timeout: Number.POSITIVE_INFINITY, retryInterval: 5 })
+      await until(async () => (await locker.inspect('resource')).count > 5)
+      await first.unlock()
+      expect((await waiting).token).toBeGreaterThan(first.token)
+    })
+  })
+
+  describe('an AbortSignal', () => {
+    it('ends the waiting with its own reason', async () => {
+      const locker = newLocker()
+      await locker.lock('resource')
+      const controller = new AbortController()
+      const waiting = rejection(
+        locker.lock('resource', { timeout: Number.POSITIVE_INFINITY, signal: controller.signal }),
+      )
+      const reason = new Error('changed my mind')
+      controller.abort(reason)
+      expect(await waiting).toBe(reason)
+    })
+
+    it('that is aborted already takes nothing', async () => {
+      const locker = newLocker()
+      const signal = AbortSignal.abort('no')
+      expect(await rejection(locker.lock('resource', { signal }))).toBe('no')
+      expect(await locker.isLocked('resource')).toBe(false)
+    })
+
+    it('leaves no lock behind, at whatever moment it comes', async () => {
+      const locker = newLocker()
+      for (let round = 0; round < 200; round++) {
+        const controller = new AbortController()
+        const locking = locker.lock(`resource ${round}`, { signal: controller.signal })
+        if (round % 3 === 0) controller.abort()
+        else if (round % 3 === 1) setImmediate(() => controller.abort())
+        else setTimeout(() => controller.abort(), round % 5)
+        const lock = await locking.catch((error) => {
+          expect(error.name).toBe('AbortError')
+        })
+        // Once it is granted, the signal is of no more concern.
+        if (lock) {
+          await lock.unlock()
+        } else {
+          await until(async () => !(await locker.isLocked(`resource ${round}`)), 'nothing is left')
+        }
+      }
+    })
+
+    it('must be one', () => {
+      expect(() => newLocker().lock('resource', { signal: {} })).toThrow(
+        'options.signal must be an AbortSignal',
+      )
+    })
+  })
+
+  it('tryLock resolves to a lock, or to null while somebody else holds the resource', async () => {
+    const locker = newLocker()
+    const lock = await locker.tryLock('resource')
+    expect(lock.resourceId).toBe('resource')
+    expect(await locker.tryLock('resource')).toBeNull()
+    await locker.close()
+    expect(await rejection(locker.tryLock('resource'))).toBeInstanceOf(lockFactory.ClosedError)
+  })
+
+  it('inspect shows who holds a resource, and takes no part in it', async () => {
+    const locker = newLocker()
+    expect(await locker.inspect('resource')).toBeNull()
+    const lock = await locker.lock('resource', { expire: 20 })
+    const seen = await newLocker().inspect('resource')
+    expect(seen).toEqual({
+      holders: [
+        {
+          clientId: expect.stringMatching(/^[0-9a-f]{16}$/),
+          host: require('node:os').hostname(),
+          pid: process.pid,
+          since: expect.anything(),
+          token: lock.token,
+          leaseLeft: expect.any(Number),
+          mode: 'exclusive',
+        },
+      ],
+      waiters: [],
+      count: 1,
+    })
+    expect(Math.abs(seen.holders[0].since - Date.now())).toBeLessThan(10_000)
+    expect(seen.holders[0].leaseLeft).toBeGreaterThan(10_000)
+    expect((await locker.inspect('resource')).count).toBe(1)
+  })
+
+  describe('await using', () => {
+    it('unlocks at the end of the block', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource')
+      await lock[Symbol.asyncDispose]()
+      expect(await locker.isLocked('resource')).toBe(false)
+      // Once more, and after an unlock, it does nothing.
+      await lock[Symbol.asyncDispose]()
+      expect(() => lock.unlock()).toThrow('Not locked')
+    })
+
+    it('takes no offence at a lease that has ended', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.02 })
+      await until(() => !lock.held)
+      await lock[Symbol.asyncDispose]()
+    })
+  })
+
+  describe('request', () => {
+    it('runs the callback under a renewed lock, hands it the lock, and passes its value through', async () => {
+      const locker = newLocker()
+      const value = { any: 'thing' }
+      const result = await locker.request('resource', { expire: 0.2 }, async (lock) => {
+        expect(lock).toMatchObject({ name: 'resource', mode: 'exclusive' })
+        expect(Number.isSafeInteger(lock.token)).toBe(true)
+        expect(lock.signal.aborted).toBe(false)
+        await new Promise((resolve) => setTimeout(resolve, 500))
+        expect(await locker.isLocked('resource')).toBe(true)
+        expect(lock.signal.aborted).toBe(false)
+        return value
+      })
+      expect(result).toBe(value)
+      expect(await locker.isLocked('resource')).toBe(false)
+    })
+
+    it('passes through what the callback throws, and gives the lock up', async () => {
+      const locker = newLocker()
+      const thrown = new Error('from the work')
+      expect(await rejection(locker.request('resource', () => Promise.reject(thrown)))).toBe(thrown)
+      const sync = () => {
+        throw thrown
+      }
+      expect(await rejection(locker.request('resource', sync))).toBe(thrown)
+      expect(await locker.isLocked('resource')).toBe(false)
+    })
+
+    it('passes the value through also when the lock was lost meanwhile', async () => {
+      const locker = newLocker()
+      const result = await locker.request('resource', async (lock) => {
+        await newLocker().purge()
+        return (await lossOf(lock)).reason
+      })
+      expect(result).toBe('purged')
+    })
+
+    it('waits for its turn', async () => {
+      const locker = newLocker()
+      const first = await locker.lock('resource')
+      let entered = false
+      const second = locker.request('resource', async () => {
+        entered = true
+      })
+      await until(async () => (await locker.inspect('resource')).count > 2)
+      expect(entered).toBe(false)
+      await first.unlock()
+      await second
+      expect(entered).toBe(true)
+    })
+
+    it('with ifAvailable calls back with null instead of waiting', async () => {
+      const locker = newLocker()
+      await locker.lock('resource')
+      expect(await locker.request('resource', { ifAvailable: true }, async (lock) => lock)).toBeNull()
+      expect(await locker.request('free', { ifAvailable: true }, async (lock) => lock.name)).toBe('free')
+    })
+
+    it('ends the waiting with the reason of a signal', async () => {
+      const locker = newLocker()
+      await locker.lock('resource')
+      const controller = new AbortController()
+      const never = jest.fn()
+      const waiting = rejection(locker.request('resource', { signal: controller.signal }, never))
+      controller.abort()
+      expect((await waiting).name).toBe('AbortError')
+      expect(never).not.toHaveBeenCalled()
+    })
+
+    it('rejects wrong arguments as the specification does', async () => {
+      const locker = newLocker()
+      const work = async () => {}
+      for (const [args, name] of [
+        [['resource'], 'TypeError'],
+        [['resource', {}, 'no function'], 'TypeError'],
+        [['resource', 42, work], 'TypeError'],
+        [['resource', { mode: 'other' }, work], 'TypeError'],
+        [['resource', { modes: 'exclusive' }, work], 'TypeError'],
+        [['-reserved', work], 'NotSupportedError'],
+        [['resource', { mode: 'shared' }, work], 'NotSupportedError'],
+        [['resource', { steal: true }, work], 'NotSupportedError'],
+        [['resource', { ifAvailable: true, signal: AbortSignal.timeout(1000) }, work], 'NotSupportedError'],
+        [['', work], 'TypeError'],
+        [[42, work], 'TypeError'],
+      ]) {
+        expect((await rejection(locker.request(...args))).name).toBe(name)
+      }
+    })
+  })
+
+  it('is told on diagnostics channels', async () => {
+    const locker = newLocker()
+    const heard = []
+    const names = ['acquire', 'contended', 'release', 'renew', 'lost']
+    const listeners = names.map((name) => {
+      const listener = (message) => {
+        if (message.resourceId?.startsWith(prefix)) heard.push({ name, ...message })
+      }
+      diagnostics.subscribe(`lock-inc:${name}`, listener)
+      return () => diagnostics.unsubscribe(`lock-inc:${name}`, listener)
+    })
+    try {
+      const resourceId = `${prefix}resource`
+      const duration = expect.any(Number)
+      const lock = await locker.lock(resourceId, { expire: 0.2, renew: true })
+      await rejection(locker.lock(resourceId))
+      await until(() => heard.some(({ name }) => name === 'renew'))
+      await lock.unlock()
+      const lost = await locker.lock(resourceId, { expire: 0.02 })
+      await lossOf(lost)
+      const { token } = lock
+      expect(heard.filter(({ name }) => name !== 'renew')).toEqual([
+        { name: 'acquire', resourceId, token, duration },
+        {
+          name: 'contended',
+          resourceId,
+          duration,
+          holder: expect.objectContaining({ token }),
+          leaseLeft: expect.any(Number),
+          numberOfLocks: 2,
+        },
+        { name: 'release', resourceId, token, held: true, error: undefined, duration },
+        { name: 'acquire', resourceId, token: lost.token, duration },
+        { name: 'lost', resourceId, token: lost.token, reason: 'expired', duration },
+      ])
+      expect(heard.find(({ name }) => name === 'renew')).toEqual({ name: 'renew', resourceId, token })
+    } finally {
+      for (const unsubscribe of listeners) unsubscribe()
+    }
+  })
+}
+
+module.exports = { holding }

@@ -1,0 +1,77 @@
+'use strict'
+
+const OPTIONS = ['mode', 'ifAvailable', 'steal', 'signal', 'expire', 'maxHold', 'maxBlocked', 'timeout']
+
+/**
+ * Runs a callback under a lock, as the Web Locks specification has it (https://w3c.github.io/web-locks/): the lock is
+ * renewed while the callback runs, and what the callback returns or throws comes out untouched.
+ *
+ * `request(locker, name, callback)` or `request(locker, name, options, callback)`.
+ */
+async function request(locker, name, ...rest) {
+  const callback = rest.length > 1 ? rest[1] : rest[0]
+  const options = read(rest.length > 1 ? rest[0] : undefined)
+  if (typeof callback !== 'function') throw wrongType('callback must be a function')
+  if (typeof name === 'string' && name.startsWith('-')) {
+    throw notSupported('Names that begin with "-" are reserved')
+  }
+
+  const { mode, ifAvailable, steal, signal, timeout, ...rest_ } = options
+  const locking = { ...rest_, renew: true }
+  const lock = ifAvailable
+    ? await locker.tryLock(name, locking)
+    : await locker.lock(name, { ...locking, signal, timeout: timeout ?? Number.POSITIVE_INFINITY })
+  if (lock === null) return callback(null)
+  try {
+    return await callback(new RequestedLock(name, lock))
+  } finally {
+    // Of an unlock that failed, the rest is done in the background; nothing of it may hide what the callback did.
+    await lock.unlock().catch(() => {})
+  }
+}
+
+/** What the callback gets. */
+class RequestedLock {
+  #lock
+
+  constructor(name, lock) {
+    this.name = name
+    this.mode = 'exclusive'
+    this.token = lock.token
+    this.#lock = lock
+  }
+
+  get signal() {
+    return this.#lock.signal
+  }
+}
+
+function read(options) {
+  if (options === undefined || options === null) return {}
+  if (typeof options !== 'object') throw wrongType('options must be an object')
+  for (const name of Object.keys(options)) {
+    if (!OPTIONS.includes(name)) {
+      throw wrongType(
+        `options has no option "${name}"; known ones are ${OPTIONS.join(', ')}`,
+        'ERR_UNKNOWN_OPTION',
+      )
+    }
+  }
+  const { mode = 'exclusive', ifAvailable = false, steal = false, signal } = options
+  if (mode !== 'exclusive' && mode !== 'shared')
+    throw wrongType(`options.mode must be 'exclusive' or 'shared'`)
+  if (mode === 'shared') throw notSupported('Shared locks are not supported yet')
+  if (steal) throw notSupported('Stealing is not supported yet')
+  if (signal && ifAvailable) throw notSupported('options.signal does not go with options.ifAvailable')
+  return options
+}
+
+function wrongType(message, code = 'ERR_INVALID_ARG_TYPE') {
+  return Object.assign(new TypeError(message), { code })
+}
+
+function notSupported(message) {
+  return new DOMException(message, 'NotSupportedError')
+}
+
+module.exports = { request }

@@ -1,0 +1,84 @@
+//! The clock that leases are measured with.
+
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
+
+/// A moment on a clock that only goes forward, and also while the machine sleeps: a laptop that wakes up must find
+/// its leases over. `std::time::Instant` stands still meanwhile on Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// On Linux `CLOCK_BOOTTIME`, see `clock_gettime(2)`.
+    #[cfg(target_os = "linux")]
+    pub fn now() -> Self {
+        Self::of(libc::CLOCK_BOOTTIME)
+    }
+
+    /// On macOS `CLOCK_MONOTONIC` goes on during sleep.
+    #[cfg(all(unix, not(target_os = "linux")))]
+    pub fn now() -> Self {
+        Self::of(libc::CLOCK_MONOTONIC)
+    }
+
+    /// On Windows the performance counter behind `Instant` goes on during sleep.
+    #[cfg(not(unix))]
+    pub fn now() -> Self {
+        use std::{sync::LazyLock, time::Instant};
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Self(START.elapsed())
+    }
+
+    #[cfg(unix)]
+    fn of(clock: libc::clockid_t) -> Self {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is valid for writing; a clock that every supported kernel has cannot fail.
+        unsafe { libc::clock_gettime(clock, &raw mut time) };
+        let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+        Self(Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanoseconds))
+    }
+
+    /// Time that has passed since.
+    pub fn until_now(self) -> Duration {
+        self.until(Self::now())
+    }
+
+    /// Time until `later`; none if that has passed.
+    pub fn until(self, later: Self) -> Duration {
+        later.0.saturating_sub(self.0)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_forward_and_measures_what_lies_between() {
+        let start = Moment::now();
+        let later = start + Duration::from_millis(5);
+        assert_eq!(start.until(later), Duration::from_millis(5));
+        assert_eq!(later.until(start), Duration::ZERO);
+        while Moment::now() < later {
+            std::thread::yield_now();
+        }
+    }
+}
