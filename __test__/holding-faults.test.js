@@ -1,0 +1,360 @@
+'use strict'
+
+const crypto = require('node:crypto')
+const { execFile } = require('node:child_process')
+const path = require('node:path')
+const lockFactory = require('..')
+const { runNode } = require('./support/child')
+const { oldLocker } = require('./support/lock-inc-1.2.0')
+const { FaultyProxy } = require('./support/proxy')
+const { startRedis } = require('./support/redis-server')
+const { rejection, until } = require('./support/until')
+
+// Locks that are held while something goes wrong.
+describe('a held lock', () => {
+  let server
+  let proxy
+  let prefix
+  let opened
+
+  const newLocker = ({ settings, ...config } = {}) => {
+    const locker = lockFactory({
+      driver: 'redis',
+      config: { port: proxy.port, retry_max_delay: 50, ...config },
+      settings: { prefix, ...settings },
+    })
+    opened.push(locker)
+    return locker
+  }
+  const key = (resource) => prefix + lockFactory.hash(resource)
+  const exists = async (resource) => (await server.call('EXISTS', key(resource))) === 1
+  const lossOf = (lock) =>
+    new Promise((resolve) => {
+      if (lock.signal.aborted) resolve(lock.signal.reason)
+      else lock.signal.addEventListener('abort', () => resolve(lock.signal.reason), { once: true })
+    })
+  const spec = () => ({ driver: 'redis', config: { port: server.port }, settings: { prefix } })
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+  beforeAll(async () => {
+    server = await startRedis()
+  })
+
+  afterAll(() => server.stop())
+
+  beforeEach(async () => {
+    proxy = await FaultyProxy.to(server.port)
+    prefix = `${crypto.randomUUID()}:`
+    opened = []
+  })
+
+  afterEach(async () => {
+    await Promise.all(opened.map((locker) => locker.close()))
+    await proxy.close()
+  })
+
+  describe('and a process that does not run', () => {
+    it('is renewed while the JavaScript thread is blocked for five leases', async () => {
+      const { child, messages, ended } = runNode(
+        `
+        lockFactory(args).lock('resource', { expire: 1, renew: true }).then((lock) => {
+          lock.signal.addEventListener('abort', () => tell('lost'))
+          tell('blocking')
+          const end = Date.now() + 5000
+          while (Date.now() < end);
+          tell(lock.held)
+          process.stdin.once('data', () => lock.unlock().then((held) => { tell(held); process.exit(0) }))
+        })
+        `,
+        spec(),
+      )
+      await until(() => messages.includes('blocking'))
+      while (messages.length < 2) {
+        expect(await exists('resource')).toBe(true)
+        await sleep(20)
+      }
+      expect(messages).toEqual(['blocking', true])
+      child.stdin.write('unlock')
+      await ended
+      expect(messages).toEqual(['blocking', true, true])
+    })
+
+    it.each([true, false])(
+      'is lost when the process is stopped past its lease (renewed: %p), which it knows first thing',
+      async (renew) => {
+        const { child, messages, ended } = runNode(
+          `
+        const { spec, renew } = args
+        lockFactory(spec).lock('resource', { expire: 0.5, renew }).then((lock) => {
+          tell(lock.token)
+          lock.signal.addEventListener('abort', () => tell(lock.signal.reason.code))
+          let last = Date.now()
+          const timer = setInterval(async () => {
+            // Stopped in between: this is the first that runs.
+            if (Date.now() - last > 400) {
+              clearInterval(timer)
+              tell(lock.held)
+              tell(await lock.extend(10))
+              tell(await lock.unlock())
+              process.exit(0)
+            }
+            last = Date.now()
+          }, 5)
+        })
+        `,
+          { spec: spec(), renew },
+        )
+        const [token] = await until(() => messages.length > 0 && messages)
+        child.kill('SIGSTOP')
+        await until(async () => !(await exists('resource')), 'the lease ends')
+        const next = await newLocker().lock('resource')
+        await sleep(500)
+        child.kill('SIGCONT')
+        await ended
+        expect(messages.filter((message) => message !== 'ERR_LOCK_LOST')).toEqual([
+          token,
+          false,
+          false,
+          false,
+        ])
+        expect(messages).toContain('ERR_LOCK_LOST')
+        // A store that has seen the token of the next holder refuses the one of the stopped one.
+        expect(next.token).toBeGreaterThan(token)
+        expect(await next.unlock()).toBe(true)
+      },
+    )
+
+    it('is free one lease after the process died, renewed or not', async () => {
+      const script = `
+        lockFactory(args).lock('resource', { expire: 0.5, renew: true }).then(() => tell('held'))
+        setInterval(() => {}, 1000)
+      `
+      const { child, messages, ended } = runNode(script, spec())
+      await until(() => messages.includes('held'))
+      await sleep(800)
+      expect(await exists('resource')).toBe(true)
+      child.kill('SIGKILL')
+      await ended
+      expect(await server.call('PTTL', key('resource'))).toBeLessThanOrEqual(500)
+      await until(async () => !(await exists('resource')), 'the lease ends')
+    })
+
+    it('does not keep an idle process alive, renewed or not', async () => {
+      const script =
+        "lockFactory(args).lock('resource', { expire: 0.5, renew: true }).then(() => tell('held'))"
+      expect(await runNode(script, spec()).ended).toMatchObject({ code: 0, messages: ['held'], stderr: '' })
+    })
+
+    it('is no longer renewed when its worker thread was terminated', async () => {
+      const script = `
+        const { Worker } = require('node:worker_threads')
+        const worker = new Worker(
+          "const { parentPort, workerData } = require('node:worker_threads');" +
+          "require(workerData.module)(workerData.spec).lock('resource', { expire: 0.4, renew: true })" +
+          ".then(() => parentPort.postMessage('held')); setInterval(() => {}, 1000)",
+          { eval: true, workerData: args })
+        worker.once('message', () => setTimeout(async () => { await worker.terminate(); tell('terminated') }, 600))
+        process.stdin.once('data', () => process.exit(0))
+      `
+      const { child, messages, ended } = runNode(script, { spec: spec(), module: require.resolve('..') })
+      await until(() => exists('resource'))
+      await until(() => messages.includes('terminated'))
+      await until(async () => !(await exists('resource')), 'the lease ends')
+      child.stdin.write('end')
+      await ended
+    })
+
+    it('that is lost while nobody listens is no unhandled rejection', async () => {
+      const script = `
+        process.on('unhandledRejection', (error) => tell({ unhandled: error.message }))
+        const locker = lockFactory(args)
+        const lose = async () => {
+          const locks = [await locker.lock('a', { expire: 0.05 }), await locker.lock('b', { renew: true })]
+          locks[1].signal
+          await locker.purge()
+          await new Promise((resolve) => setTimeout(resolve, 100))
+          tell(locks.map((lock) => lock.held))
+        }
+        lose()
+      `
+      expect(await runNode(script, spec()).ended).toMatchObject({
+        code: 0,
+        messages: [[false, false]],
+        stderr: '',
+      })
+    })
+  })
+
+  describe('and a network that fails', () => {
+    it('survives cut connections while its lease runs', async () => {
+      const lock = await newLocker().lock('resource', { expire: 1, renew: true })
+      for (let round = 0; round < 10; round++) {
+        proxy.cut()
+        await sleep(150)
+        expect(lock.held).toBe(true)
+      }
+      expect(await lock.unlock()).toBe(true)
+    })
+
+    it('survives a renewal whose reply is lost', async () => {
+      const lock = await newLocker().lock('resource', { expire: 1.5, renew: true })
+      proxy.swallowReplies()
+      await sleep(700)
+      proxy.forwardReplies()
+      proxy.cut()
+      await sleep(1500)
+      expect(lock.held).toBe(true)
+      expect(await lock.unlock()).toBe(true)
+    })
+
+    it('is lost at its local deadline when Redis does not answer, and no later', async () => {
+      const lock = await newLocker({ settings: { commandTimeout: 300 } }).lock('resource', {
+        expire: 1,
+        renew: true,
+      })
+      await sleep(500)
+      const left = lock.remaining()
+      const start = performance.now()
+      proxy.swallowReplies()
+      const error = await lossOf(lock)
+      expect(error).toMatchObject({ code: 'ERR_LOCK_LOST', reason: 'connection', token: lock.token })
+      // A renewal that was answered just before may have given it another lease.
+      expect(performance.now() - start).toBeLessThan(left + 1100)
+      expect(lock.held).toBe(false)
+    })
+
+    it('does not hide the result of the work', async () => {
+      const locker = newLocker({ settings: { commandTimeout: 200 } })
+      const result = await locker.request('resource', { expire: 0.3 }, async (lock) => {
+        proxy.swallowReplies()
+        const { reason } = await lossOf(lock)
+        return `done, though ${reason}`
+      })
+      expect(result).toBe('done, though connection')
+    })
+  })
+
+  describe('and a server that fails', () => {
+    it('is lost at once when the server comes back empty, however long its lease', async () => {
+      const locker = newLocker({ port: server.port })
+      const locks = [
+        await locker.lock('a', { expire: 600 }),
+        await locker.lock('b', { expire: 600, renew: true }),
+      ]
+      const losses = locks.map(lossOf)
+      await server.kill()
+      expect(locks.map((lock) => lock.held)).toEqual([true, true])
+      await server.start()
+      for (const loss of losses) expect(await loss).toMatchObject({ code: 'ERR_LOCK_LOST', reason: 'purged' })
+    })
+
+    it('is kept when its connection was killed', async () => {
+      const locker = newLocker({ port: server.port })
+      const lock = await locker.lock('resource', { expire: 600 })
+      const reconnected = new Promise((resolve) => {
+        const diagnostics = require('node:diagnostics_channel')
+        diagnostics.subscribe('lock-inc:reconnect', (message) => message.locker === locker && resolve())
+      })
+      await server.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
+      await server.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+      await reconnected
+      expect(await locker.isLocked('resource')).toBe(true)
+      expect(lock.held).toBe(true)
+      expect(await lock.unlock()).toBe(true)
+    })
+
+    it('is waited for through an outage with a timeout', async () => {
+      await server.kill()
+      const locker = newLocker({ port: server.port, settings: { commandTimeout: 100 } })
+      const waiting = locker.lock('resource', { timeout: Number.POSITIVE_INFINITY, retryInterval: 10 })
+      const limited = rejection(locker.lock('resource', { timeout: 300, retryInterval: 10 }))
+      expect(await limited).toMatchObject({ code: 'ERR_CONNECTION' })
+      await server.start()
+      expect((await waiting).held).toBe(true)
+    })
+
+    it.each([
+      ['FLUSHALL', () => server.call('FLUSHALL'), 'purged'],
+      ['an unlock by lock-inc 1.2.0', () => server.call('DEL', key('resource')), 'purged'],
+      [
+        'lock-inc 1.2.0, which takes the resource after deleting it',
+        async () => {
+          await server.call('DEL', key('resource'))
+          const old = oldLocker({ port: server.port, prefix })
+          await old.lock('resource')
+          old.close()
+        },
+        'stolen',
+      ],
+    ])('learns of %s at its next renewal', async (_, act, reason) => {
+      const lock = await newLocker().lock('resource', { expire: 0.9, renew: true })
+      const loss = lossOf(lock)
+      await act()
+      expect(await loss).toMatchObject({ reason })
+      expect(await lock.unlock()).toBe(false)
+    })
+
+    it('is renewed again after the server has refused a renewal for a while', async () => {
+      const lock = await newLocker().lock('resource', { expire: 1.5, renew: true })
+      await server.call('REPLICAOF', '127.0.0.1', '1')
+      await sleep(800)
+      await server.call('REPLICAOF', 'NO', 'ONE')
+      await sleep(1500)
+      expect(lock.held).toBe(true)
+    })
+
+    it('works without permission to subscribe and to publish; a purge is noticed at the next renewal', async () => {
+      await server.call('ACL', 'SETUSER', 'quiet', 'on', '>x', '~*', 'resetchannels', '+@all', '-publish')
+      const config = { username: 'quiet', password: 'x' }
+      const lock = await newLocker(config).lock('resource', { expire: 0.6, renew: true })
+      await newLocker(config).purge()
+      expect(await lossOf(lock)).toMatchObject({ reason: 'purged' })
+    })
+  })
+
+  it('has its lease raised by no renewal after it was unlocked', async () => {
+    const locker = newLocker()
+    const cycle = async (index) => {
+      const lock = await locker.lock(`resource ${index % 50}`, {
+        expire: 0.03,
+        renew: true,
+        timeout: 20_000,
+        retryInterval: 1,
+      })
+      await sleep(Math.random() * 30)
+      await lock.unlock()
+    }
+    for (let round = 0; round < 20; round++) {
+      await Promise.all(Array.from({ length: 50 }, (_, index) => cycle(index)))
+    }
+    // Whatever was under way has come by now. From here on, nothing is renewed and nothing is there.
+    await locker.isLocked('resource')
+    const before = await server.commandCount('pexpire')
+    expect(before).toBeGreaterThan(100)
+    expect(await server.call('KEYS', `${prefix}*`)).toEqual([`${prefix}fence`])
+    await sleep(200)
+    expect(await server.commandCount('pexpire')).toBe(before)
+    expect(await server.call('KEYS', `${prefix}*`)).toEqual([`${prefix}fence`])
+  })
+
+  it('may be one of ten thousand that are renewed', async () => {
+    const locker = newLocker()
+    const names = Array.from({ length: 10_000 }, (_, index) => `resource ${index}`)
+    const locks = await Promise.all(names.map((name) => locker.lock(name, { expire: 3, renew: true })))
+    await sleep(6000)
+    expect(locks.every((lock) => lock.held)).toBe(true)
+    expect(await server.call('EXISTS', ...names.map(key))).toBe(10_000)
+    expect(new Set(await Promise.all(locks.map((lock) => lock.unlock())))).toEqual(new Set([true]))
+  })
+
+  it('guards a store, as the example shows', async () => {
+    const example = path.join(__dirname, '../examples/fencing.js')
+    const env = { ...process.env, REDIS_URL: `redis://127.0.0.1:${server.port}` }
+    const output = await new Promise((resolve, reject) => {
+      execFile(process.execPath, [example], { env }, (error, stdout) =>
+        error ? reject(error) : resolve(stdout),
+      )
+    })
+    expect(output).toContain('refused')
+  })
+})
