@@ -72,7 +72,8 @@ describe('wrong arguments', () => {
     ],
     [
       () => locker.lock('a', { zzz: 1 }),
-      'options has no option "zzz"; known ones are expire, retry, maxRetryAttempts, retryInterval',
+      'options has no option "zzz"; known ones are expire, retry, maxRetryAttempts, retryInterval, timeout, signal, ' +
+        'renew, maxHold, maxBlocked',
     ],
   ])('an unknown option, case %#, is refused with the nearest one', (call, message) => {
     expect(thrownBy(call)).toBe(`TypeError ERR_UNKNOWN_OPTION: ${message}`)
@@ -146,6 +147,8 @@ describe('wrong arguments', () => {
 
   const expire = 'options.expire must be a number of seconds from 0.001 to 1e9'
   const interval = 'options.retryInterval must be a number of milliseconds from 0 to 2147483647'
+  const timeout = 'options.timeout must be a number of milliseconds from 0 on, or Infinity'
+  const seconds = 'must be a number of seconds from 0.001 to 1e9'
   const attempts = 'options.maxRetryAttempts must be a whole number from 0 on, or Infinity'
   it.each([
     [{ expire: -1 }, 'RangeError', `${expire}, got -1`],
@@ -164,6 +167,21 @@ describe('wrong arguments', () => {
     [{ maxRetryAttempts: -1 }, 'RangeError', `${attempts}, got -1`],
     [{ maxRetryAttempts: 1.5 }, 'RangeError', `${attempts}, got 1.5`],
     [{ maxRetryAttempts: Number.NaN }, 'RangeError', `${attempts}, got NaN`],
+    [{ timeout: -1 }, 'RangeError', `${timeout}, got -1`],
+    [{ timeout: Number.NaN }, 'RangeError', `${timeout}, got NaN`],
+    [{ timeout: '1' }, 'TypeError', `${timeout}, got "1"`],
+    [
+      { timeout: 1, maxRetryAttempts: 1 },
+      'TypeError',
+      'options.timeout does not go with options.maxRetryAttempts: both say how long to wait',
+    ],
+    [{ renew: 1 }, 'TypeError', 'options.renew must be true or false, got 1'],
+    [{ renew: true, maxHold: 0 }, 'RangeError', `options.maxHold ${seconds}, got 0`],
+    [{ renew: true, maxHold: '1' }, 'TypeError', `options.maxHold ${seconds}, got "1"`],
+    [{ renew: true, maxBlocked: -1 }, 'RangeError', `options.maxBlocked ${seconds}, got -1`],
+    [{ maxHold: 1 }, 'TypeError', 'options.maxHold is about renewal: it needs options.renew'],
+    [{ maxBlocked: 1 }, 'TypeError', 'options.maxBlocked is about renewal: it needs options.renew'],
+    [{ signal: 'x' }, 'TypeError', 'options.signal must be an AbortSignal'],
     ['5', 'TypeError', 'options must be an object, got "5"'],
     [[], 'TypeError', 'options must be an object, got an array'],
   ])('lock options, case %#: %p', (options, name, message) => {
