@@ -1,83 +1,51 @@
 'use strict'
 
-const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { runNode } = require('./support/child')
 const { FaultyProxy } = require('./support/proxy')
-const { startRedis } = require('./support/redis-server')
+const { redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // Lost replies, silent networks, servers that go away and come back.
 describe('when something goes wrong', () => {
-  let server
-  let proxy
-  let prefix
-  let opened
-
-  const newLocker = ({ settings, ...config } = {}) => {
-    const locker = lockFactory({
-      driver: 'redis',
-      config: { port: proxy.port, ...config },
-      settings: { prefix, ...settings },
-    })
-    opened.push(locker)
-    return locker
-  }
-  const key = (resource) => prefix + lockFactory.hash(resource)
-  const exists = async (resource) => (await server.call('EXISTS', key(resource))) === 1
-
-  beforeAll(async () => {
-    server = await startRedis()
-  })
-
-  afterAll(() => server.stop())
-
-  beforeEach(async () => {
-    proxy = await FaultyProxy.to(server.port)
-    prefix = `${crypto.randomUUID()}:`
-    opened = []
-  })
-
-  afterEach(async () => {
-    await Promise.all(opened.map((locker) => locker.close()))
-    await proxy.close()
-  })
+  const scene = redisScene({ throughProxy: true })
+  const { newLocker, key, exists } = scene
 
   describe('a lock whose reply is lost', () => {
     it('is recognised as our own when the connection is back', async () => {
       const locker = newLocker()
       await locker.lock('warm-up')
-      proxy.swallowReplies()
+      scene.proxy.swallowReplies()
       const locking = locker.lock('resource')
       await until(() => exists('resource'), 'Redis has granted the lock')
-      proxy.forwardReplies()
-      proxy.cut()
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
       const lock = await locking
       // The value is the token itself: not even counted twice.
-      expect(await server.call('GET', key('resource'))).toBe(String(lock.token))
+      expect(await scene.server.call('GET', key('resource'))).toBe(String(lock.token))
       expect(await lock.unlock()).toBe(true)
     })
 
     it('is cancelled in the background when the caller has been told of a failure', async () => {
       const locker = newLocker({ settings: { commandTimeout: 200 } })
       await locker.lock('warm-up')
-      proxy.swallowReplies()
+      scene.proxy.swallowReplies()
       const failing = rejection(locker.lock('resource'))
       await until(() => exists('resource'), 'Redis has granted the lock')
       const error = await failing
       expect(error).toMatchObject({ name: 'ConnectionError', code: 'ERR_CONNECTION', resourceId: 'resource' })
       expect(error.message).toMatch(/did not answer within 200 ms/)
       expect(await exists('resource')).toBe(true)
-      proxy.forwardReplies()
+      scene.proxy.forwardReplies()
       await until(async () => !(await exists('resource')), 'the ghost is gone')
-      expect(await server.call('EXISTS', `${key('resource')}:owner`)).toBe(0)
+      expect(await scene.server.call('EXISTS', `${key('resource')}:owner`)).toBe(0)
     })
   })
 
   describe('a lock whose connection was lost before the reply', () => {
     const granted = async (locker) => {
       await locker.lock('warm-up')
-      proxy.swallowReplies()
+      scene.proxy.swallowReplies()
       const failing = rejection(locker.lock('resource'))
       await until(() => exists('resource'), 'Redis has granted the lock')
       return failing
@@ -95,22 +63,22 @@ describe('when something goes wrong', () => {
       )
       const failing = granted(locker)
       await until(() => exists('resource'))
-      proxy.forwardReplies()
-      proxy.cut()
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
       expect(await failing).toMatchObject({ code: 'ERR_CONNECTION' })
       await until(async () => !(await exists('resource')), 'the ghost is gone')
     })
 
     it('is cancelled when the server refuses us from then on, as soon as it no longer does', async () => {
-      await server.call('ACL', 'SETUSER', 'ghost', 'on', '>x', '~*', '&*', '+@all')
+      await scene.server.call('ACL', 'SETUSER', 'ghost', 'on', '>x', '~*', '&*', '+@all')
       const locker = newLocker({ username: 'ghost', password: 'x', retry_max_delay: 10 })
       const failing = granted(locker)
       await until(() => exists('resource'))
-      await server.call('ACL', 'SETUSER', 'ghost', 'resetpass', '>y')
-      proxy.forwardReplies()
-      proxy.cut()
+      await scene.server.call('ACL', 'SETUSER', 'ghost', 'resetpass', '>y')
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
       expect(await failing).toMatchObject({ code: 'ERR_REDIS_WRONGPASS' })
-      await server.call('ACL', 'SETUSER', 'ghost', 'resetpass', '>x')
+      await scene.server.call('ACL', 'SETUSER', 'ghost', 'resetpass', '>x')
       await until(async () => !(await exists('resource')), 'the ghost is gone')
     })
   })
@@ -119,12 +87,12 @@ describe('when something goes wrong', () => {
     const locker = newLocker()
     await (await locker.lock('resource')).unlock()
     const lock = await locker.lock('resource')
-    proxy.swallowReplies()
+    scene.proxy.swallowReplies()
     const unlocking = lock.unlock()
     await until(async () => !(await exists('resource')), 'Redis has freed the resource')
-    await server.call('SCRIPT', 'FLUSH')
-    proxy.forwardReplies()
-    proxy.cut()
+    await scene.server.call('SCRIPT', 'FLUSH')
+    scene.proxy.forwardReplies()
+    scene.proxy.cut()
     expect(await unlocking).toBe(true)
   })
 
@@ -133,34 +101,34 @@ describe('when something goes wrong', () => {
     // The first time, the script itself is sent after an answer that says that it is not known.
     await (await locker.lock('resource')).unlock()
     const lock = await locker.lock('resource')
-    proxy.swallowReplies()
+    scene.proxy.swallowReplies()
     const unlocking = lock.unlock()
     await until(async () => !(await exists('resource')), 'Redis has freed the resource')
-    proxy.forwardReplies()
-    proxy.cut()
+    scene.proxy.forwardReplies()
+    scene.proxy.cut()
     expect(await unlocking).toBe(true)
   })
 
   it('an unlock that could not be sent is done in the background', async () => {
     const locker = newLocker({ settings: { commandTimeout: 100 }, retry_max_delay: 50 })
     const lock = await locker.lock('resource')
-    const { port } = proxy
-    await proxy.close()
+    const { port } = scene.proxy
+    await scene.proxy.close()
     expect(await rejection(lock.unlock())).toMatchObject({
       code: 'ERR_CONNECTION',
       cause: { code: 'ECONNREFUSED' },
     })
     expect(await exists('resource')).toBe(true)
-    proxy = await FaultyProxy.to(server.port, port)
+    scene.proxy = await FaultyProxy.to(scene.server.port, port)
     await until(async () => !(await exists('resource')), 'the lock is given up')
   })
 
   it('a connection that has gone silent is replaced within the deadline', async () => {
     const locker = newLocker({ settings: { commandTimeout: 2000 } })
     await locker.isLocked('resource')
-    proxy.silenceCurrent()
+    scene.proxy.silenceCurrent()
     const lock = await locker.lock('resource')
-    expect(await server.call('GET', key('resource'))).toBe(String(lock.token))
+    expect(await scene.server.call('GET', key('resource'))).toBe(String(lock.token))
   })
 
   it('calls in flight survive that every connection is killed, again and again', async () => {
@@ -168,7 +136,7 @@ describe('when something goes wrong', () => {
     let killing = true
     const killer = (async () => {
       while (killing) {
-        await server.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        await scene.server.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
         await new Promise((resolve) => setTimeout(resolve, 7))
       }
     })()
@@ -181,40 +149,40 @@ describe('when something goes wrong', () => {
     await Promise.all(Array.from({ length: 10 }, (_, index) => worker(index)))
     killing = false
     await killer
-    expect(await server.call('KEYS', `${prefix}*`)).toEqual([`${prefix}fence`])
+    expect(await scene.server.call('KEYS', `${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])
   })
 
   describe('a server that is away', () => {
     it('is waited for until the deadline; the error says what is wrong', async () => {
-      await server.kill()
-      const locker = newLocker({ port: server.port, settings: { commandTimeout: 150 } })
+      await scene.server.kill()
+      const locker = newLocker({ port: scene.server.port, settings: { commandTimeout: 150 } })
       for (const call of [() => locker.lock('a'), () => locker.isLocked('a'), () => locker.purge()]) {
         const error = await rejection(call())
         expect(error).toBeInstanceOf(lockFactory.ConnectionError)
         expect(error.message).toContain(
-          `Redis at 127.0.0.1:${server.port} could not be reached within 150 ms`,
+          `Redis at 127.0.0.1:${scene.server.port} could not be reached within 150 ms`,
         )
         expect(error.cause).toMatchObject({ code: 'ECONNREFUSED' })
       }
-      await server.start()
+      await scene.server.start()
       await until(() => locker.lock('a').catch(() => false), 'the locker has recovered')
     })
 
     it('is waited for by calls that were made before it came', async () => {
-      await server.kill()
-      const locker = newLocker({ port: server.port, retry_max_delay: 50 })
+      await scene.server.kill()
+      const locker = newLocker({ port: scene.server.port, retry_max_delay: 50 })
       const locking = locker.lock('a')
       const asking = locker.isLocked('b')
-      await server.start()
+      await scene.server.start()
       expect((await locking).resourceId).toBe('a')
       expect(await asking).toBe(false)
     })
 
     it('that restarts empty gives greater tokens, and late unlocks answer false', async () => {
-      const locker = newLocker({ port: server.port, retry_max_delay: 50 })
+      const locker = newLocker({ port: scene.server.port, retry_max_delay: 50 })
       const lock = await locker.lock('a')
-      await server.kill()
-      await server.start()
+      await scene.server.kill()
+      await scene.server.start()
       const next = await locker.lock('a')
       expect(next.token).toBeGreaterThan(lock.token)
       expect(await lock.unlock()).toBe(false)
@@ -222,12 +190,12 @@ describe('when something goes wrong', () => {
     })
 
     it('does not keep close waiting', async () => {
-      await server.kill()
-      const locker = newLocker({ port: server.port })
+      await scene.server.kill()
+      const locker = newLocker({ port: scene.server.port })
       const locking = rejection(locker.lock('a'))
       await locker.close()
       expect(await locking).toBeInstanceOf(lockFactory.ClosedError)
-      await server.start()
+      await scene.server.start()
     })
 
     it('crashes nobody and leaves no rejection unhandled', async () => {
@@ -238,12 +206,15 @@ describe('when something goes wrong', () => {
         locker.lock('held', { expire: 600 }).then(() => tell('held'))
         process.stdin.on('data', () => process.exit(0))
         `,
-        { port: server.port, prefix },
+        { port: scene.server.port, prefix: scene.prefix },
       )
       await until(() => messages.includes('held'))
-      await server.kill()
-      await server.start()
-      await until(async () => (await server.call('CLIENT', 'LIST')).includes('name=lock-inc:'), 'it is back')
+      await scene.server.kill()
+      await scene.server.start()
+      await until(
+        async () => (await scene.server.call('CLIENT', 'LIST')).includes('name=lock-inc:'),
+        'it is back',
+      )
       child.stdin.write('end')
       expect(await ended).toEqual({ code: 0, signal: null, stderr: '', messages: ['held'] })
     })

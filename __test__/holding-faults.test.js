@@ -1,57 +1,23 @@
 'use strict'
 
-const crypto = require('node:crypto')
 const { execFile } = require('node:child_process')
 const path = require('node:path')
-const lockFactory = require('..')
 const { runNode } = require('./support/child')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
-const { FaultyProxy } = require('./support/proxy')
-const { startRedis } = require('./support/redis-server')
+const { redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // Locks that are held while something goes wrong.
 describe('a held lock', () => {
-  let server
-  let proxy
-  let prefix
-  let opened
+  const scene = redisScene({ throughProxy: true })
+  const { newLocker, key, exists, spec } = scene
 
-  const newLocker = ({ settings, ...config } = {}) => {
-    const locker = lockFactory({
-      driver: 'redis',
-      config: { port: proxy.port, retry_max_delay: 50, ...config },
-      settings: { prefix, ...settings },
-    })
-    opened.push(locker)
-    return locker
-  }
-  const key = (resource) => prefix + lockFactory.hash(resource)
-  const exists = async (resource) => (await server.call('EXISTS', key(resource))) === 1
   const lossOf = (lock) =>
     new Promise((resolve) => {
       if (lock.signal.aborted) resolve(lock.signal.reason)
       else lock.signal.addEventListener('abort', () => resolve(lock.signal.reason), { once: true })
     })
-  const spec = () => ({ driver: 'redis', config: { port: server.port }, settings: { prefix } })
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
-
-  beforeAll(async () => {
-    server = await startRedis()
-  })
-
-  afterAll(() => server.stop())
-
-  beforeEach(async () => {
-    proxy = await FaultyProxy.to(server.port)
-    prefix = `${crypto.randomUUID()}:`
-    opened = []
-  })
-
-  afterEach(async () => {
-    await Promise.all(opened.map((locker) => locker.close()))
-    await proxy.close()
-  })
 
   describe('and a process that does not run', () => {
     it('is renewed while the JavaScript thread is blocked for five leases', async () => {
@@ -86,10 +52,10 @@ describe('a held lock', () => {
           `
         const { spec, renew } = args
         lockFactory(spec).lock('resource', { expire: 0.5, renew }).then((lock) => {
-          tell(lock.token)
           lock.signal.addEventListener('abort', () => tell(lock.signal.reason.code))
-          let last = Date.now()
+          let last
           const timer = setInterval(async () => {
+            if (last === undefined) tell(lock.token)
             // Stopped in between: this is the first that runs.
             if (Date.now() - last > 400) {
               clearInterval(timer)
@@ -135,7 +101,7 @@ describe('a held lock', () => {
       expect(await exists('resource')).toBe(true)
       child.kill('SIGKILL')
       await ended
-      expect(await server.call('PTTL', key('resource'))).toBeLessThanOrEqual(500)
+      expect(await scene.server.call('PTTL', key('resource'))).toBeLessThanOrEqual(500)
       await until(async () => !(await exists('resource')), 'the lease ends')
     })
 
@@ -189,7 +155,7 @@ describe('a held lock', () => {
     it('survives cut connections while its lease runs', async () => {
       const lock = await newLocker().lock('resource', { expire: 1, renew: true })
       for (let round = 0; round < 10; round++) {
-        proxy.cut()
+        scene.proxy.cut()
         await sleep(150)
         expect(lock.held).toBe(true)
       }
@@ -198,10 +164,10 @@ describe('a held lock', () => {
 
     it('survives a renewal whose reply is lost', async () => {
       const lock = await newLocker().lock('resource', { expire: 1.5, renew: true })
-      proxy.swallowReplies()
+      scene.proxy.swallowReplies()
       await sleep(700)
-      proxy.forwardReplies()
-      proxy.cut()
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
       await sleep(1500)
       expect(lock.held).toBe(true)
       expect(await lock.unlock()).toBe(true)
@@ -215,7 +181,7 @@ describe('a held lock', () => {
       await sleep(500)
       const left = lock.remaining()
       const start = performance.now()
-      proxy.swallowReplies()
+      scene.proxy.swallowReplies()
       const error = await lossOf(lock)
       expect(error).toMatchObject({ code: 'ERR_LOCK_LOST', reason: 'connection', token: lock.token })
       // A renewal that was answered just before may have given it another lease.
@@ -226,7 +192,7 @@ describe('a held lock', () => {
     it('does not hide the result of the work', async () => {
       const locker = newLocker({ settings: { commandTimeout: 200 } })
       const result = await locker.request('resource', { expire: 0.3 }, async (lock) => {
-        proxy.swallowReplies()
+        scene.proxy.swallowReplies()
         const { reason } = await lossOf(lock)
         return `done, though ${reason}`
       })
@@ -236,27 +202,27 @@ describe('a held lock', () => {
 
   describe('and a server that fails', () => {
     it('is lost at once when the server comes back empty, however long its lease', async () => {
-      const locker = newLocker({ port: server.port })
+      const locker = newLocker({ port: scene.server.port })
       const locks = [
         await locker.lock('a', { expire: 600 }),
         await locker.lock('b', { expire: 600, renew: true }),
       ]
       const losses = locks.map(lossOf)
-      await server.kill()
+      await scene.server.kill()
       expect(locks.map((lock) => lock.held)).toEqual([true, true])
-      await server.start()
+      await scene.server.start()
       for (const loss of losses) expect(await loss).toMatchObject({ code: 'ERR_LOCK_LOST', reason: 'purged' })
     })
 
     it('is kept when its connection was killed', async () => {
-      const locker = newLocker({ port: server.port })
+      const locker = newLocker({ port: scene.server.port })
       const lock = await locker.lock('resource', { expire: 600 })
       const reconnected = new Promise((resolve) => {
         const diagnostics = require('node:diagnostics_channel')
         diagnostics.subscribe('lock-inc:reconnect', (message) => message.locker === locker && resolve())
       })
-      await server.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
-      await server.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+      await scene.server.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
+      await scene.server.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
       await reconnected
       expect(await locker.isLocked('resource')).toBe(true)
       expect(lock.held).toBe(true)
@@ -264,23 +230,23 @@ describe('a held lock', () => {
     })
 
     it('is waited for through an outage with a timeout', async () => {
-      await server.kill()
-      const locker = newLocker({ port: server.port, settings: { commandTimeout: 100 } })
+      await scene.server.kill()
+      const locker = newLocker({ port: scene.server.port, settings: { commandTimeout: 100 } })
       const waiting = locker.lock('resource', { timeout: Number.POSITIVE_INFINITY, retryInterval: 10 })
       const limited = rejection(locker.lock('resource', { timeout: 300, retryInterval: 10 }))
       expect(await limited).toMatchObject({ code: 'ERR_CONNECTION' })
-      await server.start()
+      await scene.server.start()
       expect((await waiting).held).toBe(true)
     })
 
     it.each([
-      ['FLUSHALL', () => server.call('FLUSHALL'), 'purged'],
-      ['an unlock by lock-inc 1.2.0', () => server.call('DEL', key('resource')), 'purged'],
+      ['FLUSHALL', () => scene.server.call('FLUSHALL'), 'purged'],
+      ['an unlock by lock-inc 1.2.0', () => scene.server.call('DEL', key('resource')), 'purged'],
       [
         'lock-inc 1.2.0, which takes the resource after deleting it',
         async () => {
-          await server.call('DEL', key('resource'))
-          const old = oldLocker({ port: server.port, prefix })
+          await scene.server.call('DEL', key('resource'))
+          const old = oldLocker({ port: scene.server.port, prefix: scene.prefix })
           await old.lock('resource')
           old.close()
         },
@@ -296,15 +262,25 @@ describe('a held lock', () => {
 
     it('is renewed again after the server has refused a renewal for a while', async () => {
       const lock = await newLocker().lock('resource', { expire: 1.5, renew: true })
-      await server.call('REPLICAOF', '127.0.0.1', '1')
+      await scene.server.call('REPLICAOF', '127.0.0.1', '1')
       await sleep(800)
-      await server.call('REPLICAOF', 'NO', 'ONE')
+      await scene.server.call('REPLICAOF', 'NO', 'ONE')
       await sleep(1500)
       expect(lock.held).toBe(true)
     })
 
     it('works without permission to subscribe and to publish; a purge is noticed at the next renewal', async () => {
-      await server.call('ACL', 'SETUSER', 'quiet', 'on', '>x', '~*', 'resetchannels', '+@all', '-publish')
+      await scene.server.call(
+        'ACL',
+        'SETUSER',
+        'quiet',
+        'on',
+        '>x',
+        '~*',
+        'resetchannels',
+        '+@all',
+        '-publish',
+      )
       const config = { username: 'quiet', password: 'x' }
       const lock = await newLocker(config).lock('resource', { expire: 0.6, renew: true })
       await newLocker(config).purge()
@@ -329,12 +305,12 @@ describe('a held lock', () => {
     }
     // Whatever was under way has come by now. From here on, nothing is renewed and nothing is there.
     await locker.isLocked('resource')
-    const before = await server.commandCount('pexpire')
+    const before = await scene.server.commandCount('pexpire')
     expect(before).toBeGreaterThan(100)
-    expect(await server.call('KEYS', `${prefix}*`)).toEqual([`${prefix}fence`])
+    expect(await scene.server.call('KEYS', `${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])
     await sleep(200)
-    expect(await server.commandCount('pexpire')).toBe(before)
-    expect(await server.call('KEYS', `${prefix}*`)).toEqual([`${prefix}fence`])
+    expect(await scene.server.commandCount('pexpire')).toBe(before)
+    expect(await scene.server.call('KEYS', `${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])
   })
 
   it('may be one of ten thousand that are renewed', async () => {
@@ -343,13 +319,13 @@ describe('a held lock', () => {
     const locks = await Promise.all(names.map((name) => locker.lock(name, { expire: 3, renew: true })))
     await sleep(6000)
     expect(locks.every((lock) => lock.held)).toBe(true)
-    expect(await server.call('EXISTS', ...names.map(key))).toBe(10_000)
+    expect(await scene.server.call('EXISTS', ...names.map(key))).toBe(10_000)
     expect(new Set(await Promise.all(locks.map((lock) => lock.unlock())))).toEqual(new Set([true]))
   })
 
   it('guards a store, as the example shows', async () => {
     const example = path.join(__dirname, '../examples/fencing.js')
-    const env = { ...process.env, REDIS_URL: `redis://127.0.0.1:${server.port}` }
+    const env = { ...process.env, REDIS_URL: `redis://127.0.0.1:${scene.server.port}` }
     const output = await new Promise((resolve, reject) => {
       execFile(process.execPath, [example], { env }, (error, stdout) =>
         error ? reject(error) : resolve(stdout),

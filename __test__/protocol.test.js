@@ -1,53 +1,29 @@
 'use strict'
 
-const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
-const { startRedis } = require('./support/redis-server')
+const { redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // What is in Redis, and what goes over the wire.
 describe('the wire protocol', () => {
-  let server
-  let prefix
+  const scene = redisScene()
+  const { newLocker, key, keys } = scene
   let locker
-  let opened
-
-  const newLocker = (settings = {}, config = {}) => {
-    const made = lockFactory({
-      driver: 'redis',
-      config: { port: server.port, ...config },
-      settings: { prefix, ...settings },
-    })
-    opened.push(made)
-    return made
-  }
-  const key = (resource) => prefix + lockFactory.hash(resource)
-  const keys = async (pattern = `${prefix}*`) => (await server.call('KEYS', pattern)).sort()
-
-  beforeAll(async () => {
-    server = await startRedis()
-  })
-
-  afterAll(() => server.stop())
 
   beforeEach(() => {
-    prefix = `${crypto.randomUUID()}:`
-    opened = []
     locker = newLocker()
   })
-
-  afterEach(() => Promise.all(opened.map((made) => made.close())))
 
   it('keeps a lock as its token, its owner record, and the fence register, and nothing else', async () => {
     const before = Date.now()
     const lock = await locker.lock('User:1602 and more', { expire: 30 })
     const lockKey = key('User:1602 and more')
-    expect(await keys()).toEqual([lockKey, `${lockKey}:owner`, `${prefix}fence`].sort())
-    expect(await server.call('GET', lockKey)).toBe(String(lock.token))
-    expect(await server.call('GET', `${prefix}fence`)).toBe(String(lock.token))
+    expect(await keys()).toEqual([lockKey, `${lockKey}:owner`, `${scene.prefix}fence`].sort())
+    expect(await scene.server.call('GET', lockKey)).toBe(String(lock.token))
+    expect(await scene.server.call('GET', `${scene.prefix}fence`)).toBe(String(lock.token))
 
-    const record = await server.call('GET', `${lockKey}:owner`)
+    const record = await scene.server.call('GET', `${lockKey}:owner`)
     const [nonce, token, since, client, pid, host, ...name] = record.split(' ')
     expect(nonce).toMatch(/^[\w-]{22}$/)
     expect(Number(token)).toBe(lock.token)
@@ -59,11 +35,11 @@ describe('the wire protocol', () => {
     expect(name.join(' ')).toBe('User:1602 and more')
 
     for (const leased of [lockKey, `${lockKey}:owner`]) {
-      const ttl = await server.call('PTTL', leased)
+      const ttl = await scene.server.call('PTTL', leased)
       expect(ttl).toBeGreaterThan(20_000)
       expect(ttl).toBeLessThanOrEqual(30_000)
     }
-    expect(await server.call('PTTL', `${prefix}fence`)).toBe(-1)
+    expect(await scene.server.call('PTTL', `${scene.prefix}fence`)).toBe(-1)
   })
 
   it('leaves nothing but the fence register when everybody has gone', async () => {
@@ -74,34 +50,34 @@ describe('the wire protocol', () => {
     await Promise.all(locks.map((lock) => lock.unlock()))
     await locker.lock('expiring', { expire: 0.02 })
     await until(async () => !(await locker.isLocked('expiring')))
-    expect(await keys()).toEqual([`${prefix}fence`])
+    expect(await keys()).toEqual([`${scene.prefix}fence`])
   })
 
   it('takes one command to lock, one to be refused, and one to unlock', async () => {
     await (await locker.lock('warm-up')).unlock()
-    await server.call('CONFIG', 'RESETSTAT')
+    await scene.server.call('CONFIG', 'RESETSTAT')
     const lock = await locker.lock('resource')
-    expect(await server.commandCount('evalsha')).toBe(1)
+    expect(await scene.server.commandCount('evalsha')).toBe(1)
     await rejection(locker.lock('resource'))
-    expect(await server.commandCount('evalsha')).toBe(2)
+    expect(await scene.server.commandCount('evalsha')).toBe(2)
     await lock.unlock()
-    expect(await server.commandCount('evalsha')).toBe(3)
+    expect(await scene.server.commandCount('evalsha')).toBe(3)
     for (const other of ['eval', 'script|load', 'multi', 'watch', 'exists']) {
-      expect(await server.commandCount(other)).toBe(0)
+      expect(await scene.server.commandCount(other)).toBe(0)
     }
   })
 
   it('sends a script along when the server has forgotten it', async () => {
     const lock = await locker.lock('resource')
-    await server.call('SCRIPT', 'FLUSH')
+    await scene.server.call('SCRIPT', 'FLUSH')
     expect(await lock.unlock()).toBe(true)
-    await server.call('SCRIPT', 'FLUSH')
+    await scene.server.call('SCRIPT', 'FLUSH')
     await locker.lock('resource')
   })
 
   it('sends a lease in milliseconds, also a fraction of a second', async () => {
     await locker.lock('resource', { expire: 1.75 })
-    const ttl = await server.call('PTTL', key('resource'))
+    const ttl = await scene.server.call('PTTL', key('resource'))
     expect(ttl).toBeGreaterThan(1000)
     expect(ttl).toBeLessThanOrEqual(1750)
   })
@@ -110,7 +86,7 @@ describe('the wire protocol', () => {
     const closing = newLocker()
     await closing.lock('resource')
     const { holder } = await rejection(closing.lock('resource'))
-    const connected = async () => (await server.call('CLIENT', 'LIST')).includes(holder.clientId)
+    const connected = async () => (await scene.server.call('CLIENT', 'LIST')).includes(holder.clientId)
     expect(await connected()).toBe(true)
     await closing.close()
     await until(async () => !(await connected()), 'the connection is gone')
@@ -129,20 +105,20 @@ describe('the wire protocol', () => {
   it('names its connection, so that CLIENT LIST shows who it is', async () => {
     await locker.lock('resource')
     const { holder } = await rejection(locker.lock('resource'))
-    expect(await server.call('CLIENT', 'LIST')).toContain(`name=lock-inc:${holder.clientId} `)
+    expect(await scene.server.call('CLIENT', 'LIST')).toContain(`name=lock-inc:${holder.clientId} `)
   })
 
   describe('the fence register', () => {
     it('makes tokens increase when the clock of the server has stepped back', async () => {
       const ahead = Date.now() * 1000 + 3_600_000_000
-      await server.call('SET', `${prefix}fence`, ahead)
+      await scene.server.call('SET', `${scene.prefix}fence`, ahead)
       expect((await locker.lock('a')).token).toBe(ahead + 1)
       expect((await locker.lock('b')).token).toBe(ahead + 2)
     })
 
     it('survives a purge', async () => {
       const ahead = Date.now() * 1000 + 3_600_000_000
-      await server.call('SET', `${prefix}fence`, ahead)
+      await scene.server.call('SET', `${scene.prefix}fence`, ahead)
       await locker.lock('a')
       await locker.purge()
       expect((await locker.lock('a')).token).toBe(ahead + 2)
@@ -151,20 +127,20 @@ describe('the wire protocol', () => {
     it.each(['not a number', '9007199254740991', '1e400'])(
       'with %j in it is refused before anything is written',
       async (value) => {
-        await server.call('SET', `${prefix}fence`, value)
+        await scene.server.call('SET', `${scene.prefix}fence`, value)
         const error = await rejection(locker.lock('resource'))
         expect(error).toMatchObject({
           name: 'RedisError',
           code: 'ERR_REDIS_WRONGTYPE',
           resourceId: 'resource',
         })
-        expect(await keys()).toEqual([`${prefix}fence`])
+        expect(await keys()).toEqual([`${scene.prefix}fence`])
       },
     )
 
     it('continues from server time when it is lost', async () => {
       const { token } = await locker.lock('a')
-      await server.call('FLUSHALL')
+      await scene.server.call('FLUSHALL')
       expect((await locker.lock('a')).token).toBeGreaterThan(token)
     })
   })
@@ -173,7 +149,7 @@ describe('the wire protocol', () => {
     let old
 
     beforeEach(() => {
-      old = oldLocker({ port: server.port, prefix })
+      old = oldLocker({ port: scene.server.port, prefix: scene.prefix })
     })
 
     afterEach(() => old.close())
@@ -210,14 +186,14 @@ describe('the wire protocol', () => {
     it('attempts of old clients do not prolong our lease', async () => {
       await locker.lock('resource', { expire: 10 })
       for (let index = 0; index < 5; index++) await old.lock('resource', { expire: 100 })
-      expect(await server.call('PTTL', key('resource'))).toBeLessThanOrEqual(10_000)
+      expect(await scene.server.call('PTTL', key('resource'))).toBeLessThanOrEqual(10_000)
     })
 
     it('heals a lock whose holder died before it could set the lease', async () => {
       await old.lockAndDie('resource')
       const error = await rejection(locker.lock('resource', { expire: 5 }))
       expect(error.leaseLeft).toBe(5000)
-      const ttl = await server.call('PTTL', key('resource'))
+      const ttl = await scene.server.call('PTTL', key('resource'))
       expect(ttl).toBeGreaterThan(0)
       expect(ttl).toBeLessThanOrEqual(5000)
     })
@@ -227,8 +203,8 @@ describe('the wire protocol', () => {
       await old.unlock('resource')
       expect(await old.lock('resource')).toBe(1)
       expect(await lock.unlock()).toBe(false)
-      expect(await server.call('GET', key('resource'))).toBe('1')
-      expect(await server.call('EXISTS', `${key('resource')}:owner`)).toBe(0)
+      expect(await scene.server.call('GET', key('resource'))).toBe('1')
+      expect(await scene.server.call('EXISTS', `${key('resource')}:owner`)).toBe(0)
     })
 
     it('the record of a holder whose lock was taken over does not speak for the new holder', async () => {
@@ -242,16 +218,16 @@ describe('the wire protocol', () => {
       const lock = await locker.lock('resource')
       await old.unlock('resource')
       expect(await lock.unlock()).toBe(false)
-      expect(await keys()).toEqual([`${prefix}fence`])
+      expect(await keys()).toEqual([`${scene.prefix}fence`])
     })
 
     it('each side purges the locks of the other', async () => {
       await locker.lock('ours')
       await old.lock('theirs')
       await locker.purge()
-      expect(await keys()).toEqual([`${prefix}fence`])
+      expect(await keys()).toEqual([`${scene.prefix}fence`])
       // 1.2.0 stops at an empty page: it finds all of them only where there is little else.
-      await server.call('FLUSHALL')
+      await scene.server.call('FLUSHALL')
       const lock = await locker.lock('ours')
       await old.purge()
       expect(await keys()).toEqual([])
@@ -262,36 +238,40 @@ describe('the wire protocol', () => {
   describe('purge', () => {
     it('goes on where a page of SCAN is empty', async () => {
       // So many other keys that most pages hold no lock.
-      await server.call('DEBUG', 'POPULATE', 20_000, `other-${prefix}`)
+      await scene.server.call('DEBUG', 'POPULATE', 20_000, `other-${scene.prefix}`)
       await locker.lock('a')
       await locker.lock('b')
       await locker.purge()
-      expect(await keys()).toEqual([`${prefix}fence`])
-      await server.call('FLUSHALL')
+      expect(await keys()).toEqual([`${scene.prefix}fence`])
+      await scene.server.call('FLUSHALL')
     })
 
     it('removes locks, and leaves other keys that begin with the prefix', async () => {
-      const others = [`${prefix}settings`, `${prefix}2:${lockFactory.hash('a')}`, `${key('a')}:notes`]
-      for (const other of others) await server.call('SET', other, 'x')
+      const others = [
+        `${scene.prefix}settings`,
+        `${scene.prefix}2:${lockFactory.hash('a')}`,
+        `${key('a')}:notes`,
+      ]
+      for (const other of others) await scene.server.call('SET', other, 'x')
       await locker.lock('a')
       await locker.purge()
-      expect(await keys()).toEqual([...others, `${prefix}fence`].sort())
+      expect(await keys()).toEqual([...others, `${scene.prefix}fence`].sort())
     })
 
     it('removes an owner record whose lock is gone', async () => {
       await locker.lock('a')
-      await server.call('DEL', key('a'))
+      await scene.server.call('DEL', key('a'))
       await locker.purge()
-      expect(await keys()).toEqual([`${prefix}fence`])
+      expect(await keys()).toEqual([`${scene.prefix}fence`])
     })
   })
 
   it('puts config.prefix in front of every key, in a purge too', async () => {
-    const both = newLocker({}, { prefix: `app-${prefix}` })
+    const both = newLocker({ prefix: `app-${scene.prefix}` })
     const lock = await both.lock('resource')
-    const lockKey = `app-${prefix}${key('resource')}`
-    expect(await keys(`app-${prefix}*`)).toEqual(
-      [lockKey, `${lockKey}:owner`, `app-${prefix}${prefix}fence`].sort(),
+    const lockKey = `app-${scene.prefix}${key('resource')}`
+    expect(await keys(`app-${scene.prefix}*`)).toEqual(
+      [lockKey, `${lockKey}:owner`, `app-${scene.prefix}${scene.prefix}fence`].sort(),
     )
     await lock.unlock()
     await both.lock('resource')

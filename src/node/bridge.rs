@@ -10,8 +10,7 @@ use std::{
     ffi::c_void,
     ptr,
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::Arc,
 };
 
 use napi::{
@@ -21,13 +20,13 @@ use napi::{
 };
 
 use super::{
+    JsFunction,
+    inbox::{Deferred, Inbox, Mail},
     listener,
-    outcome::Outcome,
-    runtime,
-    strategy::{JsFunction, Question},
+    outcome::{self, Outcome},
+    runtime, strategy,
 };
 use crate::{
-    core::Moment,
     error::Result,
     locker::{Event, Locker},
 };
@@ -42,103 +41,6 @@ pub struct Bridge {
     /// Functions of JavaScript's, by the numbers that other threads know them by.
     functions: RefCell<HashMap<usize, Rc<JsFunction>>>,
     next_function: Cell<usize>,
-}
-
-/// What waits for the JavaScript thread.
-pub enum Mail {
-    Settle(Deferred, Result<Outcome>),
-    Ask(Question),
-    /// For the function with this number.
-    Event(usize, Event),
-    /// Nothing, but that it is read shows that the thread runs.
-    Nudge,
-}
-
-/// The end of the bridge that may be in any thread.
-#[derive(Default)]
-pub struct Inbox {
-    /// std's Mutex: held to push, to take all, and to wake; never while JavaScript runs.
-    state: Mutex<InboxState>,
-}
-
-#[derive(Default)]
-struct InboxState {
-    /// `None` before the environment is set up and from its teardown on.
-    wake: Option<Wake>,
-    mail: Vec<Mail>,
-    /// When the oldest mail came that has not been read.
-    unread_since: Option<Moment>,
-}
-
-/// A threadsafe function that may be called: only ever used under the inbox's lock.
-struct Wake(sys::napi_threadsafe_function);
-
-// SAFETY: a threadsafe function may be called from every thread as long as it exists, and `Inbox::close` takes it
-// away, under the same lock, before the environment that owns it is torn down.
-unsafe impl Send for Wake {}
-
-/// The half of a promise that settles it. Only the bridge of its environment looks inside.
-pub struct Deferred(sys::napi_deferred);
-
-// SAFETY: other threads only carry it back to the thread that made it.
-unsafe impl Send for Deferred {}
-
-impl Inbox {
-    /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
-    pub fn post(&self, mail: Mail) -> Option<Mail> {
-        let mut state = self.lock();
-        let Some(Wake(wake)) = state.wake else { return Some(mail) };
-        state.mail.push(mail);
-        if state.mail.len() == 1 {
-            state.unread_since = Some(Moment::now());
-            // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
-            let status = unsafe {
-                sys::napi_call_threadsafe_function(
-                    wake,
-                    ptr::null_mut(),
-                    sys::ThreadsafeFunctionCallMode::nonblocking,
-                )
-            };
-            if status != sys::Status::napi_ok {
-                // The environment is closing: from here on nobody reads the inbox.
-                state.wake = None;
-                return state.mail.pop();
-            }
-        }
-        None
-    }
-
-    /// For how long there has been mail that nobody reads. Each call sees to it that there is mail.
-    pub fn unread_for(&self) -> Duration {
-        let since = self.lock().unread_since;
-        if let Some(since) = since {
-            return since.until_now();
-        }
-        // It comes back when the environment ends; then there is nothing more to be measured.
-        let _ = self.post(Mail::Nudge);
-        Duration::ZERO
-    }
-
-    pub fn is_open(&self) -> bool {
-        self.lock().wake.is_some()
-    }
-
-    fn take(&self) -> Vec<Mail> {
-        let mut state = self.lock();
-        state.unread_since = None;
-        std::mem::take(&mut state.mail)
-    }
-
-    /// Takes no more mail, and returns what nobody will read.
-    fn close(&self) -> Vec<Mail> {
-        let mut state = self.lock();
-        state.wake = None;
-        std::mem::take(&mut state.mail)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, InboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Bridge {
@@ -178,7 +80,7 @@ impl Bridge {
         })?;
         // SAFETY: made above, on this thread.
         check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
-        inbox.lock().wake = Some(Wake(wake));
+        inbox.open(wake);
         Ok(Self {
             wake,
             inbox,
@@ -253,9 +155,10 @@ impl Bridge {
             let opened = unsafe { sys::napi_open_handle_scope(env.raw(), &raw mut scope) };
             match mail {
                 Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
-                Mail::Ask(question) => {
-                    let strategy = self.function(question.strategy);
-                    question.answer(env, strategy.as_deref());
+                Mail::Ask(number, trouble, reply) => {
+                    let decision = strategy::decide(env, self.function(number).as_deref(), &trouble);
+                    // Nobody waits if the locker was closed meanwhile.
+                    let _ = reply.send(decision);
                 }
                 Mail::Event(number, Event::Ended) => self.forget_function(number),
                 Mail::Event(number, event) => {
@@ -273,16 +176,16 @@ impl Bridge {
         }
     }
 
-    fn settle(&self, env: &Env, Deferred(deferred): Deferred, outcome: Result<Outcome>) {
+    fn settle(&self, env: &Env, Deferred(deferred): Deferred, result: Result<Outcome>) {
         let in_flight = self.in_flight.get() - 1;
         self.in_flight.set(in_flight);
         if in_flight == 0 {
             // SAFETY: on the thread of the environment.
             unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.wake) };
         }
-        let value = match &outcome {
+        let value = match &result {
             Ok(outcome) => outcome.to_js(env).map(|value| (value, true)),
-            Err(error) => super::outcome::failure(env, error).map(|value| (value, false)),
+            Err(error) => outcome::failure(env, error).map(|value| (value, false)),
         };
         // SAFETY: each deferred is settled once, here, with a value of its own environment.
         let settled = value.is_ok_and(|(value, resolve)| unsafe {
@@ -294,7 +197,7 @@ impl Bridge {
             status == sys::Status::napi_ok
         });
         // Nothing else can fail here but an environment that is closing: a worker that is being terminated.
-        if let (false, Ok(outcome)) = (settled, outcome) {
+        if let (false, Ok(outcome)) = (settled, result) {
             outcome.discard();
         }
     }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use napi::{Env, JsValue, Result as NapiResult, Unknown, bindgen_prelude::*};
 
 use super::{
-    bridge::{Inbox, Mail},
+    JsFunction,
+    inbox::{Inbox, Mail},
     outcome::number,
 };
 use crate::{
@@ -33,7 +34,7 @@ impl Listener for JsListener {
 }
 
 /// Calls `listener(name, resourceId, token, detail)`.
-pub fn call(env: &Env, listener: &super::strategy::JsFunction, event: &Event) -> NapiResult<()> {
+pub fn call(env: &Env, listener: &JsFunction, event: &Event) -> NapiResult<()> {
     let (name, hold, detail) = match event {
         Event::Lost(hold, reason) => ("lost", Some(hold), Some(reason_name(*reason))),
         Event::Renewed(hold) => ("renew", Some(hold), None),

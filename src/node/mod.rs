@@ -4,7 +4,10 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use napi::{Env, Result as NapiResult, Unknown, bindgen_prelude::FromNapiValue};
+use napi::{
+    Env, Result as NapiResult, Unknown,
+    bindgen_prelude::{FromNapiValue, FunctionRef},
+};
 use napi_derive::napi;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +30,7 @@ use crate::{
 };
 
 mod bridge;
+mod inbox;
 mod listener;
 mod lock_options;
 mod outcome;
@@ -35,6 +39,9 @@ mod redis_config;
 mod runtime;
 mod spec;
 mod strategy;
+
+/// A function of JavaScript's that the bridge of its environment keeps.
+type JsFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
 
 /// Base64 of the SHA-256 of a string.
 #[napi]

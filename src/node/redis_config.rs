@@ -73,7 +73,7 @@ pub struct RedisSpec<'env> {
 
 pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<RedisSpec<'_>> {
     let Some(config) = Options::read("config", value)? else {
-        let config = defaults(command_timeout);
+        let config = Config::default_with(command_timeout);
         return Ok(RedisSpec { config, strategy: None, aliased_database: None });
     };
     let config = config.or_camel_case()?;
@@ -90,6 +90,7 @@ pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<RedisSpec<'
     let strategy = read_strategy(&config)?;
     let password = config.secret("auth_pass")?.or(config.secret("password")?);
     let (database, aliased) = read_database(&config, url.database)?;
+    let defaults = Config::default_with(command_timeout);
     let read = Config {
         tls: tls.map(|tls| tls.build(&endpoint)).transpose()?,
         endpoint,
@@ -97,29 +98,13 @@ pub fn read(value: Unknown<'_>, command_timeout: Duration) -> Result<RedisSpec<'
         password: url.password.or(password).map(Secret),
         database: database.into(),
         key_prefix: config.secret("prefix")?.unwrap_or_default(),
-        keepalive: config.boolean("socket_keepalive")?.unwrap_or(true),
-        nodelay: config.boolean("socket_nodelay")?.unwrap_or(true),
-        offline_queue: config.boolean("enable_offline_queue")?.unwrap_or(true),
+        keepalive: config.boolean("socket_keepalive")?.unwrap_or(defaults.keepalive),
+        nodelay: config.boolean("socket_nodelay")?.unwrap_or(defaults.nodelay),
+        offline_queue: config.boolean("enable_offline_queue")?.unwrap_or(defaults.offline_queue),
         reconnect: read_backoff(&config)?,
         command_timeout,
     };
     Ok(RedisSpec { config: read, strategy, aliased_database: aliased.then_some(database) })
-}
-
-fn defaults(command_timeout: Duration) -> Config {
-    Config {
-        endpoint: Endpoint::Tcp { host: Config::HOST.into(), port: Config::PORT, family: Family::Any },
-        tls: None,
-        username: None,
-        password: None,
-        database: 0,
-        key_prefix: String::new(),
-        keepalive: true,
-        nodelay: true,
-        offline_queue: true,
-        reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
-        command_timeout,
-    }
 }
 
 fn refuse_unsupported(config: &Options) -> Result<()> {

@@ -4,18 +4,18 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use napi::{
     Env, JsValue, Result as NapiResult, Unknown, ValueType,
-    bindgen_prelude::{FromNapiValue, FunctionRef, JsObjectValue, Object},
+    bindgen_prelude::{FromNapiValue, JsObjectValue, Object},
 };
 use tokio::sync::oneshot;
 
-use super::bridge::{Inbox, Mail};
+use super::{
+    JsFunction,
+    inbox::{Inbox, Mail},
+};
 use crate::{
     driver::redis::config::{Decision, ReconnectStrategy, Trouble},
     error::Cause,
 };
-
-/// A function of JavaScript's that the bridge of its environment keeps.
-pub type JsFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
 
 /// A strategy whose function is kept by the bridge of its environment, under this number.
 pub struct JsStrategy {
@@ -23,17 +23,10 @@ pub struct JsStrategy {
     pub number: usize,
 }
 
-/// What a strategy is asked, and where the answer goes.
-pub struct Question {
-    pub strategy: usize,
-    trouble: Trouble,
-    reply: oneshot::Sender<Decision>,
-}
-
 impl ReconnectStrategy for JsStrategy {
     fn decide(&self, trouble: Trouble) -> Pin<Box<dyn Future<Output = Decision> + Send + '_>> {
         let (reply, decision) = oneshot::channel();
-        let refused = self.inbox.post(Mail::Ask(Question { strategy: self.number, trouble, reply }));
+        let refused = self.inbox.post(Mail::Ask(self.number, trouble, reply));
         Box::pin(async move {
             match refused {
                 None => decision.await.unwrap_or(Decision::GiveUp(None)),
@@ -44,18 +37,13 @@ impl ReconnectStrategy for JsStrategy {
     }
 }
 
-impl Question {
-    pub fn answer(self, env: &Env, strategy: Option<&JsFunction>) {
-        let decision = match strategy {
-            Some(strategy) => ask(env, strategy, &self.trouble).unwrap_or_else(|error| {
-                // It threw: that is no delay, so it is the end, and the error says why.
-                Decision::GiveUp(Some(Cause::new("ERR_RETRY_STRATEGY", error.reason)))
-            }),
-            None => Decision::GiveUp(None),
-        };
-        // Nobody waits if the locker was closed meanwhile.
-        let _ = self.reply.send(decision);
-    }
+/// What the function says; without one the locker was closed.
+pub fn decide(env: &Env, strategy: Option<&JsFunction>, trouble: &Trouble) -> Decision {
+    let Some(strategy) = strategy else { return Decision::GiveUp(None) };
+    ask(env, strategy, trouble).unwrap_or_else(|error| {
+        // It threw: that is no delay, so it is the end, and the error says why.
+        Decision::GiveUp(Some(Cause::new("ERR_RETRY_STRATEGY", error.reason)))
+    })
 }
 
 fn ask(env: &Env, strategy: &JsFunction, trouble: &Trouble) -> NapiResult<Decision> {

@@ -28,6 +28,23 @@ pub struct Config {
 impl Config {
     pub const HOST: &str = "127.0.0.1";
     pub const PORT: u16 = 6379;
+
+    /// What holds where nothing else is said.
+    pub fn default_with(command_timeout: Duration) -> Self {
+        Self {
+            endpoint: Endpoint::Tcp { host: Self::HOST.into(), port: Self::PORT, family: Family::Any },
+            tls: None,
+            username: None,
+            password: None,
+            database: 0,
+            key_prefix: String::new(),
+            keepalive: true,
+            nodelay: true,
+            offline_queue: true,
+            reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
+            command_timeout,
+        }
+    }
 }
 
 /// Where the server listens.
@@ -143,16 +160,8 @@ mod tests {
     fn debug_output_has_no_password() {
         let config = Config {
             endpoint: Endpoint::Tcp { host: "::1".into(), port: 1, family: Family::Any },
-            tls: None,
-            username: Some("user".into()),
             password: Some(Secret("hunter2".into())),
-            database: 0,
-            key_prefix: String::new(),
-            keepalive: true,
-            nodelay: true,
-            offline_queue: true,
-            reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
-            command_timeout: Duration::from_secs(1),
+            ..Config::default_with(Duration::from_secs(1))
         };
         assert!(!format!("{config:?}").contains("hunter2"));
         assert_eq!(config.endpoint.to_string(), "[::1]:1");

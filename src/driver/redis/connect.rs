@@ -19,11 +19,11 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     config::{Config, Endpoint, Family},
-    refusal,
+    refusal::{self, ConnectError},
 };
 use crate::{
     driver::{Notice, Notices},
-    error::{Cause, Refusal},
+    error::Cause,
 };
 
 /// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
@@ -67,32 +67,6 @@ impl Session {
     fn removed(&self, news: &[u8]) -> Option<(Arc<str>, u64)> {
         let (token, key) = str::from_utf8(news).ok()?.split_once(' ')?;
         Some((key.strip_prefix(&self.prefix)?.into(), token.parse().ok()?))
-    }
-}
-
-/// Why there is no connection.
-#[derive(Clone, Debug)]
-pub enum ConnectError {
-    /// The network, the server or its load: it may come.
-    Passing(Cause),
-    /// TLS did not come to an agreement.
-    Tls(Cause),
-    /// The server does not want us as we are.
-    Refused(Refusal),
-}
-
-impl ConnectError {
-    pub fn cause(&self) -> &Cause {
-        match self {
-            Self::Passing(cause) | Self::Tls(cause) => cause,
-            Self::Refused(refusal) => &refusal.cause,
-        }
-    }
-}
-
-impl From<io::Error> for ConnectError {
-    fn from(error: io::Error) -> Self {
-        Self::Passing(Cause::from(&error))
     }
 }
 

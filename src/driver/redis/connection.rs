@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Config, Decision, Reconnect, Trouble},
-    connect::{ConnectError, Connected, Session, connect, endpoint_name},
-    refusal,
+    connect::{Connected, Session, connect, endpoint_name},
+    refusal::{self, ConnectError},
 };
 use crate::{
     core::{Backoff, Moment},

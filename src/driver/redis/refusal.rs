@@ -1,9 +1,36 @@
 //! What a server's error means, read off its text. The texts are those of Redis 6.2 to 8 and of Valkey.
 
+use std::io;
+
 use redis::{ErrorKind, RedisError, ServerError};
 
-use super::connect::ConnectError;
 use crate::error::{Cause, Refusal, RefusalKind};
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub enum ConnectError {
+    /// The network, the server or its load: it may come.
+    Passing(Cause),
+    /// TLS did not come to an agreement.
+    Tls(Cause),
+    /// The server does not want us as we are.
+    Refused(Refusal),
+}
+
+impl ConnectError {
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Self::Passing(cause) | Self::Tls(cause) => cause,
+            Self::Refused(refusal) => &refusal.cause,
+        }
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(Cause::from(&error))
+    }
+}
 
 /// Classifies an error reply by its first word, and where that only says `ERR`, by what follows.
 pub fn classify(code: &str, detail: &str) -> RefusalKind {

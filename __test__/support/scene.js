@@ -1,0 +1,62 @@
+'use strict'
+
+const crypto = require('node:crypto')
+const lockFactory = require('../..')
+const { FaultyProxy } = require('./proxy')
+const { startRedis } = require('./redis-server')
+
+/**
+ * What most tests on Redis need, in place before each of them: a server for the file, and for each test a prefix of
+ * its own and lockers that are closed at its end. `throughProxy`: they connect through a proxy that can misbehave.
+ */
+function redisScene({ throughProxy = false } = {}) {
+  const opened = []
+  const scene = {
+    server: undefined,
+    proxy: undefined,
+    prefix: undefined,
+
+    /** `settings` aside, options are those of `config`. */
+    newLocker({ settings, ...config } = {}) {
+      const { port } = scene.proxy ?? scene.server
+      const locker = lockFactory({
+        driver: 'redis',
+        config: { port, retry_max_delay: 50, ...config },
+        settings: { prefix: scene.prefix, ...settings },
+      })
+      opened.push(locker)
+      return locker
+    },
+
+    /** For a process of its own, past the proxy. */
+    spec: () => ({
+      driver: 'redis',
+      config: { port: scene.server.port },
+      settings: { prefix: scene.prefix },
+    }),
+
+    key: (resource) => scene.prefix + lockFactory.hash(resource),
+    keys: async (pattern = `${scene.prefix}*`) => (await scene.server.call('KEYS', pattern)).sort(),
+    exists: async (resource) => (await scene.server.call('EXISTS', scene.key(resource))) === 1,
+  }
+
+  beforeAll(async () => {
+    scene.server = await startRedis()
+  })
+
+  afterAll(() => scene.server.stop())
+
+  beforeEach(async () => {
+    scene.prefix = `${crypto.randomUUID()}:`
+    if (throughProxy) scene.proxy = await FaultyProxy.to(scene.server.port)
+  })
+
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((locker) => locker.close()))
+    await scene.proxy?.close()
+  })
+
+  return scene
+}
+
+module.exports = { redisScene }

@@ -1,0 +1,121 @@
+//! Where other threads put what is meant for JavaScript.
+
+use std::{
+    ptr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use napi::sys;
+use tokio::sync::oneshot;
+
+use super::outcome::Outcome;
+use crate::{
+    core::Moment,
+    driver::redis::config::{Decision, Trouble},
+    error::Result,
+    locker::Event,
+};
+
+/// What waits for the JavaScript thread.
+pub enum Mail {
+    Settle(Deferred, Result<Outcome>),
+    /// For the `retry_strategy` with this number, and where its answer goes.
+    Ask(usize, Trouble, oneshot::Sender<Decision>),
+    /// For the function with this number.
+    Event(usize, Event),
+    /// Nothing, but that it is read shows that the thread runs.
+    Nudge,
+}
+
+/// The end of the bridge that may be in any thread.
+#[derive(Default)]
+pub struct Inbox {
+    /// std's Mutex: held to push, to take all, and to wake; never while JavaScript runs.
+    state: Mutex<InboxState>,
+}
+
+#[derive(Default)]
+struct InboxState {
+    /// `None` before the environment is set up and from its teardown on.
+    wake: Option<Wake>,
+    mail: Vec<Mail>,
+    /// When the oldest mail came that has not been read.
+    unread_since: Option<Moment>,
+}
+
+/// A threadsafe function that may be called: only ever used under the inbox's lock.
+struct Wake(sys::napi_threadsafe_function);
+
+// SAFETY: a threadsafe function may be called from every thread as long as it exists, and `Inbox::close` takes it
+// away, under the same lock, before the environment that owns it is torn down.
+unsafe impl Send for Wake {}
+
+/// The half of a promise that settles it. Only the bridge of its environment looks inside.
+pub struct Deferred(pub sys::napi_deferred);
+
+// SAFETY: other threads only carry it back to the thread that made it.
+unsafe impl Send for Deferred {}
+
+impl Inbox {
+    /// From now on mail is taken, and this function called when there is some.
+    pub fn open(&self, wake: sys::napi_threadsafe_function) {
+        self.lock().wake = Some(Wake(wake));
+    }
+
+    /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
+    pub fn post(&self, mail: Mail) -> Option<Mail> {
+        let mut state = self.lock();
+        let Some(Wake(wake)) = state.wake else { return Some(mail) };
+        state.mail.push(mail);
+        if state.mail.len() == 1 {
+            state.unread_since = Some(Moment::now());
+            // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
+            let status = unsafe {
+                sys::napi_call_threadsafe_function(
+                    wake,
+                    ptr::null_mut(),
+                    sys::ThreadsafeFunctionCallMode::nonblocking,
+                )
+            };
+            if status != sys::Status::napi_ok {
+                // The environment is closing: from here on nobody reads the inbox.
+                state.wake = None;
+                return state.mail.pop();
+            }
+        }
+        None
+    }
+
+    /// For how long there has been mail that nobody reads. Each call sees to it that there is mail.
+    pub fn unread_for(&self) -> Duration {
+        let since = self.lock().unread_since;
+        if let Some(since) = since {
+            return since.until_now();
+        }
+        // It comes back when the environment ends; then there is nothing more to be measured.
+        let _ = self.post(Mail::Nudge);
+        Duration::ZERO
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.lock().wake.is_some()
+    }
+
+    pub fn take(&self) -> Vec<Mail> {
+        let mut state = self.lock();
+        state.unread_since = None;
+        std::mem::take(&mut state.mail)
+    }
+
+    /// Takes no more mail, and returns what nobody will read.
+    pub fn close(&self) -> Vec<Mail> {
+        let mut state = self.lock();
+        state.wake = None;
+        std::mem::take(&mut state.mail)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
