@@ -146,6 +146,7 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
         return error.code === 'ERR_REDIS_LOADING' && error
       }, 'it says that it is loading')
       expectRefusal(error, 'ERR_REDIS_LOADING', 'commandTimeout')
+      await impatient.lock('waited for', { timeout: Number.POSITIVE_INFINITY })
       expect((await waiting).resourceId).toBe('resource')
     } finally {
       await loading.stop()

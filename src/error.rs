@@ -57,7 +57,8 @@ impl Error {
         match self {
             Self::Locked(_) => false,
             Self::Connection(unreachable) => matches!(unreachable.reason, GaveUp | Tls),
-            Self::Refused(_) | Self::Closed | Self::Cancelled => true,
+            Self::Refused(refusal) => !refusal.kind.is_passing(),
+            Self::Closed | Self::Cancelled => true,
         }
     }
 

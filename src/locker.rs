@@ -155,8 +155,8 @@ impl Locker {
             let again = match (options.wait, &error) {
                 (Wait::Attempts(more), Error::Locked(_)) => attempts <= more,
                 (Wait::AtMost(time), _) if time.is_zero() => false,
-                // The time includes the one in which there is no connection. A server's refusal ends it.
-                (Wait::AtMost(_) | Wait::Forever, Error::Locked(_) | Error::Connection(_)) => {
+                // The time includes the one in which there is no connection.
+                (Wait::AtMost(_) | Wait::Forever, _) => {
                     !error.is_final() && patience.is_none_or(|patience| !patience.left().is_zero())
                 }
                 _ => false,
