@@ -189,6 +189,55 @@ describe('a held lock', () => {
       expect(lock.held).toBe(false)
     })
 
+    it('is not relied on for longer than Redis keeps it, however late the reply to the grant came', async () => {
+      const locker = newLocker({ settings: { commandTimeout: 100 } })
+      await locker.lock('warm-up')
+      scene.proxy.swallowReplies()
+      const locking = locker.lock('resource', {
+        expire: 3,
+        timeout: Number.POSITIVE_INFINITY,
+        retryInterval: 10,
+      })
+      await until(() => exists('resource'), 'Redis has granted the lock')
+      await sleep(800)
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
+      const lock = await locking
+      const remaining = lock.remaining()
+      expect(remaining).toBeLessThanOrEqual(await scene.server.call('PTTL', key('resource')))
+      expect(remaining).toBeLessThan(2200)
+    })
+
+    it('is taken anew where the reply to the grant came after its lease', async () => {
+      const locker = newLocker({ settings: { commandTimeout: 100 } })
+      await locker.lock('warm-up')
+      scene.proxy.swallowReplies()
+      const locking = locker.lock('resource', {
+        expire: 1,
+        timeout: Number.POSITIVE_INFINITY,
+        retryInterval: 10,
+      })
+      await until(() => exists('resource'), 'Redis has granted the lock')
+      // Kept alive as by a renewal of which the client knows nothing.
+      await scene.server.call('PEXPIRE', key('resource'), 60_000)
+      await scene.server.call('PEXPIRE', `${key('resource')}:owner`, 60_000)
+      await sleep(1200)
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
+      expect((await locking).held).toBe(true)
+    })
+
+    it('is relied on for no longer than a shorter lease of which no answer came', async () => {
+      const locker = newLocker({ settings: { commandTimeout: 100 } })
+      const lock = await locker.lock('resource', { expire: 60 })
+      await lock.extend(60)
+      scene.proxy.swallowReplies()
+      const shortened = rejection(lock.extend(5))
+      await until(async () => (await scene.server.call('PTTL', key('resource'))) <= 5000, 'it is shortened')
+      expect(await shortened).toMatchObject({ code: 'ERR_CONNECTION' })
+      expect(lock.remaining()).toBeLessThanOrEqual(await scene.server.call('PTTL', key('resource')))
+    })
+
     it('does not hide the result of the work', async () => {
       const locker = newLocker({ settings: { commandTimeout: 200 } })
       const result = await locker.request('resource', { expire: 0.3 }, async (lock) => {

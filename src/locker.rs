@@ -119,7 +119,8 @@ impl Locker {
         options: LockOptions,
         cancelled: CancellationToken,
     ) -> Result<Hold> {
-        let attempt = Attempt { resource, nonce: self.nonces.next(), lease: options.expire };
+        let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
+        let mut attempt = Attempt { resource, nonce: self.nonces.next(), lease };
         let patience = match options.wait {
             Wait::AtMost(time) if !time.is_zero() => {
                 Some(Deadline::after(Limit { time, option: "options.timeout" }))
@@ -128,10 +129,13 @@ impl Locker {
         };
         let mut attempts = 0;
         let mut contended = None;
+        // Since when there is an attempt of which no answer came. If it was granted, its lease began then.
+        let mut unanswered = None;
         loop {
             attempts += 1;
             let deadline = self.deadline().earlier(patience);
             let enough = deadline.left() >= ENOUGH_TO_ASK;
+            let asked = Moment::now();
             let answer = tokio::select! {
                 answer = self.driver.acquire(&attempt, deadline) => answer,
                 () = cancelled.cancelled() => {
@@ -140,9 +144,31 @@ impl Locker {
                 }
             };
             let error = match answer {
-                Ok(Acquired::Granted(grant)) => return Ok(self.hold(attempt, grant, &options)),
-                Ok(Acquired::Contended(contention)) => Error::Locked(contention),
-                Err(error) => error,
+                Ok(Acquired::Granted(mut grant)) => {
+                    let old = grant.resent || unanswered.is_some();
+                    grant.sent = unanswered.map_or(grant.sent, |since| grant.sent.min(since));
+                    let lease = Lease { sent: grant.sent, length: attempt.lease };
+                    if !old || Moment::now() < lease.end() {
+                        return Ok(self.hold(attempt, grant, &options));
+                    }
+                    // Granted so long ago that it is of no use any more: once again, as somebody else.
+                    if self.driver.release(&attempt.resource, attempt.nonce, deadline).await.is_err() {
+                        self.cancel(attempt.resource.clone(), attempt.nonce, attempt.lease);
+                    }
+                    attempt.nonce = self.nonces.next();
+                    unanswered = None;
+                    continue;
+                }
+                Ok(Acquired::Contended(contention)) => {
+                    unanswered = None;
+                    Error::Locked(contention)
+                }
+                Err(error) => {
+                    if error.outcome_unknown() {
+                        unanswered.get_or_insert(asked);
+                    }
+                    error
+                }
             };
             let error = match (error, contended.take()) {
                 // In so short a time no answer says nothing: what is known is who holds it.
@@ -190,7 +216,7 @@ impl Locker {
             lease,
             over: lease.over(now),
             renewal: options.renew.then(|| Renewal {
-                lease: attempt.lease,
+                lease: options.expire,
                 until: options.max_hold.map(|time| now + time),
                 max_blocked: options.max_blocked,
             }),
@@ -223,6 +249,7 @@ impl Locker {
     pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
         let hold = self.holds().get(resource.hash(), Some(token)).cloned();
         let Some(hold) = hold.filter(|hold| Moment::now() < hold.lease.end()) else { return Ok(false) };
+        self.shorten(&hold, lease);
         let renewed = self.driver.renew(&resource, hold.nonce, Some(lease), self.deadline()).await?;
         let hash = resource.hash();
         match renewed.standing {

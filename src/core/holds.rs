@@ -96,6 +96,16 @@ impl Holds {
         true
     }
 
+    /// Relies on a hold for no longer than this lease.
+    pub fn shorten(&mut self, hash: &str, token: u64, lease: Lease) {
+        let Some(entry) = self.entry(hash, token) else { return };
+        if !entry.expired && lease.end() < entry.hold.lease.end() {
+            entry.hold.lease = lease;
+            let due = entry.due.min(lease.end());
+            self.reschedule(hash, token, due);
+        }
+    }
+
     /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.
     pub fn put_off(&mut self, hash: &str, token: u64, when: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
@@ -249,6 +259,14 @@ mod tests {
         let lease = Lease { sent: now + third, length: third * 3 };
         assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4));
         assert_eq!(holds.next_due(), Some(now + third * 2));
+
+        // A shorter one was asked for; a longer one changes nothing before it is there.
+        let shorter = Lease { sent: now + third, length: third * 2 };
+        for length in [third * 2, third * 9] {
+            holds.shorten(&hash("a"), 1, Lease { sent: now + third, length });
+            assert_eq!(holds.get(&hash("a"), None).unwrap().lease, shorter);
+        }
+        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4));
 
         // It did not, and is tried again, but not beyond the end of the lease.
         holds.put_off(&hash("a"), 1, now + third * 3);

@@ -82,7 +82,7 @@ impl Driver for Memory {
             clock: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         });
         Box::pin(ready(Ok(match answer {
-            Ok(token) => Acquired::Granted(Grant { token, sent: now }),
+            Ok(token) => Acquired::Granted(Grant { token, sent: now, resent: false }),
             Err(contention) => Acquired::Contended(contention),
         })))
     }

@@ -65,6 +65,8 @@ pub struct Grant {
     pub token: u64,
     /// When the command that set the lease left, at the earliest: the lease counts from here.
     pub sent: Moment,
+    /// Whether it had to be sent again: the grant may be as old as the first sending.
+    pub resent: bool,
 }
 
 /// The store's answer to a renewal.

@@ -92,8 +92,9 @@ impl Locker {
     fn ask(self: &Arc<Self>, hold: Hold, lease: Option<Duration>) {
         let locker = self.clone();
         let (hash, token) = (hold.resource.hash().to_owned(), hold.token);
-        if lease.is_some() {
+        if let Some(length) = lease {
             self.holds().set_unanswered(&hash, token, true);
+            self.shorten(&hold, length);
         }
         tokio::spawn(async move {
             let time = Moment::now().until(hold.lease.end());
@@ -122,6 +123,13 @@ impl Locker {
                 Err(_) => {}
             }
         });
+    }
+
+    /// Before a new lease is asked for: it may be shorter than the one that runs, and the reply may be lost. So from
+    /// now on no more than the new one is relied on.
+    pub(super) fn shorten(&self, hold: &Hold, length: Duration) {
+        let lease = Lease { sent: Moment::now(), length };
+        self.change_holds(|holds| holds.shorten(hold.resource.hash(), hold.token, lease));
     }
 
     /// Tells that a lock was lost, if it is still relied on.

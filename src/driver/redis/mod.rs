@@ -71,9 +71,9 @@ impl Redis {
         let fill = |command: &mut Cmd| {
             command.arg(&lock).arg(&owner).arg(self.keys.fence()).arg(&nonce).arg(lease).arg(&record);
         };
-        let Reply { value, sent, .. } = self.run(&ACQUIRE, 3, fill, deadline).await?;
+        let Reply { value, sent, resent } = self.run(&ACQUIRE, 3, fill, deadline).await?;
         if let Value::Int(token) = value {
-            return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent }));
+            return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent, resent }));
         }
         Ok(Acquired::Contended(contention(value)?))
     }
