@@ -104,6 +104,18 @@ function holding(specOf) {
       expect(signal.aborted).toBe(false)
     })
 
+    it('aborts when the lease ends also after the locker was closed, renewed or not', async () => {
+      const locker = newLocker()
+      const locks = [
+        await locker.lock('a', { expire: 0.3 }),
+        await locker.lock('b', { expire: 0.3, renew: true }),
+      ]
+      const losses = locks.map(lossOf)
+      await locker.close()
+      expect(locks.map((lock) => lock.held)).toEqual([true, true])
+      for (const loss of losses) expect(await loss).toMatchObject({ reason: 'expired' })
+    })
+
     it('aborts when another locker purges', async () => {
       const lock = await newLocker().lock('resource')
       const loss = lossOf(lock)

@@ -119,7 +119,9 @@ impl Locker {
                     let pause = now.until(hold.lease.end()) / 4;
                     locker.change_holds(|holds| holds.put_off(&hash, token, now + pause.max(SHORTEST_PAUSE)));
                 }
-                // The lease has ended meanwhile, or the locker was closed: what is due then says so.
+                // It is not renewed any more, and ends by itself.
+                Err(Error::Closed) => locker.holds().set_unanswered(&hash, token, false),
+                // The lease has ended meanwhile: what is due then says so.
                 Err(_) => {}
             }
         });
