@@ -73,9 +73,9 @@ impl Locker {
         }
     }
 
-    /// Renews a hold in the background, unless it is meant to run out.
+    /// Renews a hold in the background, unless it is meant to run out, as all are when the locker is closed.
     fn renew(self: &Arc<Self>, hold: Hold) {
-        let Some(renewal) = hold.renewal else { return };
+        let Some(renewal) = hold.renewal.filter(|_| !self.closing.is_cancelled()) else { return };
         let now = Moment::now();
         if renewal.max_blocked.is_some_and(|limit| self.listener.blocked_for() > limit) {
             // It may run again before the lease is over.
