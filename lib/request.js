@@ -8,16 +8,18 @@ const OPTIONS = ['mode', 'ifAvailable', 'steal', 'signal', 'expire', 'maxHold', 
  *
  * `request(locker, name, callback)` or `request(locker, name, options, callback)`.
  */
-async function request(locker, name, ...rest) {
+async function request(locker, anyName, ...rest) {
   const callback = rest.length > 1 ? rest[1] : rest[0]
   const options = read(rest.length > 1 ? rest[0] : undefined)
   if (typeof callback !== 'function') throw wrongType('callback must be a function')
-  if (typeof name === 'string' && name.startsWith('-')) {
+  // As Web IDL has it, anything but a symbol can be made a name.
+  const name = `${anyName}`
+  if (name.startsWith('-')) {
     throw notSupported('Names that begin with "-" are reserved')
   }
 
-  const { mode, ifAvailable, steal, signal, timeout, ...rest_ } = options
-  const locking = { ...rest_, renew: true }
+  const { mode, steal, ifAvailable, signal, timeout, ...leasing } = options
+  const locking = { ...leasing, renew: true }
   const lock = ifAvailable
     ? await locker.tryLock(name, locking)
     : await locker.lock(name, { ...locking, signal, timeout: timeout ?? Number.POSITIVE_INFINITY })

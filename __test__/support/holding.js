@@ -409,6 +409,10 @@ function holding(specOf) {
       expect(never).not.toHaveBeenCalled()
     })
 
+    it('makes a name of anything but a symbol, as the specification does', async () => {
+      expect(await newLocker().request(42, async (lock) => lock.name)).toBe('42')
+    })
+
     it('rejects wrong arguments as the specification does', async () => {
       const locker = newLocker()
       const work = async () => {}
@@ -423,7 +427,7 @@ function holding(specOf) {
         [['resource', { steal: true }, work], 'NotSupportedError'],
         [['resource', { ifAvailable: true, signal: AbortSignal.timeout(1000) }, work], 'NotSupportedError'],
         [['', work], 'TypeError'],
-        [[42, work], 'TypeError'],
+        [[Symbol('name'), work], 'TypeError'],
       ]) {
         expect((await rejection(locker.request(...args))).name).toBe(name)
       }
