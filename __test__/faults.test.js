@@ -83,6 +83,75 @@ describe('when something goes wrong', () => {
     })
   })
 
+  it('a timeout over a slow network leaves no ghost', async () => {
+    const locker = newLocker()
+    const other = newLocker({ port: scene.server.port })
+    await locker.lock('warm-up')
+    await other.lock('warm-up, too')
+    scene.proxy.delay = 20
+    for (let round = 0; round < 5; round++) {
+      const held = await other.lock(`resource ${round}`)
+      // The last attempt has some 30 ms, and its grant takes 40.
+      const waiting = locker
+        .lock(`resource ${round}`, { timeout: 270, retryInterval: 200 })
+        .catch(() => undefined)
+      await until(async () => (await other.inspect(`resource ${round}`)).count > 1, 'the first attempt')
+      await held.unlock()
+      const lock = await waiting
+      if (lock) await lock.unlock()
+      await until(async () => !(await exists(`resource ${round}`)), 'nothing is left')
+    }
+  })
+
+  it.each(['abort', 'close'])(
+    '%s while an attempt of unknown outcome waits to be repeated leaves no ghost',
+    async (how) => {
+      const locker = newLocker({ settings: { commandTimeout: 100 } })
+      await locker.lock('warm-up')
+      scene.proxy.swallowReplies()
+      const controller = new AbortController()
+      const endless = {
+        timeout: Number.POSITIVE_INFINITY,
+        retryInterval: 1_000_000,
+        signal: controller.signal,
+      }
+      const waiting = rejection(locker.lock('resource', endless))
+      await until(() => exists('resource'), 'Redis has granted the lock')
+      // By then the attempt has failed, and the pause has begun.
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
+      await until(
+        () =>
+          locker.isLocked('resource').then(
+            () => true,
+            () => false,
+          ),
+        'it is connected',
+      )
+      if (how === 'abort') controller.abort()
+      else await locker.close()
+      await waiting
+      await until(async () => !(await exists('resource')), 'the ghost is gone')
+    },
+  )
+
+  it('calls with little time do not cost the others their connection', async () => {
+    const locker = newLocker()
+    await locker.lock('warm-up')
+    const connections = async () =>
+      (await scene.server.call('CLIENT', 'LIST')).match(/id=\d+ .*name=lock-inc:/g).join()
+    const before = await connections()
+    scene.proxy.delay = 15
+    for (let round = 0; round < 10; round++) {
+      await rejection(locker.lock(`resource ${round}`, { timeout: 5 }))
+    }
+    await locker.isLocked('resource')
+    expect(await connections()).toBe(before)
+    scene.proxy.delay = 0
+    await until(async () => (await scene.keys()).length === 3, 'the ghosts are gone')
+  })
+
   it('an unlock whose reply is lost is still true when the server has forgotten the scripts meanwhile', async () => {
     const locker = newLocker()
     await (await locker.lock('resource')).unlock()

@@ -205,10 +205,9 @@ describe('a held lock', () => {
       const lock = await locking
       const remaining = lock.remaining()
       expect(remaining).toBeLessThanOrEqual(await scene.server.call('PTTL', key('resource')))
-      expect(remaining).toBeLessThan(2200)
     })
 
-    it('is taken anew where the reply to the grant came after its lease', async () => {
+    it('is good for a full lease where the first reply was lost for longer than that', async () => {
       const locker = newLocker({ settings: { commandTimeout: 100 } })
       await locker.lock('warm-up')
       scene.proxy.swallowReplies()
@@ -236,6 +235,51 @@ describe('a held lock', () => {
       await until(async () => (await scene.server.call('PTTL', key('resource'))) <= 5000, 'it is shortened')
       expect(await shortened).toMatchObject({ code: 'ERR_CONNECTION' })
       expect(lock.remaining()).toBeLessThanOrEqual(await scene.server.call('PTTL', key('resource')))
+    })
+
+    it('has something to give up after an extension of which no answer came', async () => {
+      const lock = await newLocker({ settings: { commandTimeout: 100 } }).lock('resource', { expire: 0.5 })
+      await lock.extend(0.5)
+      scene.proxy.swallowReplies()
+      const extended = rejection(lock.extend(3600))
+      await until(async () => (await scene.server.call('PTTL', key('resource'))) > 1000, 'it is extended')
+      await extended
+      await until(() => !lock.held)
+      scene.proxy.forwardReplies()
+      scene.proxy.cut()
+      expect(await lock.unlock().catch(() => false)).toBe(false)
+      await until(async () => !(await exists('resource')), 'it is given up')
+    })
+
+    it('that was taken away before anybody heard of its grant is lost, and says why', async () => {
+      const locker = newLocker()
+      const other = newLocker({ port: scene.server.port })
+      await (await locker.lock('warm-up')).unlock()
+      scene.proxy.holdReplies()
+      const locking = Array.from({ length: 20 }, (_, index) => locker.lock(`resource ${index}`))
+      for (const [index] of locking.entries()) {
+        await until(() => exists(`resource ${index}`))
+        await other.forceUnlock(`resource ${index}`)
+      }
+      scene.proxy.releaseReplies()
+      for (const lock of await Promise.all(locking)) {
+        expect(await lossOf(lock)).toMatchObject({ reason: 'purged' })
+        expect(lock.held).toBe(false)
+      }
+    })
+
+    it('is asked about once after each reconnect, however many there are', async () => {
+      const locker = newLocker()
+      const names = Array.from({ length: 50 }, (_, index) => `resource ${index}`)
+      const locks = await Promise.all(names.map((name) => locker.lock(name, { renew: true })))
+      await scene.server.call('CONFIG', 'RESETSTAT')
+      for (let round = 0; round < 10; round++) {
+        scene.proxy.cut()
+        await sleep(30)
+      }
+      await locker.isLocked('resource')
+      expect(await scene.server.commandCount('evalsha')).toBeLessThanOrEqual(50 * 12)
+      expect(locks.every((lock) => lock.held)).toBe(true)
     })
 
     it('does not hide the result of the work', async () => {
@@ -307,6 +351,52 @@ describe('a held lock', () => {
       await act()
       expect(await loss).toMatchObject({ reason })
       expect(await lock.unlock()).toBe(false)
+    })
+
+    it('is renewed again after the server has refused it for a while, on the same connection', async () => {
+      await scene.server.call('ACL', 'SETUSER', 'barred', 'on', '>x', '~*', '&*', '+@all')
+      const lock = await newLocker({ username: 'barred', password: 'x' }).lock('resource', {
+        expire: 2,
+        renew: true,
+      })
+      await scene.server.call('ACL', 'SETUSER', 'barred', '-evalsha', '-eval')
+      await sleep(1000)
+      await scene.server.call('ACL', 'SETUSER', 'barred', '+evalsha', '+eval')
+      await sleep(1800)
+      expect(lock.held).toBe(true)
+    })
+
+    it('is kept when an extension of it was refused', async () => {
+      await scene.server.call('ACL', 'SETUSER', 'refused', 'on', '>x', '~*', '&*', '+@all')
+      const lock = await newLocker({ username: 'refused', password: 'x' }).lock('resource', { expire: 30 })
+      await scene.server.call('ACL', 'SETUSER', 'refused', '-evalsha', '-eval')
+      expect(await rejection(lock.extend(1))).toMatchObject({ code: 'ERR_REDIS_NOPERM' })
+      expect(lock.remaining()).toBeGreaterThan(20_000)
+      await scene.server.call('ACL', 'SETUSER', 'refused', '+evalsha', '+eval')
+      expect(await lock.unlock()).toBe(true)
+    })
+
+    it('learns at its extension that it was deleted', async () => {
+      const lock = await newLocker().lock('resource')
+      await scene.server.call('DEL', key('resource'))
+      expect(await lock.extend(10)).toBe(false)
+      expect(await lossOf(lock)).toMatchObject({ reason: 'purged' })
+    })
+
+    it('does not make a storm of connections to a replica', async () => {
+      const locker = newLocker({ retry_max_delay: 5000 })
+      const names = Array.from({ length: 20 }, (_, index) => `resource ${index}`)
+      await Promise.all(names.map((name) => locker.lock(name, { expire: 3, renew: true })))
+      const connected = async () =>
+        Number((await scene.server.call('INFO', 'stats')).match(/total_connections_received:(\d+)/)[1])
+      const before = await connected()
+      await scene.server.call('REPLICAOF', '127.0.0.1', '1')
+      try {
+        await sleep(2500)
+        expect((await connected()) - before).toBeLessThan(10)
+      } finally {
+        await scene.server.call('REPLICAOF', 'NO', 'ONE')
+      }
     })
 
     it('is renewed again after the server has refused a renewal for a while', async () => {

@@ -1,9 +1,13 @@
 'use strict'
 
+const fs = require('node:fs')
+const path = require('node:path')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
+
+const scripts = path.join(__dirname, '../src/driver/redis/scripts')
 
 // What is in Redis, and what goes over the wire.
 describe('the wire protocol', () => {
@@ -75,6 +79,24 @@ describe('the wire protocol', () => {
     await locker.lock('resource')
   })
 
+  it('a renewal or an attempt that was held up on its way shortens no lease', async () => {
+    const script = (name) =>
+      ['owner', name].map((part) => fs.readFileSync(path.join(scripts, `${part}.lua`), 'utf8')).join('')
+    const lock = await locker.lock('resource', { expire: 3 })
+    const names = [key('resource'), `${key('resource')}:owner`]
+    const [nonce, , , ...record] = (await scene.server.call('GET', names[1])).split(' ')
+    await lock.extend(60)
+    expect(await scene.server.call('EVAL', script('renew'), 2, ...names, nonce, 3000, 'raise')).toBe(1)
+    const fence = `${scene.prefix}fence`
+    const again = ['EVAL', script('acquire'), 3, ...names, fence, nonce, 3000, record.join(' ')]
+    expect(await scene.server.call(...again)).toBe(lock.token)
+    for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(50_000)
+    // Where the lease is shorter, whoever gets the answer has a full one.
+    await lock.extend(1)
+    expect(await scene.server.call(...again)).toBe(lock.token)
+    for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(2000)
+  })
+
   it('sends a lease in milliseconds, also a fraction of a second', async () => {
     await locker.lock('resource', { expire: 1.75 })
     const ttl = await scene.server.call('PTTL', key('resource'))
@@ -92,13 +114,13 @@ describe('the wire protocol', () => {
     await until(async () => !(await connected()), 'the connection is gone')
   })
 
-  it('an unlock gives up what the server still holds after the client has stopped to rely on it', async () => {
+  it('an unlock after the client has stopped to rely on the lock is false, and gives up what the server still holds', async () => {
     // The margin of this lease is 102 ms.
     const lock = await locker.lock('resource', { expire: 10 })
     const end = performance.now() + 9900
     await until(() => performance.now() > end, 'only the margin is left')
     await (await locker.lock('another')).unlock()
-    expect(await lock.unlock()).toBe(true)
+    expect(await lock.unlock()).toBe(false)
     expect(await locker.isLocked('resource')).toBe(false)
   })
 

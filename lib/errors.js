@@ -58,7 +58,12 @@ for (const Class of [LockLostError, ConnectionError, RedisError, ClosedError]) {
   Object.defineProperty(Class.prototype, 'name', { value: Class.name, configurable: true, writable: true })
 }
 
-const classes = { ERR_CONNECTION: ConnectionError, ERR_CLOSED: ClosedError, ERR_CANCELLED: LockError }
+const classes = {
+  ERR_CONNECTION: ConnectionError,
+  ERR_CLOSED: ClosedError,
+  ERR_CANCELLED: LockError,
+  ERR_INTERNAL: LockError,
+}
 
 /** Makes the error of what the native side rejected with or threw. What is not from there passes through. */
 function toError(failure, resourceId) {

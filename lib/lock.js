@@ -58,7 +58,7 @@ class Lock {
 
   /** Called by the locker when the lock can no longer be relied on. */
   static lose(lock, reason) {
-    lock.#lost = new LockLostError(lock.resourceId, lock.token, reason)
+    lock.#lost ??= new LockLostError(lock.resourceId, lock.token, reason)
     lock.#controller?.abort(lock.#lost)
   }
 }

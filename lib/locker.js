@@ -17,6 +17,9 @@ class Locker {
   #held = new Map()
   /** When they were granted, for the diagnostics. */
   #granted = new WeakMap()
+  /** How many grants are awaited, and the losses that were told before the grants, by token. */
+  #awaited = 0
+  #lostEarly = new Map()
 
   /** What a lock needs of its locker. */
   #handle = {
@@ -33,8 +36,8 @@ class Locker {
 
   lock = (resourceId, options) => {
     const signal = signalOf(options)
-    if (signal?.aborted) return Promise.reject(signal.reason)
     const cancellation = signal && new this.#Cancellation()
+    if (signal?.aborted) cancellation.cancel()
     const observed = channels.renew.hasSubscribers
     const granting = checked(() => this.#native.lock(resourceId, options, observed, cancellation))
     return this.#grant(granting, resourceId, signal, cancellation)
@@ -45,7 +48,8 @@ class Locker {
   unlock = (lockOrResourceId) => {
     if (Lock.isOf(lockOrResourceId, this.#handle)) return lockOrResourceId.unlock()
     if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
-    return this.#call('unlock', lockOrResourceId)
+    const newest = [...this.#held.values()].findLast(({ resourceId }) => resourceId === lockOrResourceId)
+    return newest ? newest.unlock() : this.#call('unlock', lockOrResourceId)
   }
 
   request = (...args) => request(this, ...args)
@@ -71,13 +75,13 @@ class Locker {
     const start = performance.now()
     const cancel = () => cancellation.cancel()
     signal?.addEventListener('abort', cancel, { once: true })
+    this.#awaited++
     try {
       const token = await settled(granting, resourceId)
       const lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
       this.#granted.set(lock, performance.now())
-      // Its loss may have been told before there was anybody to tell.
-      if (!lock.held) this.#hear('lost', resourceId, token, 'expired')
+      if (this.#lostEarly.has(token)) this.#hear('lost', resourceId, token, this.#lostEarly.get(token))
       if (signal?.aborted) {
         // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
         lock.unlock().catch(() => {})
@@ -95,6 +99,7 @@ class Locker {
       throw error
     } finally {
       signal?.removeEventListener('abort', cancel)
+      if (--this.#awaited === 0) this.#lostEarly.clear()
     }
   }
 
@@ -122,7 +127,11 @@ class Locker {
     if (event === 'reconnect') return publish(channels.reconnect, () => ({ locker: this }))
     if (event === 'renew') return publish(channels.renew, () => ({ resourceId, token }))
     const lock = this.#held.get(token)
-    if (lock === undefined) return
+    if (lock === undefined) {
+      // Unlocked meanwhile, or its grant is still on the way.
+      if (this.#awaited > 0) this.#lostEarly.set(token, detail)
+      return
+    }
     this.#held.delete(token)
     const duration = performance.now() - this.#granted.get(lock)
     publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))

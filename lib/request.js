@@ -18,11 +18,11 @@ async function request(locker, anyName, ...rest) {
     throw notSupported('Names that begin with "-" are reserved')
   }
 
-  const { mode, steal, ifAvailable, signal, timeout, ...leasing } = options
-  const locking = { ...leasing, renew: true }
+  const { ifAvailable, signal, expire, maxHold, maxBlocked, timeout } = options
+  const locking = { expire, maxHold, maxBlocked, signal, renew: true }
   const lock = ifAvailable
-    ? await locker.tryLock(name, locking)
-    : await locker.lock(name, { ...locking, signal, timeout: timeout ?? Number.POSITIVE_INFINITY })
+    ? await locker.tryLock(name, { ...locking, timeout: 0 })
+    : await locker.lock(name, { ...locking, timeout: timeout ?? Number.POSITIVE_INFINITY })
   if (lock === null) return callback(null)
   try {
     return await callback(new RequestedLock(name, lock))
@@ -51,7 +51,7 @@ class RequestedLock {
 function read(options) {
   if (options === undefined || options === null) return {}
   if (typeof options !== 'object') throw wrongType('options must be an object')
-  for (const name of Object.keys(options)) {
+  for (const name in options) {
     if (!OPTIONS.includes(name)) {
       throw wrongType(
         `options has no option "${name}"; known ones are ${OPTIONS.join(', ')}`,
@@ -59,12 +59,15 @@ function read(options) {
       )
     }
   }
-  const { mode = 'exclusive', ifAvailable = false, steal = false, signal } = options
+  const { mode = 'exclusive', ifAvailable = false, steal = false, signal, timeout } = options
   if (mode !== 'exclusive' && mode !== 'shared')
     throw wrongType(`options.mode must be 'exclusive' or 'shared'`)
   if (mode === 'shared') throw notSupported('Shared locks are not supported yet')
   if (steal) throw notSupported('Stealing is not supported yet')
-  if (signal && ifAvailable) throw notSupported('options.signal does not go with options.ifAvailable')
+  if (ifAvailable && signal !== undefined)
+    throw notSupported('options.signal does not go with options.ifAvailable')
+  if (ifAvailable && timeout !== undefined)
+    throw wrongType('options.timeout does not go with options.ifAvailable')
   return options
 }
 

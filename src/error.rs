@@ -28,6 +28,10 @@ pub enum Error {
     /// The caller does not want it any more. Becomes the reason of the caller's `AbortSignal`.
     #[error("The call was cancelled")]
     Cancelled,
+
+    /// A bug. Becomes `LockError`.
+    #[error("lock-inc has failed; what it said on stderr helps to find out why")]
+    Internal,
 }
 
 impl Error {
@@ -39,6 +43,7 @@ impl Error {
             Self::Refused(refusal) => refusal.kind.code(),
             Self::Closed => "ERR_CLOSED",
             Self::Cancelled => "ERR_CANCELLED",
+            Self::Internal => "ERR_INTERNAL",
         }
     }
 
@@ -47,7 +52,7 @@ impl Error {
         match self {
             Self::Connection(unreachable) => unreachable.cause.as_ref(),
             Self::Refused(refusal) => Some(&refusal.cause),
-            Self::Locked(_) | Self::Closed | Self::Cancelled => None,
+            Self::Locked(_) | Self::Closed | Self::Cancelled | Self::Internal => None,
         }
     }
 
@@ -58,7 +63,7 @@ impl Error {
             Self::Locked(_) => false,
             Self::Connection(unreachable) => matches!(unreachable.reason, GaveUp | Tls),
             Self::Refused(refusal) => !refusal.kind.is_passing(),
-            Self::Closed | Self::Cancelled => true,
+            Self::Closed | Self::Cancelled | Self::Internal => true,
         }
     }
 
@@ -67,7 +72,7 @@ impl Error {
         match self {
             Self::Connection(unreachable) => unreachable.sent,
             Self::Refused(refusal) => refusal.unanswered,
-            Self::Locked(_) | Self::Closed | Self::Cancelled => false,
+            Self::Locked(_) | Self::Closed | Self::Cancelled | Self::Internal => false,
         }
     }
 }

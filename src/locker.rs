@@ -12,8 +12,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    core::{Backoff, Contention, Hold, Holds, Lease, Moment, Nonce, Nonces, Renewal, Resource, Standing},
-    driver::{Acquired, Attempt, Deadline, Grant, LostReason, Notice, Released, SharedDriver},
+    core::{
+        Backoff, Contention, Hold, Holds, Lease, Moment, Nonce, Nonces, Renewal, Renewing, Resource, Standing,
+    },
+    driver::{Acquired, Attempt, Deadline, Grant, LostReason, Notice, Released, Renewed, SharedDriver},
     error::{Error, Limit, Result},
     options::{LockOptions, Wait},
     random,
@@ -53,8 +55,8 @@ pub trait Listener: Send + Sync {
     /// `false` when nobody listens any more.
     fn tell(&self, event: Event) -> bool;
 
-    /// For how long the thread that uses the locks has not run, as far as can be seen.
-    fn blocked_for(&self) -> Duration;
+    /// Since when the thread that uses the locks has given no sign of life. Asks for one.
+    fn silent_for(&self) -> Duration;
 }
 
 /// What a listener is told.
@@ -120,7 +122,7 @@ impl Locker {
         cancelled: CancellationToken,
     ) -> Result<Hold> {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        let mut attempt = Attempt { resource, nonce: self.nonces.next(), lease };
+        let attempt = Attempt { resource, nonce: self.nonces.next(), lease };
         let patience = match options.wait {
             Wait::AtMost(time) if !time.is_zero() => {
                 Some(Deadline::after(Limit { time, option: "options.timeout" }))
@@ -129,47 +131,28 @@ impl Locker {
         };
         let mut attempts = 0;
         let mut contended = None;
-        // Since when there is an attempt of which no answer came. If it was granted, its lease began then.
-        let mut unanswered = None;
-        loop {
+        // There was an attempt of which no answer came: it may have been granted.
+        let mut unknown = false;
+        let error = loop {
+            if cancelled.is_cancelled() {
+                break Error::Cancelled;
+            }
             attempts += 1;
             let deadline = self.deadline().earlier(patience);
             let enough = deadline.left() >= ENOUGH_TO_ASK;
-            let asked = Moment::now();
             let answer = tokio::select! {
                 answer = self.driver.acquire(&attempt, deadline) => answer,
                 () = cancelled.cancelled() => {
-                    self.cancel(attempt.resource, attempt.nonce, attempt.lease);
-                    return Err(Error::Cancelled);
+                    unknown = true;
+                    break Error::Cancelled;
                 }
             };
             let error = match answer {
-                Ok(Acquired::Granted(mut grant)) => {
-                    let old = grant.resent || unanswered.is_some();
-                    grant.sent = unanswered.map_or(grant.sent, |since| grant.sent.min(since));
-                    let lease = Lease { sent: grant.sent, length: attempt.lease };
-                    if !old || Moment::now() < lease.end() {
-                        return Ok(self.hold(attempt, grant, &options));
-                    }
-                    // Granted so long ago that it is of no use any more: once again, as somebody else.
-                    if self.driver.release(&attempt.resource, attempt.nonce, deadline).await.is_err() {
-                        self.cancel(attempt.resource.clone(), attempt.nonce, attempt.lease);
-                    }
-                    attempt.nonce = self.nonces.next();
-                    unanswered = None;
-                    continue;
-                }
-                Ok(Acquired::Contended(contention)) => {
-                    unanswered = None;
-                    Error::Locked(contention)
-                }
-                Err(error) => {
-                    if error.outcome_unknown() {
-                        unanswered.get_or_insert(asked);
-                    }
-                    error
-                }
+                Ok(Acquired::Granted(grant)) => return Ok(self.hold(attempt, grant, &options)),
+                Ok(Acquired::Contended(contention)) => Error::Locked(contention),
+                Err(error) => error,
             };
+            unknown |= error.outcome_unknown();
             let error = match (error, contended.take()) {
                 // In so short a time no answer says nothing: what is known is who holds it.
                 (Error::Connection(_), Some(contention)) if !enough => Error::Locked(contention),
@@ -188,22 +171,20 @@ impl Locker {
                 _ => false,
             };
             if !again {
-                if !matches!(error, Error::Locked(_)) && (error.outcome_unknown() || attempts > 1) {
-                    self.cancel(attempt.resource, attempt.nonce, attempt.lease);
-                }
-                return Err(error);
+                break error;
             }
             let pause = options.retry_interval.max(MIN_RETRY_INTERVAL);
             let pause = patience.map_or(pause, |patience| pause.min(patience.left()));
             tokio::select! {
-                () = self.closing.cancelled() => return Err(Error::Closed),
-                () = cancelled.cancelled() => {
-                    self.cancel(attempt.resource, attempt.nonce, attempt.lease);
-                    return Err(Error::Cancelled);
-                }
+                () = self.closing.cancelled() => break Error::Closed,
+                () = cancelled.cancelled() => {}
                 () = sleep(pause) => {}
             }
+        };
+        if unknown {
+            self.cancel(attempt.resource, attempt.nonce, attempt.lease);
         }
+        Err(error)
     }
 
     fn hold(&self, attempt: Attempt, grant: Grant, options: &LockOptions) -> Hold {
@@ -222,7 +203,9 @@ impl Locker {
             }),
             observed: options.observed,
         };
-        self.change_holds(|holds| holds.insert(hold.clone()));
+        if !self.change_holds(|holds| holds.insert(hold.clone())) {
+            self.listener.tell(Event::Lost(hold.clone(), LostReason::Purged));
+        }
         hold
     }
 
@@ -231,15 +214,16 @@ impl Locker {
     pub async fn unlock(self: Arc<Self>, resource: Resource, token: Option<u64>) -> Result<bool> {
         // From here on it is not renewed any more.
         let Some(hold) = self.holds().take(resource.hash(), token) else { return Ok(false) };
+        // What has expired is given up all the same: the store may still keep it, if only for a moment.
+        let expired = Moment::now() >= hold.lease.end();
         let released = self.driver.release(&resource, hold.nonce, self.deadline()).await;
-        let lease_left = Moment::now().until(hold.over);
         match released {
-            Ok(Released::Yes) => Ok(true),
+            Ok(Released::Yes) => Ok(!expired),
             // While the lease runs nobody but ourselves can have ended it, a purge aside.
-            Ok(Released::NotAnyMore) => Ok(!Moment::now().until(hold.lease.end()).is_zero()),
+            Ok(Released::NotAnyMore) => Ok(Moment::now() < hold.lease.end()),
             Ok(Released::No) => Ok(false),
             Err(error) => {
-                self.cancel(resource, hold.nonce, lease_left);
+                self.cancel(resource, hold.nonce, Moment::now().until(hold.over));
                 Err(error)
             }
         }
@@ -248,18 +232,25 @@ impl Locker {
     /// A new lease from now on for a lock that can still be relied on; `false` if it cannot.
     pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
         let hold = self.holds().get(resource.hash(), Some(token)).cloned();
-        let Some(hold) = hold.filter(|hold| Moment::now() < hold.lease.end()) else { return Ok(false) };
-        self.shorten(&hold, lease);
-        let renewed = self.driver.renew(&resource, hold.nonce, Some(lease), self.deadline()).await?;
+        let now = Moment::now();
+        let Some(hold) = hold.filter(|hold| now < hold.lease.end()) else { return Ok(false) };
+        let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
+        self.announce(&hold, length, self.limit.time);
+        let renewed = self.driver.renew(&resource, hold.nonce, Renewing::Set(length), self.deadline()).await;
         let hash = resource.hash();
-        match renewed.standing {
-            Standing::Held => {
-                let lease = Lease { sent: renewed.sent, length: lease };
-                let over = lease.over(Moment::now());
-                return Ok(self.change_holds(|holds| holds.renewed(hash, token, lease, over)));
+        match renewed {
+            Ok(Renewed { standing: Standing::Held, sent }) => {
+                return Ok(self.renewed(&hold, Lease { sent, length }));
             }
-            Standing::Gone => self.lost(hash, token, LostReason::Purged),
-            Standing::Taken => self.lost(hash, token, LostReason::Stolen),
+            Ok(Renewed { standing: Standing::Gone, .. }) => self.lost(hash, token, LostReason::Purged),
+            Ok(Renewed { standing: Standing::Taken, .. }) => self.lost(hash, token, LostReason::Stolen),
+            Err(error) => {
+                if !error.outcome_unknown() {
+                    // Nothing has changed.
+                    self.change_holds(|holds| holds.renewed(hash, token, hold.lease, hold.over));
+                }
+                return Err(error);
+            }
         }
         Ok(false)
     }

@@ -233,6 +233,9 @@ function behaviour(specOf) {
       expect(await locker.unlock('b')).toBe(true)
       expect(await locker.isLocked('b')).toBe(false)
       expect(await locker.unlock('b')).toBe(false)
+      const last = await locker.lock('c')
+      expect(await locker.unlock('c')).toBe(true)
+      expect(() => last.unlock()).toThrow('Not locked')
     })
 
     it('of another locker does not free the resource', async () => {

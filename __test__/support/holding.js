@@ -94,6 +94,15 @@ function holding(specOf) {
       expect(signal.aborted).toBe(true)
     })
 
+    it('of a short lease aborts in time beside a long one', async () => {
+      const locker = newLocker()
+      await locker.lock('long', { expire: 600 })
+      const start = performance.now()
+      await lossOf(await locker.lock('short', { expire: 0.1 }))
+      // Far from the second after which everything is looked at anyway.
+      expect(performance.now() - start).toBeLessThan(700)
+    })
+
     it('stays quiet when the lock is unlocked', async () => {
       const locker = newLocker()
       const lock = await locker.lock('resource', { expire: 0.1 })
@@ -174,6 +183,12 @@ function holding(specOf) {
       expect((await lossOf(lock)).reason).toBe('expired')
     })
 
+    it('with maxBlocked is never done for a thread that has not run since the grant', async () => {
+      const lock = await newLocker().lock('resource', { expire: 0.9, renew: true, maxBlocked: 0.1 })
+      block(950)
+      expect(lock.held).toBe(false)
+    })
+
     it('goes on with maxBlocked while the thread is idle or busy for a short time', async () => {
       const lock = await newLocker().lock('resource', { expire: 0.3, renew: true, maxBlocked: 0.3 })
       for (let round = 0; round < 10; round++) {
@@ -193,6 +208,13 @@ function holding(specOf) {
       expect((await rejection(locker.lock('resource'))).leaseLeft).toBeGreaterThan(90_000)
       expect(await lock.extend(1)).toBe(true)
       expect(lock.remaining()).toBeLessThanOrEqual(1000)
+    })
+
+    it('does not go beyond maxHold', async () => {
+      const lock = await newLocker().lock('resource', { expire: 1, renew: true, maxHold: 20 })
+      expect(await lock.extend(100)).toBe(true)
+      expect(lock.remaining()).toBeGreaterThan(10_000)
+      expect(lock.remaining()).toBeLessThanOrEqual(20_000)
     })
 
     it('is false when the lock is lost, and does not bring it back', async () => {
@@ -231,6 +253,12 @@ function holding(specOf) {
       expect((await rejection(locker.lock('resource', { timeout: 0 }))).details.numberOfLocks).toBe(3)
     })
 
+    it('may be as long as a number can be', async () => {
+      for (const timeout of [1e10, 1e15, 1e22, 1e300]) {
+        expect((await newLocker().lock(`resource ${timeout}`, { timeout })).held).toBe(true)
+      }
+    })
+
     it('Infinity waits until there is a lock', async () => {
       const locker = newLocker()
       const first = await locker.lock('resource')
@@ -259,6 +287,22 @@ function holding(specOf) {
       const signal = AbortSignal.abort('no')
       expect(await rejection(locker.lock('resource', { signal }))).toBe('no')
       expect(await locker.isLocked('resource')).toBe(false)
+    })
+
+    it('gives a grant back that has crossed it', async () => {
+      const locker = newLocker()
+      await (await locker.lock('warm-up')).unlock()
+      const controller = new AbortController()
+      const waiting = rejection(locker.lock('resource', { signal: controller.signal }))
+      // The grant has come by then, but nobody has looked yet.
+      block(100)
+      controller.abort(new Error('too late'))
+      expect((await waiting).message).toBe('too late')
+      await until(async () => !(await locker.isLocked('resource')), 'it is given back')
+    })
+
+    it('does not hide wrong arguments by being aborted', () => {
+      expect(() => newLocker().lock(42, { signal: AbortSignal.abort() })).toThrow(TypeError)
     })
 
     it('leaves no lock behind, at whatever moment it comes', async () => {
@@ -409,6 +453,14 @@ function holding(specOf) {
       expect(never).not.toHaveBeenCalled()
     })
 
+    it('reads options that are inherited', async () => {
+      const locker = newLocker()
+      const left = await locker.request('resource', Object.create({ expire: 5 }), async () => {
+        return (await locker.inspect('resource')).holders[0].leaseLeft
+      })
+      expect(left).toBeLessThanOrEqual(5000)
+    })
+
     it('makes a name of anything but a symbol, as the specification does', async () => {
       expect(await newLocker().request(42, async (lock) => lock.name)).toBe('42')
     })
@@ -425,6 +477,7 @@ function holding(specOf) {
         [['-reserved', work], 'NotSupportedError'],
         [['resource', { mode: 'shared' }, work], 'NotSupportedError'],
         [['resource', { steal: true }, work], 'NotSupportedError'],
+        [['resource', { ifAvailable: true, timeout: 1 }, work], 'TypeError'],
         [['resource', { ifAvailable: true, signal: AbortSignal.timeout(1000) }, work], 'NotSupportedError'],
         [['', work], 'TypeError'],
         [[Symbol('name'), work], 'TypeError'],

@@ -7,6 +7,9 @@ class FaultyProxy {
   #server
   #links = new Set()
   #answering = true
+  #held = false
+  /** How long everything takes on its way, in ms, there and back. */
+  delay = 0
 
   /** `ownPort`: to stand where another one stood before. */
   static async to(port, ownPort = 0) {
@@ -19,15 +22,23 @@ class FaultyProxy {
 
   #link(client, port) {
     const upstream = net.connect(port, '127.0.0.1')
-    const link = { client, upstream, silent: false }
+    const link = { client, upstream, silent: false, waiting: [] }
     this.#links.add(link)
     const end = () => {
       client.destroy()
       upstream.destroy()
       this.#links.delete(link)
     }
-    client.on('data', (data) => link.silent || upstream.write(data))
-    upstream.on('data', (data) => link.silent || !this.#answering || client.write(data))
+    const pass = (socket, data) => {
+      if (this.delay) setTimeout(() => socket.write(data), this.delay)
+      else socket.write(data)
+    }
+    client.on('data', (data) => link.silent || pass(upstream, data))
+    upstream.on('data', (data) => {
+      if (link.silent || !this.#answering) return
+      if (this.#held) link.waiting.push(data)
+      else pass(client, data)
+    })
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
   }
 
@@ -38,6 +49,16 @@ class FaultyProxy {
 
   forwardReplies() {
     this.#answering = true
+  }
+
+  /** Answers wait, and then come all at once. */
+  holdReplies() {
+    this.#held = true
+  }
+
+  releaseReplies() {
+    this.#held = false
+    for (const { client, waiting } of this.#links) client.write(Buffer.concat(waiting.splice(0)))
   }
 
   /** The connections of now stay open, but nothing goes through them any more. */

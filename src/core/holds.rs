@@ -1,6 +1,6 @@
 //! What a locker holds: the client's side of its granted locks.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{Lease, Moment, Nonce, Renewal, Resource, deadlines::Deadlines};
 
@@ -40,6 +40,8 @@ struct Entry {
     expired: bool,
     /// A renewal has been asked for, and no answer has come yet.
     unanswered: bool,
+    /// Something is being asked about it.
+    asked: bool,
 }
 
 /// The granted locks of one locker, by resource and token, and what is due with them.
@@ -50,17 +52,38 @@ struct Entry {
 pub struct Holds {
     by_hash: HashMap<Arc<str>, Vec<Entry>>,
     deadlines: Deadlines,
+    /// Tokens of locks that were removed before they were among the holds, and until when to remember them.
+    removed_early: HashMap<u64, Moment>,
 }
 
+/// For how long a removal may be ahead of the grant: both came over the same connection.
+const REMOVED_EARLY: Duration = Duration::from_secs(10);
+
 impl Holds {
-    pub fn insert(&mut self, hold: Hold) {
+    /// `false` if it has been removed already.
+    #[must_use]
+    pub fn insert(&mut self, hold: Hold) -> bool {
+        if self.removed_early.remove(&hold.token).is_some() {
+            return false;
+        }
+        self.put(hold, false);
+        true
+    }
+
+    fn put(&mut self, hold: Hold, asked: bool) {
         let due = match hold.renewal {
             Some(_) => hold.lease.renewal(),
             None => hold.lease.end(),
         };
         let hash: Arc<str> = hold.resource.hash().into();
         self.deadlines.insert(due, hold.token, hash.clone());
-        self.by_hash.entry(hash).or_default().push(Entry { hold, due, expired: false, unanswered: false });
+        self.by_hash.entry(hash).or_default().push(Entry {
+            hold,
+            due,
+            expired: false,
+            unanswered: false,
+            asked,
+        });
     }
 
     /// The hold with this token, or else the newest.
@@ -88,22 +111,44 @@ impl Holds {
 
     /// A new lease for a hold that is still relied on. `false` if it is not any more.
     pub fn renewed(&mut self, hash: &str, token: u64, lease: Lease, over: Moment) -> bool {
-        if self.entry(hash, token).is_none_or(|entry| entry.expired) {
-            return false;
-        }
+        let Some(entry) = self.entry(hash, token).filter(|entry| !entry.expired) else { return false };
+        let asked = entry.asked;
         let Some(hold) = self.take(hash, Some(token)) else { return false };
-        self.insert(Hold { lease, over, ..hold });
+        self.put(Hold { lease, over, ..hold }, asked);
         true
     }
 
-    /// Relies on a hold for no longer than this lease.
-    pub fn shorten(&mut self, hash: &str, token: u64, lease: Lease) {
+    /// A new lease is about to be asked for. Its answer may be lost: so from now on the hold is relied on for no
+    /// longer than that lease, and has something to give up until it would be over.
+    pub fn announce(&mut self, hash: &str, token: u64, lease: Lease, over: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
-        if !entry.expired && lease.end() < entry.hold.lease.end() {
+        entry.hold.over = entry.hold.over.max(over);
+        if entry.expired {
+            let over = entry.hold.over;
+            self.reschedule(hash, token, over);
+        } else if lease.end() < entry.hold.lease.end() {
             entry.hold.lease = lease;
-            let due = entry.due.min(lease.end());
+            let next = if entry.hold.renewal.is_some() { lease.renewal() } else { lease.end() };
+            let due = entry.due.min(next);
             self.reschedule(hash, token, due);
         }
+    }
+
+    /// Whether nothing is being asked about this hold; from now on something is, until [`answered`](Self::answered).
+    pub fn ask(&mut self, hash: &str, token: u64) -> bool {
+        self.entry(hash, token).is_some_and(|entry| !std::mem::replace(&mut entry.asked, true))
+    }
+
+    pub fn answered(&mut self, hash: &str, token: u64) {
+        if let Some(entry) = self.entry(hash, token) {
+            entry.asked = false;
+        }
+    }
+
+    /// A lock was removed of which nothing is known: its grant may still be on the way to its hold.
+    pub fn removed_early(&mut self, token: u64, now: Moment) {
+        self.removed_early.retain(|_, until| *until > now);
+        self.removed_early.insert(token, now + REMOVED_EARLY);
     }
 
     /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.
@@ -178,8 +223,6 @@ fn index(entries: &[Entry], token: Option<u64>) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::core::Nonces;
 
@@ -206,7 +249,7 @@ mod tests {
         let now = Moment::now();
         let mut holds = Holds::default();
         for token in [1, 2, 3] {
-            holds.insert(hold("a", token, now, 1000, false));
+            assert!(holds.insert(hold("a", token, now, 1000, false)));
         }
         assert_eq!(holds.get(&hash("a"), Some(2)).unwrap().token, 2);
         assert_eq!(holds.get(&hash("a"), None).unwrap().token, 3);
@@ -220,11 +263,42 @@ mod tests {
     }
 
     #[test]
+    fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
+        let now = Moment::now();
+        let mut holds = Holds::default();
+        holds.removed_early(7, now);
+        assert!(holds.insert(hold("a", 6, now, 1000, false)));
+        assert!(!holds.insert(hold("a", 7, now, 1000, false)));
+        assert_eq!(holds.get(&hash("a"), Some(7)), None);
+        holds.removed_early(8, now);
+        holds.removed_early(9, now + REMOVED_EARLY);
+        assert!(holds.insert(hold("a", 8, now, 1000, false)));
+    }
+
+    #[test]
+    fn one_thing_is_asked_at_a_time_and_a_hold_has_something_to_give_up_until_what_was_asked_is_over() {
+        let now = Moment::now();
+        let mut holds = Holds::default();
+        assert!(holds.insert(hold("a", 1, now, 100, false)));
+        assert!(holds.ask(&hash("a"), 1));
+        assert!(!holds.ask(&hash("a"), 1));
+        let longer = Lease { sent: now, length: Duration::from_secs(9) };
+        let over = longer.over(now);
+        holds.announce(&hash("a"), 1, longer, over);
+        holds.answered(&hash("a"), 1);
+        assert!(holds.ask(&hash("a"), 1));
+        assert_eq!(holds.due(now + Duration::from_secs(1)).len(), 1);
+        assert!(holds.get(&hash("a"), Some(1)).is_some());
+        assert_eq!(holds.due(over), []);
+        assert_eq!(holds.get(&hash("a"), Some(1)), None);
+    }
+
+    #[test]
     fn what_has_expired_is_due_once_and_gone_when_it_is_over() {
         let now = Moment::now();
         let mut holds = Holds::default();
         for (name, token, ms) in [("a", 1, 100), ("b", 2, 200), ("a", 3, 300)] {
-            holds.insert(hold(name, token, now, ms, false));
+            assert!(holds.insert(hold(name, token, now, ms, false)));
         }
         let tokens = |due: Vec<Due>| -> Vec<u64> {
             let expired = |due| match due {
@@ -250,7 +324,7 @@ mod tests {
         let (now, third) = (Moment::now(), Duration::from_millis(100));
         let mut holds = Holds::default();
         let first = hold("a", 1, now, 300, true);
-        holds.insert(first.clone());
+        assert!(holds.insert(first.clone()));
         assert_eq!(holds.due(now + third / 2), []);
         assert_eq!(holds.due(now + third), [Due::Renew(first.clone())]);
         assert_eq!(holds.next_due(), Some(first.lease.end()));
@@ -263,7 +337,7 @@ mod tests {
         // A shorter one was asked for; a longer one changes nothing before it is there.
         let shorter = Lease { sent: now + third, length: third * 2 };
         for length in [third * 2, third * 9] {
-            holds.shorten(&hash("a"), 1, Lease { sent: now + third, length });
+            holds.announce(&hash("a"), 1, Lease { sent: now + third, length }, now);
             assert_eq!(holds.get(&hash("a"), None).unwrap().lease, shorter);
         }
         assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4));

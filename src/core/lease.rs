@@ -37,6 +37,26 @@ impl Lease {
     }
 }
 
+/// What a renewal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewing {
+    /// Nothing: it only asks whether the lock is still held.
+    Look,
+    /// At least this lease from now on. It never shortens one, however late it arrives.
+    Raise(Duration),
+    /// Just this lease from now on.
+    Set(Duration),
+}
+
+impl Renewing {
+    pub fn lease(self) -> Option<Duration> {
+        match self {
+            Self::Look => None,
+            Self::Raise(lease) | Self::Set(lease) => Some(lease),
+        }
+    }
+}
+
 /// How a lock is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewal {
@@ -48,16 +68,20 @@ pub struct Renewal {
     pub max_blocked: Option<Duration>,
 }
 
-/// A lease that is not worth asking for.
+/// A gain that is not worth a command.
 const SHORTEST: Duration = Duration::from_millis(5);
 
 impl Renewal {
-    /// The next lease to ask for; `None` when `until` is reached and the lock is to run out.
-    pub fn next(&self, now: Moment) -> Option<Duration> {
-        match self.until {
-            None => Some(self.lease),
-            Some(until) => Some(self.lease.min(now.until(until))).filter(|lease| *lease >= SHORTEST),
-        }
+    /// The next lease to ask for; `None` when the one that runs reaches `until` and is to run out.
+    pub fn next(&self, now: Moment, running: Lease) -> Option<Duration> {
+        let Some(until) = self.until else { return Some(self.lease) };
+        let next = self.lease.min(now.until(until));
+        (now + next > running.sent + running.length + SHORTEST).then_some(next)
+    }
+
+    /// A lease that somebody has asked for, cut where the longest hold ends.
+    pub fn cut(&self, now: Moment, lease: Duration) -> Duration {
+        self.until.map_or(lease, |until| lease.min(now.until(until)))
     }
 }
 
@@ -76,14 +100,18 @@ mod tests {
     }
 
     #[test]
-    fn no_renewal_reaches_beyond_the_longest_hold() {
+    fn no_renewal_reaches_beyond_the_longest_hold_and_none_is_made_for_nothing() {
         let now = Moment::now();
-        let lease = Duration::from_secs(10);
-        let renewal = |left| Renewal { lease, until: Some(now + left), max_blocked: None };
-        assert_eq!(renewal(Duration::from_mins(1)).next(now), Some(lease));
-        assert_eq!(renewal(Duration::from_secs(4)).next(now), Some(Duration::from_secs(4)));
-        assert_eq!(renewal(Duration::from_millis(1)).next(now), None);
-        assert_eq!(renewal(Duration::ZERO).next(now + lease), None);
-        assert_eq!(Renewal { lease, until: None, max_blocked: None }.next(now), Some(lease));
+        let seconds = Duration::from_secs;
+        let running = Lease { sent: now - seconds(4), length: seconds(10) };
+        let renewal = |left| Renewal { lease: seconds(10), until: Some(now + left), max_blocked: None };
+        assert_eq!(renewal(seconds(60)).next(now, running), Some(seconds(10)));
+        assert_eq!(renewal(seconds(8)).next(now, running), Some(seconds(8)));
+        assert_eq!(renewal(seconds(6)).next(now, running), None);
+        assert_eq!(renewal(seconds(0)).next(now, running), None);
+        let endless = Renewal { lease: seconds(10), until: None, max_blocked: None };
+        assert_eq!(endless.next(now, running), Some(seconds(10)));
+        assert_eq!(renewal(seconds(8)).cut(now, seconds(60)), seconds(8));
+        assert_eq!(endless.cut(now, seconds(60)), seconds(60));
     }
 }

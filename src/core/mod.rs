@@ -14,7 +14,7 @@ pub use backoff::Backoff;
 pub use clock::Moment;
 pub use contention::{Contention, Holder, OwnerRecord};
 pub use holds::{Due, Hold, Holds};
-pub use lease::{Lease, Renewal};
+pub use lease::{Lease, Renewal, Renewing};
 pub use nonce::{Nonce, Nonces};
 pub use resource::Resource;
 pub use table::{LockTable, Standing};

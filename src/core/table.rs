@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{Contention, Holder, Moment, Nonce, Resource, deadlines::Deadlines};
+use super::{Contention, Holder, Moment, Nonce, Renewing, Resource, deadlines::Deadlines};
 
 /// One attempt to take a resource, at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,10 @@ impl LockTable {
         self.expire(claim.now);
         if let Some(held) = self.held.get_mut(claim.resource.hash()) {
             if held.nonce == claim.nonce {
-                return Ok(held.holder.token);
+                let until = held.until.max(claim.now + claim.lease);
+                let token = held.holder.token;
+                self.set_lease(claim.resource.hash(), until);
+                return Ok(token);
             }
             held.count += 1;
             return Err(Contention {
@@ -85,16 +88,17 @@ impl LockTable {
         Ok(token)
     }
 
-    /// A new lease from now on, if this nonce holds the resource; without one it only looks.
-    pub fn renew(&mut self, hash: &str, nonce: Nonce, lease: Option<Duration>, now: Moment) -> Standing {
+    /// Renews the lease, if this nonce holds the resource.
+    pub fn renew(&mut self, hash: &str, nonce: Nonce, renewing: Renewing, now: Moment) -> Standing {
         self.expire(now);
-        match self.held.get_mut(hash) {
+        match self.held.get(hash) {
             Some(held) if held.nonce == nonce => {
-                if let Some(lease) = lease {
-                    self.deadlines.remove(held.until, held.holder.token);
-                    held.until = now + lease;
-                    self.deadlines.insert(held.until, held.holder.token, hash.into());
-                }
+                let until = match renewing {
+                    Renewing::Look => held.until,
+                    Renewing::Raise(lease) => held.until.max(now + lease),
+                    Renewing::Set(lease) => now + lease,
+                };
+                self.set_lease(hash, until);
                 Standing::Held
             }
             Some(_) => Standing::Taken,
@@ -141,6 +145,13 @@ impl LockTable {
         self.expire(now);
         self.deadlines.clear();
         self.held.drain().map(|(hash, held)| Removed { hash, holder: held.holder }).collect()
+    }
+
+    fn set_lease(&mut self, hash: &str, until: Moment) {
+        let Some(held) = self.held.get_mut(hash) else { return };
+        let before = std::mem::replace(&mut held.until, until);
+        self.deadlines.remove(before, held.holder.token);
+        self.deadlines.insert(until, held.holder.token, hash.into());
     }
 
     fn expire(&mut self, now: Moment) {
@@ -192,7 +203,7 @@ mod tests {
         Acquire { resource: usize, lease: u64 },
         Again { attempt: usize },
         Release { attempt: usize },
-        Renew { attempt: usize, lease: u64 },
+        Renew { attempt: usize, renewing: Renewing },
         Wait(u64),
         Purge,
     }
@@ -202,7 +213,11 @@ mod tests {
             4 => (0usize..3, 1u64..50).prop_map(|(resource, lease)| Step::Acquire { resource, lease }),
             1 => (0usize..20).prop_map(|attempt| Step::Again { attempt }),
             2 => (0usize..20).prop_map(|attempt| Step::Release { attempt }),
-            2 => (0usize..20, 1u64..50).prop_map(|(attempt, lease)| Step::Renew { attempt, lease }),
+            2 => (0usize..20, 1u64..50, any::<bool>()).prop_map(|(attempt, lease, set)| {
+                let lease = Duration::from_millis(lease);
+                let renewing = if set { Renewing::Set(lease) } else { Renewing::Raise(lease) };
+                Step::Renew { attempt, renewing }
+            }),
             2 => (0u64..30).prop_map(Step::Wait),
             1 => Just(Step::Purge),
         ]
@@ -236,13 +251,16 @@ mod tests {
                         if mine { model[resource] = None; }
                         continue;
                     }
-                    Step::Renew { attempt, lease } => {
+                    Step::Renew { attempt, renewing } => {
                         let Some((resource, nonce, _)) = attempts.get(attempt).copied() else { continue };
-                        let lease = Duration::from_millis(lease);
-                        let standing = table.renew(resources[resource].hash(), nonce, Some(lease), now);
+                        let standing = table.renew(resources[resource].hash(), nonce, renewing, now);
                         prop_assert_eq!(standing, match &mut model[resource] {
                             Some(grant) if grant.attempt == attempt => {
-                                grant.until = now + lease;
+                                grant.until = match renewing {
+                                    Renewing::Set(lease) => now + lease,
+                                    Renewing::Raise(lease) => grant.until.max(now + lease),
+                                    Renewing::Look => grant.until,
+                                };
                                 Standing::Held
                             }
                             Some(_) => Standing::Taken,
@@ -259,10 +277,11 @@ mod tests {
                 };
                 let (resource, nonce, lease) = attempts[attempt];
                 let answer = table.acquire(claim(&resources[resource], nonce, lease, now, CLOCK));
-                match (&model[resource], answer) {
+                match (&mut model[resource], answer) {
                     (Some(grant), Ok(token)) => {
                         prop_assert_eq!(grant.attempt, attempt);
                         prop_assert_eq!(grant.token, token);
+                        grant.until = grant.until.max(now + Duration::from_millis(lease));
                     }
                     (Some(grant), Err(contention)) => {
                         prop_assert_ne!(grant.attempt, attempt);

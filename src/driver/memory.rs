@@ -5,13 +5,13 @@ use std::{
     future::ready,
     pin::Pin,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{Acquired, Answer, Attempt, Deadline, Driver, Grant, Notice, Notices, Released, Renewed};
 use crate::{
     core::{
-        Contention, LockTable, Moment, Nonce, Resource,
+        Contention, LockTable, Moment, Nonce, Renewing, Resource,
         table::{Claim, Removed},
     },
     error::Limit,
@@ -82,7 +82,7 @@ impl Driver for Memory {
             clock: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         });
         Box::pin(ready(Ok(match answer {
-            Ok(token) => Acquired::Granted(Grant { token, sent: now, resent: false }),
+            Ok(token) => Acquired::Granted(Grant { token, sent: now }),
             Err(contention) => Acquired::Contended(contention),
         })))
     }
@@ -106,11 +106,11 @@ impl Driver for Memory {
         &'a self,
         resource: &'a Resource,
         nonce: Nonce,
-        lease: Option<Duration>,
+        renewing: Renewing,
         _deadline: Deadline,
     ) -> Answer<'a, Renewed> {
         let sent = Moment::now();
-        let standing = lock(&self.store).table.renew(resource.hash(), nonce, lease, sent);
+        let standing = lock(&self.store).table.renew(resource.hash(), nonce, renewing, sent);
         Box::pin(ready(Ok(Renewed { standing, sent })))
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    core::{Contention, Moment, Nonce, Resource, Standing},
+    core::{Contention, Moment, Nonce, Renewing, Resource, Standing},
     error::{Limit, Result},
 };
 
@@ -28,9 +28,13 @@ pub struct Deadline {
     pub limit: Limit,
 }
 
+/// Further than anybody waits, and within what an `Instant` can hold.
+const FAR_AWAY: Duration = Duration::from_hours(24 * 365 * 30);
+
 impl Deadline {
     pub fn after(limit: Limit) -> Self {
-        Self { at: Instant::now() + limit.time, limit }
+        let now = Instant::now();
+        Self { at: now.checked_add(limit.time).unwrap_or(now + FAR_AWAY), limit }
     }
 
     /// The earlier one of two.
@@ -63,17 +67,15 @@ pub enum Acquired {
 pub struct Grant {
     /// Fencing token.
     pub token: u64,
-    /// When the command that set the lease left, at the earliest: the lease counts from here.
+    /// When the command left that was answered: the lease counts from here. Each sending gives a full lease.
     pub sent: Moment,
-    /// Whether it had to be sent again: the grant may be as old as the first sending.
-    pub resent: bool,
 }
 
 /// The store's answer to a renewal.
 #[derive(Clone, Copy, Debug)]
 pub struct Renewed {
     pub standing: Standing,
-    /// When the command left for the first time.
+    /// When the command left that was answered.
     pub sent: Moment,
 }
 
@@ -130,12 +132,12 @@ pub trait Driver: Send + Sync + 'static {
         deadline: Deadline,
     ) -> Answer<'a, Released>;
 
-    /// A new lease from now on, if this nonce still holds the resource. Without one it only asks.
+    /// Renews the lease, if this nonce still holds the resource.
     fn renew<'a>(
         &'a self,
         resource: &'a Resource,
         nonce: Nonce,
-        lease: Option<Duration>,
+        renewing: Renewing,
         deadline: Deadline,
     ) -> Answer<'a, Renewed>;
 

@@ -6,8 +6,8 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{Event, Locker};
 use crate::{
-    core::{Due, Hold, Lease, Moment, Standing},
-    driver::{Deadline, LostReason, Notice},
+    core::{Due, Hold, Lease, Moment, Renewing, Standing},
+    driver::{Deadline, LostReason, Notice, Renewed},
     error::{Error, Limit},
 };
 
@@ -44,7 +44,9 @@ impl Locker {
             let due = self.holds().due(Moment::now());
             for due in due {
                 match due {
-                    Due::Renew(hold) => self.renew(hold),
+                    Due::Renew(hold) if hold.renewal.is_some() => self.renew(hold),
+                    // Asked about before, after a reconnect, and refused.
+                    Due::Renew(hold) => self.ask(hold, Renewing::Look),
                     Due::Expired { hold, unanswered: false } => {
                         self.listener.tell(Event::Lost(hold, LostReason::Expired));
                     }
@@ -68,7 +70,7 @@ impl Locker {
             if hold.renewal.is_some() {
                 self.renew(hold);
             } else {
-                self.ask(hold, None);
+                self.ask(hold, Renewing::Look);
             }
         }
     }
@@ -77,47 +79,57 @@ impl Locker {
     fn renew(self: &Arc<Self>, hold: Hold) {
         let Some(renewal) = hold.renewal.filter(|_| !self.closing.is_cancelled()) else { return };
         let now = Moment::now();
-        if renewal.max_blocked.is_some_and(|limit| self.listener.blocked_for() > limit) {
-            // It may run again before the lease is over.
+        if renewal.max_blocked.is_some_and(|limit| self.listener.silent_for() > limit) {
+            // It has been asked for a sign of life, and may give one before the lease is over.
             let pause = now.until(hold.lease.end()) / 8;
-            self.holds().put_off(hold.resource.hash(), hold.token, now + pause.max(SHORTEST_PAUSE));
+            self.change_holds(|holds| {
+                holds.put_off(hold.resource.hash(), hold.token, now + pause.max(SHORTEST_PAUSE));
+            });
             return;
         }
-        if let Some(lease) = renewal.next(now) {
-            self.ask(hold, Some(lease));
+        if let Some(lease) = renewal.next(now, hold.lease) {
+            self.ask(hold, Renewing::Raise(lease));
         }
     }
 
-    /// Asks for a new lease, or only whether the lock is still held, for as long as it can be relied on.
-    fn ask(self: &Arc<Self>, hold: Hold, lease: Option<Duration>) {
-        let locker = self.clone();
+    /// Asks for a new lease, or only whether the lock is still held, for as long as it can be relied on. One thing is
+    /// asked at a time: what is on its way goes on over the next connection by itself.
+    fn ask(self: &Arc<Self>, hold: Hold, renewing: Renewing) {
         let (hash, token) = (hold.resource.hash().to_owned(), hold.token);
-        if let Some(length) = lease {
-            self.holds().set_unanswered(&hash, token, true);
-            self.shorten(&hold, length);
+        if !self.holds().ask(&hash, token) {
+            return;
         }
+        let time = Moment::now().until(hold.lease.end());
+        if let Some(length) = renewing.lease() {
+            self.holds().set_unanswered(&hash, token, true);
+            self.announce(&hold, length, time);
+        }
+        let locker = self.clone();
         tokio::spawn(async move {
-            let time = Moment::now().until(hold.lease.end());
             let deadline = Deadline::after(Limit { time, option: "options.expire" });
-            match locker.driver.renew(&hold.resource, hold.nonce, lease, deadline).await {
-                Ok(renewed) => match (renewed.standing, lease) {
-                    (Standing::Held, Some(length)) => {
-                        let lease = Lease { sent: renewed.sent, length };
-                        let over = lease.over(Moment::now());
-                        let renewed = locker.change_holds(|holds| holds.renewed(&hash, token, lease, over));
-                        if renewed && hold.observed {
-                            locker.listener.tell(Event::Renewed(Hold { lease, over, ..hold }));
+            let answer = locker.driver.renew(&hold.resource, hold.nonce, renewing, deadline).await;
+            locker.holds().answered(&hash, token);
+            match answer {
+                Ok(Renewed { standing: Standing::Held, sent }) => {
+                    if let Some(length) = renewing.lease() {
+                        let lease = Lease { sent, length };
+                        if locker.renewed(&hold, lease) && hold.observed {
+                            locker.listener.tell(Event::Renewed(Hold { lease, ..hold }));
                         }
                     }
-                    (Standing::Held, None) => {}
-                    (Standing::Gone, _) => locker.lost(&hash, token, LostReason::Purged),
-                    (Standing::Taken, _) => locker.lost(&hash, token, LostReason::Stolen),
-                },
+                }
+                Ok(Renewed { standing: Standing::Gone, .. }) => locker.lost(&hash, token, LostReason::Purged),
+                Ok(Renewed { standing: Standing::Taken, .. }) => {
+                    locker.lost(&hash, token, LostReason::Stolen);
+                }
                 // The server may accept the next one: one failure is not a loss.
                 Err(Error::Refused(_)) => {
                     let now = Moment::now();
-                    let pause = now.until(hold.lease.end()) / 4;
-                    locker.change_holds(|holds| holds.put_off(&hash, token, now + pause.max(SHORTEST_PAUSE)));
+                    let pause = (now.until(hold.lease.end()) / 4).max(SHORTEST_PAUSE);
+                    locker.change_holds(|holds| {
+                        holds.set_unanswered(&hash, token, false);
+                        holds.put_off(&hash, token, now + pause);
+                    });
                 }
                 // It is not renewed any more, and ends by itself.
                 Err(Error::Closed) => locker.holds().set_unanswered(&hash, token, false),
@@ -127,16 +139,36 @@ impl Locker {
         });
     }
 
-    /// Before a new lease is asked for: it may be shorter than the one that runs, and the reply may be lost. So from
-    /// now on no more than the new one is relied on.
-    pub(super) fn shorten(&self, hold: &Hold, length: Duration) {
-        let lease = Lease { sent: Moment::now(), length };
-        self.change_holds(|holds| holds.shorten(hold.resource.hash(), hold.token, lease));
+    /// Enters a lease that the store has given. `false` if it came too late: then the loss has been told, or will be,
+    /// and what the store keeps is given back.
+    pub(super) fn renewed(self: &Arc<Self>, hold: &Hold, lease: Lease) -> bool {
+        let now = Moment::now();
+        let in_time = now < lease.end()
+            && self.change_holds(|holds| {
+                holds.renewed(hold.resource.hash(), hold.token, lease, hold.over.max(lease.over(now)))
+            });
+        if !in_time && self.holds().get(hold.resource.hash(), Some(hold.token)).is_some() {
+            self.cancel(hold.resource.clone(), hold.nonce, now.until(lease.over(now)));
+        }
+        in_time
+    }
+
+    /// Before a new lease is asked for, of which an answer may come within `time`.
+    pub(super) fn announce(&self, hold: &Hold, length: Duration, time: Duration) {
+        let now = Moment::now();
+        let lease = Lease { sent: now, length };
+        let over = lease.over(now + time);
+        self.change_holds(|holds| holds.announce(hold.resource.hash(), hold.token, lease, over));
     }
 
     /// Tells that a lock was lost, if it is still relied on.
     pub(super) fn lost(&self, hash: &str, token: u64, reason: LostReason) {
-        let lost = self.holds().take_relied_on(hash, token);
+        let mut holds = self.holds();
+        let lost = holds.take_relied_on(hash, token);
+        if lost.is_none() {
+            holds.removed_early(token, Moment::now());
+        }
+        drop(holds);
         if let Some(hold) = lost {
             self.listener.tell(Event::Lost(hold, reason));
         }

@@ -27,7 +27,7 @@ use super::{
     runtime, strategy,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     locker::{Event, Locker},
 };
 
@@ -138,13 +138,9 @@ impl Bridge {
             // SAFETY: on the thread of the environment, which is alive.
             check(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.wake) })?;
         }
-        let inbox = self.inbox.clone();
-        runtime.spawn(async move {
-            let outcome = work.await;
-            if let Some(Mail::Settle(_, Ok(outcome))) = inbox.post(Mail::Settle(deferred, outcome)) {
-                outcome.discard();
-            }
-        });
+        self.inbox.is_alive();
+        let promised = Promised { inbox: self.inbox.clone(), deferred: Some(deferred) };
+        runtime.spawn(async move { promised.settle(work.await) });
         Ok(promise)
     }
 
@@ -199,6 +195,30 @@ impl Bridge {
         // Nothing else can fail here but an environment that is closing: a worker that is being terminated.
         if let (false, Ok(outcome)) = (settled, result) {
             outcome.discard();
+        }
+    }
+}
+
+/// A promise that somebody works on. It settles whatever happens: a panic is a bug, but hangs nobody.
+struct Promised {
+    inbox: Arc<Inbox>,
+    deferred: Option<Deferred>,
+}
+
+impl Promised {
+    fn settle(mut self, result: Result<Outcome>) {
+        let Some(deferred) = self.deferred.take() else { return };
+        if let Some(Mail::Settle(_, Ok(outcome))) = self.inbox.post(Mail::Settle(deferred, result)) {
+            outcome.discard();
+        }
+    }
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        if let Some(deferred) = self.deferred.take() {
+            // It comes back where there is nobody any more to be told.
+            let _ = self.inbox.post(Mail::Settle(deferred, Err(Error::Internal)));
         }
     }
 }

@@ -40,8 +40,8 @@ struct InboxState {
     /// `None` before the environment is set up and from its teardown on.
     wake: Option<Wake>,
     mail: Vec<Mail>,
-    /// When the oldest mail came that has not been read.
-    unread_since: Option<Moment>,
+    /// When the thread last showed that it runs.
+    alive: Option<Moment>,
 }
 
 /// A threadsafe function that may be called: only ever used under the inbox's lock.
@@ -69,7 +69,6 @@ impl Inbox {
         let Some(Wake(wake)) = state.wake else { return Some(mail) };
         state.mail.push(mail);
         if state.mail.len() == 1 {
-            state.unread_since = Some(Moment::now());
             // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
             let status = unsafe {
                 sys::napi_call_threadsafe_function(
@@ -87,15 +86,22 @@ impl Inbox {
         None
     }
 
-    /// For how long there has been mail that nobody reads. Each call sees to it that there is mail.
-    pub fn unread_for(&self) -> Duration {
-        let since = self.lock().unread_since;
-        if let Some(since) = since {
-            return since.until_now();
+    /// Since when the thread has given no sign of life. Asks for one: mail that it will read.
+    pub fn silent_for(&self) -> Duration {
+        let state = self.lock();
+        let silent = state.alive.map(Moment::until_now).unwrap_or_default();
+        let unread = !state.mail.is_empty();
+        drop(state);
+        if !unread {
+            // It comes back when the environment ends; then there is nothing more to be measured.
+            let _ = self.post(Mail::Nudge);
         }
-        // It comes back when the environment ends; then there is nothing more to be measured.
-        let _ = self.post(Mail::Nudge);
-        Duration::ZERO
+        silent
+    }
+
+    /// The thread runs.
+    pub fn is_alive(&self) {
+        self.lock().alive = Some(Moment::now());
     }
 
     pub fn is_open(&self) -> bool {
@@ -104,7 +110,7 @@ impl Inbox {
 
     pub fn take(&self) -> Vec<Mail> {
         let mut state = self.lock();
-        state.unread_since = None;
+        state.alive = Some(Moment::now());
         std::mem::take(&mut state.mail)
     }
 

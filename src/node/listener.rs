@@ -28,8 +28,8 @@ impl Listener for JsListener {
         }
     }
 
-    fn blocked_for(&self) -> Duration {
-        self.inbox.unread_for()
+    fn silent_for(&self) -> Duration {
+        self.inbox.silent_for()
     }
 }
 

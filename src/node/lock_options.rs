@@ -103,8 +103,13 @@ fn wait(given: &Options) -> Result<Wait> {
                 "options.timeout does not go with options.maxRetryAttempts: both say how long to wait";
             return Err(ReadError::wrong_type(message));
         }
-        // What is too long for a duration is for ever.
-        return Ok(Duration::try_from_secs_f64(ms / 1000.0).map_or(Wait::Forever, Wait::AtMost));
+        // 30 years are for ever.
+        let seconds = ms / 1000.0;
+        return Ok(if seconds > MAX_SECONDS {
+            Wait::Forever
+        } else {
+            Wait::AtMost(Duration::from_secs_f64(seconds))
+        });
     }
     #[expect(
         clippy::cast_possible_truncation,

@@ -87,7 +87,11 @@ async fn open(config: &Config, session: &Session) -> Result<Connected, ConnectEr
         Endpoint::Tcp { host, port, family } => {
             let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
             stream.set_nodelay(config.nodelay)?;
-            SockRef::from(&stream).set_keepalive(config.keepalive)?;
+            let socket = SockRef::from(&stream);
+            socket.set_keepalive(config.keepalive)?;
+            // What a connection that is given up has not got rid of yet must not arrive after what the next one sends.
+            // Nothing is lost by it: a connection that is closed in order has had all its answers.
+            socket.set_linger(Some(Duration::ZERO))?;
             if let Some(tls) = &config.tls {
                 let connector = TlsConnector::from(tls.client.clone());
                 let stream = connector

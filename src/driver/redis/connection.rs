@@ -32,13 +32,18 @@ use crate::{
 /// Between two tries at a server that is loading or busy.
 const BUSY_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
 
-/// Less than this is not worth a second connection before the deadline.
-const MIN_PATIENCE: Duration = Duration::from_millis(50);
+/// A connection that stays silent for so long, or for half of a call's time where that is less, is given up.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// A connection that has lived for so long was a success: the next tries begin anew.
+const SUCCESS: Duration = Duration::from_secs(1);
 
 /// A handle; the keeper runs until [`close`](Self::close).
 pub struct Connection {
     endpoint: Arc<str>,
     offline_queue: bool,
+    /// See [`SILENCE`].
+    silence: Duration,
     state: watch::Receiver<State>,
     /// Nothing waits for a connection any more.
     closing: CancellationToken,
@@ -69,7 +74,7 @@ struct Live {
 #[derive(Debug)]
 pub struct Reply {
     pub value: Value,
-    /// When the command had left for the first time.
+    /// When the command had left that was answered.
     pub sent: Moment,
     /// Whether it was sent more than once, because no answer came. It may have been carried out before.
     pub resent: bool,
@@ -83,6 +88,7 @@ impl Connection {
         let connection = Self {
             endpoint: endpoint_name(&config),
             offline_queue: config.offline_queue,
+            silence: SILENCE.min(config.command_timeout / 2),
             state,
             closing: CancellationToken::new(),
             closed: closed.clone(),
@@ -100,7 +106,7 @@ impl Connection {
         source: Option<&(dyn Fn() -> Cmd + Sync)>,
         deadline: Deadline,
     ) -> Result<Reply> {
-        let mut first_sent = None;
+        let mut sent = None;
         let mut trouble = None;
         let mut refused: Option<Refusal> = None;
         let mut busy = 0;
@@ -108,14 +114,14 @@ impl Connection {
         loop {
             let live = match self.live(deadline).await {
                 Ok(live) => live,
-                Err(NotLive::Error(error)) => return Err(after_sending(error, first_sent.is_some())),
+                Err(NotLive::Error(error)) => return Err(after_sending(error, sent.is_some())),
                 Err(NotLive::Late(cause)) => {
                     let cause = cause.or(trouble);
                     return Err(refused.map_or_else(
                         || {
                             self.unreachable(
                                 UnreachableReason::Deadline(deadline.limit),
-                                first_sent.is_some(),
+                                sent.is_some(),
                                 cause,
                             )
                         },
@@ -124,11 +130,11 @@ impl Connection {
                 }
             };
             let now = Instant::now();
-            let sent = *first_sent.get_or_insert_with(Moment::now);
+            let sending = *sent.insert(Moment::now());
             // Half of the time that is left, so that a connection that has gone silent is replaced and the
-            // command sent again before the deadline.
+            // command sent again before the deadline. Whoever has little time is no judge of the connection.
             let left = deadline.at.saturating_duration_since(now);
-            let patience = if left < MIN_PATIENCE { left } else { left / 2 };
+            let patience = self.silence.max(left / 2).min(left);
             let mut connection = live.connection.clone();
             match timeout_at((now + patience).into(), connection.send_packed_command(&command)).await {
                 Ok(Ok(Value::ServerError(error))) => {
@@ -149,7 +155,7 @@ impl Connection {
                     let pause = BUSY_BACKOFF.delay(busy, random::unit());
                     sleep(pause.min(deadline.left())).await;
                 }
-                Ok(Ok(value)) => return Ok(Reply { value, sent, resent }),
+                Ok(Ok(value)) => return Ok(Reply { value, sent: sending, resent }),
                 Ok(Err(error)) => {
                     trouble = Some(refusal::broken(&error));
                     resent = true;
@@ -159,8 +165,10 @@ impl Connection {
                     let silence = patience.as_millis();
                     trouble = Some(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
                     resent = true;
-                    live.useless.cancel();
-                    self.gone(&live, deadline).await;
+                    if patience >= self.silence {
+                        live.useless.cancel();
+                        self.gone(&live, deadline).await;
+                    }
                 }
             }
         }
@@ -285,9 +293,12 @@ impl Keeper {
             let error = match connect(&self.config, &self.session).await {
                 Ok(connected) => {
                     self.times_connected += 1;
+                    let since = Instant::now();
                     let cause = self.serve(connected).await;
                     lost = Instant::now();
-                    attempt = 0;
+                    if since.elapsed() >= SUCCESS {
+                        attempt = 0;
+                    }
                     ConnectError::Passing(cause)
                 }
                 Err(error) => error,

@@ -11,7 +11,7 @@ use self::{
     keys::Keys,
     scripts::{ACQUIRE, INSPECT, LuaScript, RELEASE, REMOVE, RENEW},
 };
-use super::{Acquired, Answer, Attempt, Deadline, Driver, Grant, Notices, Released, Renewed};
+use super::{Acquired, Answer, Attempt, Deadline, Driver, Grant, Notices, Released, Renewed, Renewing};
 use crate::{
     core::{Contention, Nonce, OwnerRecord, Resource, Standing},
     error::{Cause, Error, Limit, Refusal, RefusalKind, Result},
@@ -71,9 +71,9 @@ impl Redis {
         let fill = |command: &mut Cmd| {
             command.arg(&lock).arg(&owner).arg(self.keys.fence()).arg(&nonce).arg(lease).arg(&record);
         };
-        let Reply { value, sent, resent } = self.run(&ACQUIRE, 3, fill, deadline).await?;
+        let Reply { value, sent, .. } = self.run(&ACQUIRE, 3, fill, deadline).await?;
         if let Value::Int(token) = value {
-            return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent, resent }));
+            return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent }));
         }
         Ok(Acquired::Contended(contention(value)?))
     }
@@ -106,11 +106,12 @@ impl Redis {
         &self,
         resource: &Resource,
         nonce: Nonce,
-        lease: Option<Duration>,
+        renewing: Renewing,
         deadline: Deadline,
     ) -> Result<Renewed> {
-        let lease = lease.unwrap_or_default().as_millis().to_string();
-        let arguments = [&*nonce.to_string(), &lease];
+        let lease = renewing.lease().unwrap_or_default().as_millis().to_string();
+        let how = if matches!(renewing, Renewing::Set(_)) { "set" } else { "raise" };
+        let arguments = [&*nonce.to_string(), &lease, how];
         let Reply { value, sent, .. } = self.on_lock(&RENEW, resource, &arguments, deadline).await?;
         let standing = match decode(value)? {
             1 => Standing::Held,
@@ -179,10 +180,10 @@ impl Driver for Redis {
         &'a self,
         resource: &'a Resource,
         nonce: Nonce,
-        lease: Option<Duration>,
+        renewing: Renewing,
         deadline: Deadline,
     ) -> Answer<'a, Renewed> {
-        Box::pin(self.renew(resource, nonce, lease, deadline))
+        Box::pin(self.renew(resource, nonce, renewing, deadline))
     }
 
     fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Contention>> {

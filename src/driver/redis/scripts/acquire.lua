@@ -20,7 +20,9 @@ end
 local count = redis.call('INCR', KEYS[1])
 local record, nonce, granted = bound_owner(count - 1)
 if nonce == ARGV[1] then
+  -- Sent again: the lease is a full one from now on, as whoever gets this answer counts it.
   redis.call('DECR', KEYS[1])
+  raise_lease(ARGV[2])
   return granted
 end
 local left = redis.call('PTTL', KEYS[1])

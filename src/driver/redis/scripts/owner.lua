@@ -9,3 +9,11 @@ local function bound_owner(value)
   token = tonumber(token)
   if token and value and value >= token then return record, nonce, token end
 end
+
+-- Gives lock and record a lease of `ms`, unless they have a longer one: a command that was held up on its way must
+-- not take away what a later one has given.
+local function raise_lease(ms)
+  if redis.call('PTTL', KEYS[1]) >= tonumber(ms) then return end
+  redis.call('PEXPIRE', KEYS[1], ms)
+  redis.call('PEXPIRE', KEYS[2], ms)
+end
