@@ -381,6 +381,7 @@ describe('a held lock', () => {
       await scene.server.call('DEL', key('resource'))
       expect(await lock.extend(10)).toBe(false)
       expect(await lossOf(lock)).toMatchObject({ reason: 'purged' })
+      expect(await scene.keys()).toEqual([`${scene.prefix}fence`])
     })
 
     it('does not make a storm of connections to a replica', async () => {

@@ -17,3 +17,11 @@ local function raise_lease(ms)
   redis.call('PEXPIRE', KEYS[1], ms)
   redis.call('PEXPIRE', KEYS[2], ms)
 end
+
+-- Removes what is left of a lock of this nonce that an old client has deleted.
+local function drop_leftover(nonce)
+  local record = redis.pcall('GET', KEYS[2])
+  if type(record) == 'string' and string.sub(record, 1, #nonce + 1) == nonce .. ' ' then
+    redis.call('DEL', KEYS[2])
+  end
+end

@@ -2,7 +2,10 @@
 -- Returns 1 if this nonce holds the lock, 0 if nobody does, -1 if somebody else does.
 local value = tonumber(redis.call('GET', KEYS[1]) or nil)
 local _, nonce = bound_owner(value)
-if nonce ~= ARGV[1] then return value and -1 or 0 end
+if nonce ~= ARGV[1] then
+  drop_leftover(ARGV[1])
+  return value and -1 or 0
+end
 if ARGV[3] == 'set' then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
