@@ -9,10 +9,12 @@ const require = createRequire(import.meta.url)
 const fileOf = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 const textOf = (path) => readFileSync(fileOf(path), 'utf8')
 const declarations = textOf('index.d.ts')
+const types = '__test__/types'
+const withLibs = '__test__/types/with-libs'
 
 /** Compiles what imports the package by its own name, as users with this setting would compile theirs. */
-function compile(...flags) {
-  const args = [require.resolve('typescript/bin/tsc'), '--project', fileOf('__test__/types'), ...flags]
+function compile(folder, ...flags) {
+  const args = [require.resolve('typescript/bin/tsc'), '--project', fileOf(folder), ...flags]
   const { status } = spawnSync(process.execPath, args, { stdio: 'inherit' })
   assert.equal(status, 0)
 }
@@ -24,15 +26,15 @@ function declared(name) {
 }
 
 /** The names of the options that the addon knows: it lists them to whoever gives it one that is like none of them. */
-function known(give) {
+async function known(give) {
   try {
-    give({ '?': true })
+    await give({ '?': true })
   } catch ({ message }) {
     return message.split('known ones are ')[1]?.split(', ').sort()
   }
 }
 
-function compareOptions() {
+async function compareOptions() {
   const lockFactory = require('..')
   const settings = { prefix: 'lock:' }
   const locker = lockFactory({ driver: 'memory', settings })
@@ -41,8 +43,9 @@ function compareOptions() {
     TlsOptions: (tls) => lockFactory({ driver: 'redis', config: { tls }, settings }),
     Settings: (settings) => lockFactory({ driver: 'memory', settings }),
     LockOptions: (options) => locker.lock('resource', options),
+    RequestOptions: (options) => locker.request('resource', options, () => {}),
   }
-  for (const [name, give] of Object.entries(given)) assert.deepEqual(declared(name), known(give), name)
+  for (const [name, give] of Object.entries(given)) assert.deepEqual(declared(name), await known(give), name)
 }
 
 function compareCodes() {
@@ -51,9 +54,12 @@ function compareCodes() {
 }
 
 const checks = {
-  'under nodenext': () => compile('--module', 'nodenext'),
-  'under node16': () => compile('--module', 'node16'),
-  'under commonjs': () => compile('--module', 'commonjs', '--esModuleInterop', 'true'),
+  'under nodenext': () => compile(types, '--module', 'nodenext'),
+  'under node16': () => compile(types, '--module', 'node16'),
+  'under commonjs': () => compile(types, '--module', 'commonjs', '--esModuleInterop', 'true'),
+  'with libs of the compiler': () =>
+    compile(withLibs, '--module', 'nodenext', '--lib', 'es2022,esnext.disposable,dom'),
+  'with @types/node': () => compile(withLibs, '--module', 'nodenext', '--types', 'node'),
   'options as in the addon': compareOptions,
   'error codes as in the addon': compareCodes,
 }
@@ -61,7 +67,7 @@ const checks = {
 let failed = 0
 for (const [name, check] of Object.entries(checks)) {
   try {
-    check()
+    await check()
     console.log(`types: ${name}: ok`)
   } catch (error) {
     failed++
