@@ -54,8 +54,8 @@ declare namespace lockFactory {
     prefix: string
     /**
      * The longest that one call may wait for Redis, connection trouble included, before it rejects with
-     * `ConnectionError`: a whole number of milliseconds from 1 to 3600000. Default: 10000. With `retry`, it is the
-     * limit of each attempt.
+     * `ConnectionError`: a whole number of milliseconds from 1 to 3600000. Default: 10000. With `retry` or `timeout`,
+     * it is the limit of each attempt.
      */
     commandTimeout?: number | null | undefined
   }
@@ -135,7 +135,7 @@ declare namespace lockFactory {
     no_ready_check: unknown
     /** No effect: every command of a lock can be sent again safely, and is. */
     retry_unfulfilled_commands: unknown
-    /** No effect: there are no subscriptions. */
+    /** No effect: the locker subscribes to the news of its locks on every connection. */
     disable_resubscribing: unknown
     /** No effect: an idle locker never keeps the process alive. */
     retry_unref: unknown
@@ -181,7 +181,7 @@ declare namespace lockFactory {
   type RetryStrategy = (trouble: RetryTrouble) => number | Error | null | undefined
 
   interface RetryTrouble {
-    /** Number of this retry, from 1. */
+    /** Number of this retry, from 1; starts again after a connection that has lasted for a second. */
     attempt: number
     /** Milliseconds since the connection was there. */
     total_retry_time: number
@@ -207,10 +207,10 @@ declare namespace lockFactory {
      *
      * @param resourceId Any string but the empty one.
      * @returns A promise of the lock. Rejects with `ResourceLockedError` when somebody else holds the resource, be it
-     * only after the last retry.
+     * only after the last retry or when `timeout` has passed; with the reason of `signal` when that aborts before.
      *
      * @example
-     * const lock = await locker.lock('User:1602', { expire: 30 })
+     * const lock = await locker.lock('User:1602', { expire: 30, timeout: 5000 })
      * try {
      *   await work()
      * } finally {
@@ -218,6 +218,15 @@ declare namespace lockFactory {
      * }
      */
     lock(this: void, resourceId: string, options?: LockOptions | null): Promise<Lock>
+
+    /**
+     * As `lock`, but resolves to `null` where that rejects with `ResourceLockedError`.
+     *
+     * @example
+     * const lock = await locker.tryLock('report:daily')
+     * if (lock === null) return
+     */
+    tryLock(this: void, resourceId: string, options?: LockOptions | null): Promise<Lock | null>
 
     /**
      * Gives up a lock that this locker holds. With the id of a resource: the newest of this locker's locks on it.
@@ -232,6 +241,35 @@ declare namespace lockFactory {
     unlock(this: void, lockOrResourceId: Lock | string): Promise<boolean>
 
     /**
+     * Runs a callback under a lock, as `navigator.locks.request()` of the Web Locks specification does
+     * (https://w3c.github.io/web-locks/): waits until the lock is granted, renews it while the callback runs, and
+     * unlocks when that has settled. Exclusive locks only; those who wait ask every 200 ms, in no order.
+     *
+     * @param name Any string but the empty one and those that begin with `-`.
+     * @param callback Gets the lock; with `ifAvailable`, `null` where somebody else holds it.
+     * @returns A promise of what the callback returns, or a rejection with what it throws, also when the lock was lost
+     * meanwhile: only the lock's `signal` tells that. Before the callback runs, it rejects as `lock` does. Wrong
+     * arguments reject, too: with a `TypeError`, a `RangeError`, or a `DOMException` named `NotSupportedError` (a
+     * reserved name, shared locks, stealing, `signal` together with `ifAvailable`).
+     *
+     * @example
+     * const report = await locker.request('report:daily', async (lock) => build(lock.signal))
+     */
+    request<T>(this: void, name: string, callback: (lock: RequestedLock) => T): Promise<Awaited<T>>
+    request<T>(
+      this: void,
+      name: string,
+      options: (RequestOptions & { ifAvailable?: false | null | undefined }) | null | undefined,
+      callback: (lock: RequestedLock) => T,
+    ): Promise<Awaited<T>>
+    request<T>(
+      this: void,
+      name: string,
+      options: RequestOptions | null | undefined,
+      callback: (lock: RequestedLock | null) => T,
+    ): Promise<Awaited<T>>
+
+    /**
      * Whether anybody holds the resource.
      *
      * @example
@@ -240,7 +278,29 @@ declare namespace lockFactory {
     isLocked(this: void, resourceId: string): Promise<boolean>
 
     /**
-     * Removes every lock under the locker's prefix, whoever holds it.
+     * Who holds the resource. Asking is no attempt to take it.
+     *
+     * @returns A promise of what is known, or of `null` when nobody holds it.
+     *
+     * @example
+     * const found = await locker.inspect('User:1602')
+     * if (found) console.log(found.holders[0]?.host, found.holders[0]?.leaseLeft)
+     */
+    inspect(this: void, resourceId: string): Promise<Inspection | null>
+
+    /**
+     * Takes the resource away from whoever holds it, and tells the holder, whose lock is lost (`purged`).
+     *
+     * @returns A promise of whether anybody held it.
+     *
+     * @example
+     * await locker.forceUnlock('User:1602')
+     */
+    forceUnlock(this: void, resourceId: string): Promise<boolean>
+
+    /**
+     * Removes every lock under the locker's prefix, whoever holds it, and tells the holders, whose locks are lost
+     * (`purged`).
      *
      * @example
      * await locker.purge()
@@ -249,7 +309,8 @@ declare namespace lockFactory {
 
     /**
      * Ends the connection after what is in flight has settled. Whoever waits for a lock, and every later call, is
-     * rejected with `ClosedError`. Locks that are held stay until they expire. May be called again.
+     * rejected with `ClosedError`. Locks that are held are not renewed any more and stay until their leases end. May
+     * be called again.
      *
      * @example
      * await locker.close()
@@ -259,20 +320,79 @@ declare namespace lockFactory {
 
   interface LockOptions {
     /**
-     * How long the lock lives without an unlock: seconds, fractions allowed, from 0.001 to 1e9. 0 means the default,
-     * 60.
+     * The lease: how long the lock lives without an unlock or a renewal. Seconds, fractions allowed, from 0.001 to 1e9.
+     * 0 means the default, 60.
      */
     expire?: number | null | undefined
     /** Whether to try again while somebody else holds the resource. Default: `false`. */
     retry?: boolean | null | undefined
-    /** How many more attempts follow the first one: a whole number from 0 on, or `Infinity`. Default: 20. */
+    /**
+     * With `retry`: how many more attempts follow the first one, a whole number from 0 on, or `Infinity`. Default: 20.
+     * Does not go with `timeout`.
+     */
     maxRetryAttempts?: number | null | undefined
     /** Time between two attempts: milliseconds from 0 to 2147483647. Default: 200. */
     retryInterval?: number | null | undefined
+    /**
+     * Tries again for so long, without `retry` too, while somebody else holds the resource, there is no connection, or
+     * the server is loading or busy: milliseconds from 0 on, or `Infinity`. 0 is one attempt. Default: as `retry` says.
+     */
+    timeout?: number | null | undefined
+    /**
+     * Ends the waiting: the promise rejects with the signal's reason, and what is granted all the same is given back.
+     * Has no effect on a lock that was granted.
+     */
+    signal?: Signal | null | undefined
+    /**
+     * Whether the lease is renewed, each time that a third of it has passed, until the lock is unlocked or lost.
+     * Default: `false`.
+     */
+    renew?: boolean | null | undefined
+    /**
+     * With `renew`: no lease reaches beyond this, be it the first one, or one of a renewal or of `extend`. Seconds from
+     * the grant on, from 0.001 to 1e9. Default: no limit.
+     */
+    maxHold?: number | null | undefined
+    /**
+     * With `renew`: there is no renewal while the JavaScript thread has not run for longer than this. Seconds, from
+     * 0.001 to 1e9. Default: no limit.
+     */
+    maxBlocked?: number | null | undefined
   }
 
-  /** A lock that was granted. */
-  interface Lock {
+  /** As for `lock`, where the names are the same. `retryInterval` is 200. */
+  interface RequestOptions {
+    /** The only mode that there is: `'shared'` rejects with a `NotSupportedError`. */
+    mode?: 'exclusive' | undefined
+    /**
+     * Does not wait: the callback gets `null` where somebody else holds the lock. Does not go with `signal` or
+     * `timeout`. Default: `false`.
+     */
+    ifAvailable?: boolean | null | undefined
+    /** `true` rejects with a `NotSupportedError`. */
+    steal?: false | null | undefined
+    /** Ends the waiting, as for `lock`. */
+    signal?: Signal | null | undefined
+    /** The lease in seconds, from 0.001 to 1e9. It is renewed. Default: 60. */
+    expire?: number | null | undefined
+    /** As for `lock`: seconds. Default: no limit. */
+    maxHold?: number | null | undefined
+    /** As for `lock`: seconds. Default: no limit. */
+    maxBlocked?: number | null | undefined
+    /** How long to wait for the lock: milliseconds from 0 on, or `Infinity`. Default: `Infinity`. */
+    timeout?: number | null | undefined
+  }
+
+  /**
+   * A lock that was granted.
+   *
+   * It has `[Symbol.asyncDispose]()`, which unlocks if that has not been done and does not reject. It is declared if
+   * the compiler knows the symbol, from the lib `esnext.disposable` or from `@types/node`.
+   *
+   * @example
+   * await using lock = await locker.lock('User:1602')
+   */
+  interface Lock extends AsyncDispose {
     /** What is locked. */
     readonly resourceId: string
     /** The lock's name in Redis, without the prefix: `hash(resourceId)`. */
@@ -282,6 +402,46 @@ declare namespace lockFactory {
      * on to what the lock protects, so that it can refuse whoever comes with a smaller one.
      */
     readonly token: number
+    /**
+     * Whether the lock can still be relied on: it is neither unlocked nor lost, and its lease runs. Computed from the
+     * clock, without asking Redis, so it is right also when the event loop has just been blocked.
+     *
+     * @example
+     * for (const row of rows) {
+     *   if (!lock.held) throw new Error('The lock was lost')
+     *   write(row, lock.token)
+     * }
+     */
+    readonly held: boolean
+    /**
+     * Aborts, with a `LockLostError`, when the lock can no longer be relied on; not when it is unlocked.
+     *
+     * @example
+     * const answer = await fetch(url, { signal: lock.signal })
+     */
+    readonly signal: Signal
+
+    /**
+     * For how many milliseconds the lock can still be relied on if it is not renewed; 0 if `held` is `false`.
+     *
+     * @example
+     * if (lock.remaining() < 1000) await lock.extend(30)
+     */
+    remaining(): number
+
+    /**
+     * Gives the lock a new lease from now on, longer or shorter than the last one, but not beyond `maxHold`. From the
+     * next renewal on, if the lock is renewed, `expire` counts again.
+     *
+     * @param seconds From 0.001 to 1e9, fractions allowed.
+     * @returns A promise of `true`, or of `false` when the lock is unlocked or lost. When it rejects because Redis did
+     * not answer, there may be a new lease all the same.
+     * @throws TypeError or RangeError, at once, when `seconds` is not such a number.
+     *
+     * @example
+     * if (!(await lock.extend(30))) throw new Error('lost')
+     */
+    extend(seconds: number): Promise<boolean>
 
     /**
      * Gives up the lock. May be called detached; arguments are ignored.
@@ -293,6 +453,39 @@ declare namespace lockFactory {
      * locker.lock('User:1602').then((lock) => work().finally(lock.unlock))
      */
     unlock(this: void, ...ignored: unknown[]): Promise<boolean>
+  }
+
+  /** The lock that a callback of `request` runs under. */
+  interface RequestedLock {
+    /** What is locked. */
+    readonly name: string
+    readonly mode: 'exclusive'
+    /** The fencing token, as that of `Lock`. */
+    readonly token: number
+    /** Aborts, with a `LockLostError`, when the lock can no longer be relied on. */
+    readonly signal: Signal
+  }
+
+  /** What is known of a resource that is held. */
+  interface Inspection {
+    /** One, as there are exclusive locks only. */
+    readonly holders: readonly InspectedHolder[]
+    /** Empty: who waits asks again, and is not known in between. */
+    readonly waiters: readonly unknown[]
+    /** Attempts on the resource since it was taken, the holder's included: 1 or more. */
+    readonly count: number
+  }
+
+  /** A holder; of lock-inc 1.2.0, which does not tell, nothing is known but the lease. */
+  interface InspectedHolder {
+    readonly clientId: string | null
+    readonly host: string | null
+    readonly pid: number | null
+    readonly since: Date | null
+    readonly token: number | null
+    /** Milliseconds that the lock still lives without an unlock or a renewal. */
+    readonly leaseLeft: number
+    readonly mode: 'exclusive'
   }
 
   /** Who holds a resource. */
@@ -343,7 +536,14 @@ declare namespace lockFactory {
     /** Any other error; `cause` has the server's words. */
     | 'ERR_REDIS_REPLY'
 
-  type LockErrorCode = 'ERR_RESOURCE_LOCKED' | 'ERR_CONNECTION' | 'ERR_CLOSED' | RedisErrorCode
+  type LockErrorCode =
+    | 'ERR_RESOURCE_LOCKED'
+    | 'ERR_LOCK_LOST'
+    | 'ERR_CONNECTION'
+    | 'ERR_CLOSED'
+    /** lock-inc itself has failed; what it said on stderr tells more. */
+    | 'ERR_INTERNAL'
+    | RedisErrorCode
 
   interface LockErrorFields<Code extends LockErrorCode> {
     code: Code
@@ -352,7 +552,8 @@ declare namespace lockFactory {
   }
 
   /**
-   * Everything that a call rejects with. Its subclasses tell what happened, and so does `code`.
+   * Everything that a call rejects with, wrong arguments and the reason of a signal aside. Its subclasses tell what
+   * happened, and so does `code`.
    *
    * @example
    * try {
@@ -402,6 +603,34 @@ declare namespace lockFactory {
     readonly leaseLeft: number
   }
 
+  type LossReason =
+    /** The lease has ended. */
+    | 'expired'
+    /** The lease has ended while a renewal was without an answer. */
+    | 'connection'
+    /** Somebody else holds the resource. */
+    | 'stolen'
+    /** The lock is gone from Redis: a purge, a forced unlock, an unlock by lock-inc 1.2.0, or a loss of data. */
+    | 'purged'
+
+  /**
+   * A lock can no longer be relied on. No call rejects with it: it is the reason that `lock.signal` aborts with.
+   *
+   * @example
+   * lock.signal.addEventListener('abort', () => {
+   *   const error = lock.signal.reason
+   *   if (error instanceof LockLostError) console.log(error.resourceId, error.token, error.reason)
+   * })
+   */
+  export class LockLostError extends LockError {
+    constructor(resourceId: string, token: number, reason: LossReason)
+    readonly code: 'ERR_LOCK_LOST'
+    readonly resourceId: string
+    /** The fencing token of the lost lock. */
+    readonly token: number
+    readonly reason: LossReason
+  }
+
   /**
    * Redis could not be reached, or did not answer in time.
    *
@@ -437,24 +666,49 @@ declare namespace lockFactory {
 
   // Named one by one, as otherwise the helpers below would be exported too.
   export {
+    AbortSignalLike,
     Cause,
     Holder,
+    InspectedHolder,
+    Inspection,
     Lock,
     LockErrorCode,
     LockErrorFields,
     Locker,
     LockerSpec,
     LockOptions,
+    LossReason,
     MemorySpec,
     Pem,
     RedisConfig,
     RedisErrorCode,
     RedisSpec,
+    RequestedLock,
+    RequestOptions,
     RetryStrategy,
     RetryTrouble,
     Settings,
     TlsOptions,
   }
+
+  /** The part of an AbortSignal that is used, for compilers that know none. */
+  interface AbortSignalLike {
+    readonly aborted: boolean
+    readonly reason: unknown
+    throwIfAborted(): void
+    addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
+    removeEventListener(type: 'abort', listener: () => void): void
+  }
+
+  /** The AbortSignal of the lib `dom` or of `@types/node`: neither of them is needed. */
+  type Signal = typeof globalThis extends { AbortSignal: { prototype: infer Known } }
+    ? Known
+    : AbortSignalLike
+
+  /** Empty where the compiler does not know `Symbol.asyncDispose`. */
+  type AsyncDispose = SymbolConstructor extends { readonly asyncDispose: infer Name extends symbol }
+    ? { [Key in Name]: () => Promise<void> }
+    : object
 
   type Camel<Name extends string> = Name extends `${infer Word}_${infer Rest}`
     ? `${Word}${Capitalize<Camel<Rest>>}`

@@ -8,7 +8,7 @@ const { setTimeout: sleep } = require('node:timers/promises')
 const util = require('node:util')
 const lockFactory = require('..')
 
-const { ClosedError, ResourceLockedError } = lockFactory
+const { ClosedError, LockLostError, ResourceLockedError } = lockFactory
 
 // Two lockers under one prefix stand for two processes.
 const spec = { driver: 'memory', settings: { prefix: 'demo:' } }
@@ -17,7 +17,7 @@ const ben = lockFactory(spec)
 
 async function main() {
   const started = performance.now()
-  console.log(paint('bold', 'lock-inc: a tour in eight steps'))
+  console.log(paint('bold', 'lock-inc: a tour in nine steps'))
   console.log(
     paint('dim', 'Anna and Ben are two lockers in this process; their locks are kept in its memory.'),
   )
@@ -99,6 +99,29 @@ async function main() {
   fact('Anna writes', 'refused: the store has seen a greater token')
   assert.equal(await rescued.value.unlock(), true)
 
+  step(
+    'Holding for longer',
+    'A lease of half a second is renewed, also while Anna blocks her event loop. Then Ben takes the lock by force.',
+  )
+  const kept = await anna.lock('video', { expire: 0.5, renew: true })
+  const blocked = await timed(() => blockFor(1200))
+  assert.equal(kept.held, true)
+  assert.equal(await ben.isLocked('video'), true)
+  fact('Anna: held', 'true: the lock is renewed by another thread', blocked.ms)
+  const told = new Promise((resolve) => {
+    kept.signal.addEventListener('abort', () => resolve(kept.signal.reason), { once: true })
+  })
+  const loss = await timed(async () => {
+    assert.equal(await ben.forceUnlock('video'), true)
+    return told
+  })
+  assert(loss.value instanceof LockLostError)
+  assert.equal(loss.value.reason, 'purged')
+  assert.equal(kept.held, false)
+  fact('Ben: forceUnlock', 'true')
+  fact('Anna: signal', `aborted with ${loss.value.name}, reason ${loss.value.reason}`, loss.ms)
+  assert.equal(await kept.unlock(), false)
+
   step('Purge', 'A thousand locks of both of them are removed at once, whoever holds them.')
   const names = Array.from({ length: 1000 }, (_, index) => `User:${index}`)
   const taken = await timed(() =>
@@ -133,6 +156,12 @@ class Store {
     this.value = value
     return true
   }
+}
+
+/** Keeps the thread busy, as a long calculation does. */
+function blockFor(ms) {
+  const end = performance.now() + ms
+  while (performance.now() < end);
 }
 
 async function timed(run) {

@@ -14,5 +14,7 @@ locker
   .lock(name)
   .then(release, (error) => error instanceof ResourceLockedError && error.details.numberOfLocks)
 
+locker.request('User:1602', { ifAvailable: true }, (lock) => (lock ? lock.token : 0))
+
 // @ts-expect-error
 lockFactory({ driver: 'memory' })

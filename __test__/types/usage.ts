@@ -1,23 +1,30 @@
 // What the declarations must accept, and what they must not: an unused `@ts-expect-error` is an error too.
 import lockFactory, {
+  type AbortSignalLike,
   type Cause,
   ClosedError,
   ConnectionError,
   type Holder,
   hash,
+  type InspectedHolder,
+  type Inspection,
   type Lock,
   LockError,
   type LockErrorCode,
   type LockErrorFields,
   type Locker,
   type LockerSpec,
+  LockLostError,
   type LockOptions,
+  type LossReason,
   type MemorySpec,
   type Pem,
   type RedisConfig,
   RedisError,
   type RedisErrorCode,
   type RedisSpec,
+  type RequestedLock,
+  type RequestOptions,
   ResourceLockedError,
   type RetryStrategy,
   type RetryTrouble,
@@ -43,7 +50,11 @@ type Anywhere =
   | AnyIn<Settings>
   | AnyIn<RetryTrouble>
   | AnyIn<LockOptions>
+  | AnyIn<RequestOptions>
   | AnyIn<Lock>
+  | AnyIn<RequestedLock>
+  | AnyIn<Inspection>
+  | AnyIn<InspectedHolder>
   | AnyIn<Locker>
   | AnyIn<Holder>
   | AnyIn<Cause>
@@ -52,6 +63,7 @@ export const neverAny: Same<Anywhere, never> = true
 
 declare const locker: Locker
 declare const lock: Lock
+declare const signal: AbortSignalLike
 declare const inProduction: boolean
 declare const error: unknown
 
@@ -148,6 +160,8 @@ locker.lock('User:1602', null)
 locker.lock('User:1602', { expire: 0.5, retry: true, maxRetryAttempts: Infinity, retryInterval: 50 })
 locker.lock('User:1602', { expire: null, retry: null, maxRetryAttempts: null, retryInterval: null })
 locker.lock('User:1602', { expire: undefined, retry: undefined })
+locker.lock('User:1602', { renew: true, maxHold: 600, maxBlocked: 5, timeout: Infinity, signal })
+locker.lock('User:1602', { renew: null, maxHold: null, maxBlocked: null, timeout: null, signal: null })
 
 // @ts-expect-error
 locker.lock()
@@ -161,6 +175,21 @@ locker.lock('User:1602', { expire: '60' })
 locker.lock('User:1602', { retry: 3 })
 // @ts-expect-error
 locker.lock('User:1602', { expires: 60 })
+// @ts-expect-error
+locker.lock('User:1602', { timeout: '5 s' })
+// @ts-expect-error
+locker.lock('User:1602', { signal: {} })
+// @ts-expect-error
+locker.lock('User:1602', { renew: 30 })
+// @ts-expect-error
+locker.lock('User:1602', { renew: true, maxHold: '1 h' })
+// @ts-expect-error
+locker.lock('User:1602', { renew: true, maxBlocked: true })
+// @ts-expect-error: an option of request
+locker.lock('User:1602', { ifAvailable: true })
+expectType<Promise<Lock | null>>()(locker.tryLock('User:1602', { expire: 5 }), true)
+// @ts-expect-error: it may be null
+locker.tryLock('User:1602').then((tried) => tried.unlock())
 
 expectType<string>()(lock.resourceId, true)
 expectType<string>()(lock.key, true)
@@ -169,6 +198,91 @@ expectType<number>()(lock.token, true)
 lock.key = 'other'
 // @ts-expect-error
 lock.token = 1
+
+// Holding
+
+expectType<boolean>()(lock.held, true)
+expectType<number>()(lock.remaining(), true)
+expectType<Promise<boolean>>()(lock.extend(0.5), true)
+// Neither lib.dom nor @types/node is here; with-libs/ has them.
+expectType<AbortSignalLike>()(lock.signal, true)
+expectType<boolean>()(lock.signal.aborted, true)
+lock.signal.addEventListener('abort', () => {}, { once: true })
+// @ts-expect-error
+lock.held = true
+// @ts-expect-error: a method
+expectType<number>()(lock.remaining, true)
+// @ts-expect-error
+lock.extend()
+// @ts-expect-error
+lock.extend('5')
+
+// request
+
+expectType<Promise<number>>()(
+  locker.request('User:1602', async (held) => {
+    expectType<RequestedLock>()(held, true)
+    expectType<string>()(held.name, true)
+    expectType<'exclusive'>()(held.mode, true)
+    expectType<number>()(held.token, true)
+    expectType<AbortSignalLike>()(held.signal, true)
+    return 1
+  }),
+  true,
+)
+expectType<Promise<string>>()(
+  locker.request('a', () => 'b'),
+  true,
+)
+locker.request('a', null, (held) => held.token)
+locker.request('a', undefined, (held) => held.token)
+locker.request(
+  'a',
+  { mode: 'exclusive', expire: 5, maxHold: 60, maxBlocked: 5, timeout: 0 },
+  (held) => held.token,
+)
+locker.request('a', { signal, steal: false, ifAvailable: false }, (held) => held.token)
+expectType<Promise<number | undefined>>()(
+  locker.request('a', { ifAvailable: true }, async (held) => held?.token),
+  true,
+)
+// @ts-expect-error: it may be null
+locker.request('a', { ifAvailable: true }, (held) => held.token)
+// @ts-expect-error: it may be null
+locker.request('a', { ifAvailable: inProduction }, (held) => held.token)
+// @ts-expect-error: it is unlocked when the callback has settled
+locker.request('a', (held) => held.unlock())
+// @ts-expect-error
+locker.request('a')
+// @ts-expect-error
+locker.request('a', {})
+// @ts-expect-error
+locker.request('a', { mode: 'shared' }, () => {})
+// @ts-expect-error
+locker.request('a', { steal: true }, () => {})
+// @ts-expect-error: it is renewed anyway
+locker.request('a', { renew: true }, () => {})
+
+// inspect, forceUnlock
+
+expectType<Promise<boolean>>()(locker.forceUnlock('User:1602'), true)
+export const look = async () => {
+  const found = await locker.inspect('User:1602')
+  // @ts-expect-error: it may be null
+  found.count
+  if (found === null) return
+  expectType<number>()(found.count, true)
+  expectType<readonly unknown[]>()(found.waiters, true)
+  for (const holder of found.holders) {
+    expectType<InspectedHolder>()(holder, true)
+    expectType<number>()(holder.leaseLeft, true)
+    expectType<'exclusive'>()(holder.mode, true)
+    expectType<Date | null>()(holder.since, true)
+    expectType<number | null>()(holder.token, true)
+    // @ts-expect-error: it may be unknown
+    holder.host.length
+  }
+}
 
 // unlock
 
@@ -188,8 +302,12 @@ locker.unlock({ resourceId: 'User:1602' })
 expectType<Promise<boolean>>()(locker.isLocked('User:1602'), true)
 expectType<Promise<void>>()(locker.purge(), true)
 expectType<Promise<void>>()(locker.close(), true)
-export const { isLocked, purge, close } = locker
+export const { isLocked, purge, close, tryLock, request, inspect, forceUnlock } = locker
 expectType<Promise<boolean>>()(isLocked('User:1602'), true)
+expectType<Promise<boolean>>()(
+  request('User:1602', () => true),
+  true,
+)
 // @ts-expect-error
 locker.isLocked(lock)
 // @ts-expect-error
@@ -242,6 +360,13 @@ if (error instanceof RedisError) {
     | 'ERR_REDIS_REPLY'
   >()(error.code, true)
 }
+if (error instanceof LockLostError) {
+  expectType<'ERR_LOCK_LOST'>()(error.code, true)
+  expectType<string>()(error.resourceId, true)
+  expectType<number>()(error.token, true)
+  expectType<LossReason>()(error.reason, true)
+  expectType<'expired' | 'connection' | 'stolen' | 'purged'>()(error.reason, true)
+}
 if (error instanceof ClosedError) expectType<'ERR_CLOSED'>()(error.code, true)
 if (error instanceof ConnectionError) {
   expectType<Cause | undefined>()(error.cause, true)
@@ -257,6 +382,7 @@ if (error instanceof LockError) {
 // As a user's test would make them.
 export const errors: LockError[] = [
   new ResourceLockedError('User:1602', 2, { leaseLeft: 1000 }),
+  new LockLostError('User:1602', 1, 'expired'),
   new ConnectionError('no route', { code: 'ERR_CONNECTION', resourceId: 'User:1602' }),
   new RedisError('no', {
     code: 'ERR_REDIS_REPLY',
@@ -264,6 +390,8 @@ export const errors: LockError[] = [
   }),
   // @ts-expect-error
   new ResourceLockedError('User:1602', 2, { leaseLeft: '1000' }),
+  // @ts-expect-error
+  new LockLostError('User:1602', 1, 'late'),
   // @ts-expect-error
   new ClosedError('closed', { code: 'ERR_CONNECTION' }),
 ]
