@@ -4,7 +4,7 @@ const { execFile } = require('node:child_process')
 const path = require('node:path')
 const { runNode } = require('./support/child')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
-const { redisScene } = require('./support/scene')
+const { lossOf, redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // Locks that are held while something goes wrong.
@@ -12,11 +12,6 @@ describe('a held lock', () => {
   const scene = redisScene({ throughProxy: true })
   const { newLocker, key, exists, spec } = scene
 
-  const lossOf = (lock) =>
-    new Promise((resolve) => {
-      if (lock.signal.aborted) resolve(lock.signal.reason)
-      else lock.signal.addEventListener('abort', () => resolve(lock.signal.reason), { once: true })
-    })
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
   describe('and a process that does not run', () => {

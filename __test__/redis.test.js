@@ -2,6 +2,7 @@
 
 const { behaviour } = require('./support/behaviour')
 const { holding } = require('./support/holding')
+const { requesting } = require('./support/requesting')
 const { startRedis, serverVersion } = require('./support/redis-server')
 
 // The machine's own server, and an older, a newer and a related one.
@@ -23,4 +24,5 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('a locker on %s
   const specOf = (prefix) => ({ driver: 'redis', config: { port: server.port }, settings: { prefix } })
   behaviour(specOf)
   holding(specOf)
+  requesting(specOf)
 })

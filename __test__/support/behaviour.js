@@ -1,7 +1,7 @@
 'use strict'
 
-const crypto = require('node:crypto')
 const lockFactory = require('../..')
+const { lockerScene } = require('./scene')
 const { until, rejection } = require('./until')
 
 const { ResourceLockedError, ClosedError } = lockFactory
@@ -10,21 +10,8 @@ const { ResourceLockedError, ClosedError } = lockFactory
  * What a locker does, whatever its driver is. `specOf(prefix)` makes the argument of `lockFactory`.
  */
 function behaviour(specOf) {
-  let prefix
-  let lockers
-
-  const newLocker = (ownPrefix = prefix) => {
-    const locker = lockFactory(specOf(ownPrefix))
-    lockers.push(locker)
-    return locker
-  }
-
-  beforeEach(() => {
-    prefix = `${crypto.randomUUID()}:`
-    lockers = []
-  })
-
-  afterEach(() => Promise.all(lockers.map((locker) => locker.close())))
+  const scene = lockerScene(specOf)
+  const { newLocker } = scene
 
   describe('lock', () => {
     it('resolves to a lock with its resource, its key and a fencing token', async () => {
@@ -90,7 +77,7 @@ function behaviour(specOf) {
     it('excludes other lockers under the same prefix, and only those', async () => {
       await newLocker().lock('resource')
       expect(await rejection(newLocker().lock('resource'))).toBeInstanceOf(ResourceLockedError)
-      await newLocker(`other-${prefix}`).lock('resource')
+      await newLocker(`other-${scene.prefix}`).lock('resource')
     })
 
     it('gives tokens that increase from lock to lock', async () => {
@@ -249,7 +236,7 @@ function behaviour(specOf) {
 
   describe('purge', () => {
     it('removes every lock under the prefix, whoever holds it, and no other', async () => {
-      const [locker, other] = [newLocker(), newLocker(`other-${prefix}`)]
+      const [locker, other] = [newLocker(), newLocker(`other-${scene.prefix}`)]
       const names = Array.from({ length: 1000 }, (_, index) => `resource ${index}`)
       const locks = await Promise.all(
         names.map((name, index) => (index % 2 ? locker : newLocker()).lock(name)),
@@ -262,7 +249,7 @@ function behaviour(specOf) {
     })
 
     it.each(['*', 'a?[b]\\^-c', '[a-z]'])('takes the prefix %j to the letter', async (glob) => {
-      const [locker, other] = [newLocker(glob + prefix), newLocker(`axbc${prefix}`)]
+      const [locker, other] = [newLocker(glob + scene.prefix), newLocker(`axbc${scene.prefix}`)]
       await locker.lock('resource')
       await other.lock('resource')
       await locker.purge()

@@ -1,8 +1,8 @@
 'use strict'
 
-const crypto = require('node:crypto')
 const diagnostics = require('node:diagnostics_channel')
 const lockFactory = require('../..')
+const { block, lockerScene, lossOf } = require('./scene')
 const { until, rejection } = require('./until')
 
 const { LockLostError, ResourceLockedError } = lockFactory
@@ -11,31 +11,8 @@ const { LockLostError, ResourceLockedError } = lockFactory
  * What holds for a lock that is held, whatever the driver is. `specOf(prefix)` makes the argument of `lockFactory`.
  */
 function holding(specOf) {
-  let prefix
-  let lockers
-
-  const newLocker = () => {
-    const locker = lockFactory(specOf(prefix))
-    lockers.push(locker)
-    return locker
-  }
-  const lossOf = (lock) =>
-    new Promise((resolve) => {
-      if (lock.signal.aborted) resolve(lock.signal.reason)
-      else lock.signal.addEventListener('abort', () => resolve(lock.signal.reason), { once: true })
-    })
-  /** Blocks the JavaScript thread. */
-  const block = (ms) => {
-    const end = performance.now() + ms
-    while (performance.now() < end);
-  }
-
-  beforeEach(() => {
-    prefix = `${crypto.randomUUID()}:`
-    lockers = []
-  })
-
-  afterEach(() => Promise.all(lockers.map((locker) => locker.close())))
+  const scene = lockerScene(specOf)
+  const { newLocker } = scene
 
   describe('held and remaining', () => {
     it('say for how long the lock can be relied on, less than the lease', async () => {
@@ -384,122 +361,19 @@ function holding(specOf) {
     })
   })
 
-  describe('request', () => {
-    it('runs the callback under a renewed lock, hands it the lock, and passes its value through', async () => {
-      const locker = newLocker()
-      const value = { any: 'thing' }
-      const result = await locker.request('resource', { expire: 0.2 }, async (lock) => {
-        expect(lock).toMatchObject({ name: 'resource', mode: 'exclusive' })
-        expect(Number.isSafeInteger(lock.token)).toBe(true)
-        expect(lock.signal.aborted).toBe(false)
-        await new Promise((resolve) => setTimeout(resolve, 500))
-        expect(await locker.isLocked('resource')).toBe(true)
-        expect(lock.signal.aborted).toBe(false)
-        return value
-      })
-      expect(result).toBe(value)
-      expect(await locker.isLocked('resource')).toBe(false)
-    })
-
-    it('passes through what the callback throws, and gives the lock up', async () => {
-      const locker = newLocker()
-      const thrown = new Error('from the work')
-      expect(await rejection(locker.request('resource', () => Promise.reject(thrown)))).toBe(thrown)
-      const sync = () => {
-        throw thrown
-      }
-      expect(await rejection(locker.request('resource', sync))).toBe(thrown)
-      expect(await locker.isLocked('resource')).toBe(false)
-    })
-
-    it('passes the value through also when the lock was lost meanwhile', async () => {
-      const locker = newLocker()
-      const result = await locker.request('resource', async (lock) => {
-        await newLocker().purge()
-        return (await lossOf(lock)).reason
-      })
-      expect(result).toBe('purged')
-    })
-
-    it('waits for its turn', async () => {
-      const locker = newLocker()
-      const first = await locker.lock('resource')
-      let entered = false
-      const second = locker.request('resource', async () => {
-        entered = true
-      })
-      await until(async () => (await locker.inspect('resource')).count > 2)
-      expect(entered).toBe(false)
-      await first.unlock()
-      await second
-      expect(entered).toBe(true)
-    })
-
-    it('with ifAvailable calls back with null instead of waiting', async () => {
-      const locker = newLocker()
-      await locker.lock('resource')
-      expect(await locker.request('resource', { ifAvailable: true }, async (lock) => lock)).toBeNull()
-      expect(await locker.request('free', { ifAvailable: true }, async (lock) => lock.name)).toBe('free')
-    })
-
-    it('ends the waiting with the reason of a signal', async () => {
-      const locker = newLocker()
-      await locker.lock('resource')
-      const controller = new AbortController()
-      const never = jest.fn()
-      const waiting = rejection(locker.request('resource', { signal: controller.signal }, never))
-      controller.abort()
-      expect((await waiting).name).toBe('AbortError')
-      expect(never).not.toHaveBeenCalled()
-    })
-
-    it('reads options that are inherited', async () => {
-      const locker = newLocker()
-      const left = await locker.request('resource', Object.create({ expire: 5 }), async () => {
-        return (await locker.inspect('resource')).holders[0].leaseLeft
-      })
-      expect(left).toBeLessThanOrEqual(5000)
-    })
-
-    it('makes a name of anything but a symbol, as the specification does', async () => {
-      expect(await newLocker().request(42, async (lock) => lock.name)).toBe('42')
-    })
-
-    it('rejects wrong arguments as the specification does', async () => {
-      const locker = newLocker()
-      const work = async () => {}
-      for (const [args, name] of [
-        [['resource'], 'TypeError'],
-        [['resource', {}, 'no function'], 'TypeError'],
-        [['resource', 42, work], 'TypeError'],
-        [['resource', { mode: 'other' }, work], 'TypeError'],
-        [['resource', { modes: 'exclusive' }, work], 'TypeError'],
-        [['-reserved', work], 'NotSupportedError'],
-        [['resource', { mode: 'shared' }, work], 'NotSupportedError'],
-        [['resource', { steal: true }, work], 'NotSupportedError'],
-        [['resource', { ifAvailable: true, timeout: 1 }, work], 'TypeError'],
-        [['resource', { ifAvailable: true, signal: AbortSignal.timeout(1000) }, work], 'NotSupportedError'],
-        [['', work], 'TypeError'],
-        [[Symbol('name'), work], 'TypeError'],
-      ]) {
-        expect((await rejection(locker.request(...args))).name).toBe(name)
-      }
-    })
-  })
-
   it('is told on diagnostics channels', async () => {
     const locker = newLocker()
     const heard = []
     const names = ['acquire', 'contended', 'release', 'renew', 'lost']
     const listeners = names.map((name) => {
       const listener = (message) => {
-        if (message.resourceId?.startsWith(prefix)) heard.push({ name, ...message })
+        if (message.resourceId?.startsWith(scene.prefix)) heard.push({ name, ...message })
       }
       diagnostics.subscribe(`lock-inc:${name}`, listener)
       return () => diagnostics.unsubscribe(`lock-inc:${name}`, listener)
     })
     try {
-      const resourceId = `${prefix}resource`
+      const resourceId = `${scene.prefix}resource`
       const duration = expect.any(Number)
       const lock = await locker.lock(resourceId, { expire: 0.2, renew: true })
       await rejection(locker.lock(resourceId))

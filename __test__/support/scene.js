@@ -59,4 +59,41 @@ function redisScene({ throughProxy = false } = {}) {
   return scene
 }
 
-module.exports = { redisScene }
+/**
+ * What a suite over several drivers needs: for each test a prefix of its own and lockers that are closed at its end.
+ */
+function lockerScene(specOf) {
+  const opened = []
+  const scene = {
+    prefix: undefined,
+    newLocker(prefix = scene.prefix) {
+      const locker = lockFactory(specOf(prefix))
+      opened.push(locker)
+      return locker
+    },
+  }
+
+  beforeEach(() => {
+    scene.prefix = `${crypto.randomUUID()}:`
+  })
+
+  afterEach(() => Promise.all(opened.splice(0).map((locker) => locker.close())))
+
+  return scene
+}
+
+/** The error with which a lock is lost. */
+function lossOf({ signal }) {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(signal.reason)
+    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true })
+  })
+}
+
+/** Blocks the JavaScript thread. */
+function block(ms) {
+  const end = performance.now() + ms
+  while (performance.now() < end);
+}
+
+module.exports = { block, lockerScene, lossOf, redisScene }
