@@ -232,6 +232,25 @@ describe('a held lock', () => {
       expect(lock.remaining()).toBeLessThanOrEqual(await scene.server.call('PTTL', key('resource')))
     })
 
+    it.each([true, false])(
+      'is not relied on for longer by a late answer to what was asked before a shorter lease (renewed: %p)',
+      async (renew) => {
+        const locker = newLocker({ settings: { commandTimeout: 1000 } })
+        const lock = await locker.lock('resource', { expire: renew ? 3 : 60, renew })
+        await lock.extend(60)
+        scene.proxy.holdReplies()
+        const first = renew ? sleep(1100) : lock.extend(100)
+        const second = lock.extend(1.5).catch((error) => error)
+        await sleep(200)
+        scene.proxy.releaseReplies()
+        await first
+        await second
+        expect(lock.remaining()).toBeLessThanOrEqual(
+          Math.max(0, await scene.server.call('PTTL', key('resource'))),
+        )
+      },
+    )
+
     it('has something to give up after an extension of which no answer came', async () => {
       const lock = await newLocker({ settings: { commandTimeout: 100 } }).lock('resource', { expire: 0.5 })
       await lock.extend(0.5)

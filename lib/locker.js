@@ -15,6 +15,8 @@ class Locker {
   #Cancellation
   /** Locks that are neither unlocked nor lost, by their tokens. */
   #held = new Map()
+  /** The newest of them on each resource. */
+  #newest = new Map()
   /** When they were granted, for the diagnostics. */
   #granted = new WeakMap()
   /** How many grants are awaited, and the losses that were told before the grants, by token. */
@@ -48,7 +50,7 @@ class Locker {
   unlock = (lockOrResourceId) => {
     if (Lock.isOf(lockOrResourceId, this.#handle)) return lockOrResourceId.unlock()
     if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
-    const newest = [...this.#held.values()].findLast(({ resourceId }) => resourceId === lockOrResourceId)
+    const newest = this.#newest.get(lockOrResourceId)
     return newest ? newest.unlock() : this.#call('unlock', lockOrResourceId)
   }
 
@@ -80,14 +82,15 @@ class Locker {
       const token = await settled(granting, resourceId)
       const lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
+      this.#newest.set(resourceId, lock)
       this.#granted.set(lock, performance.now())
+      publish(channels.acquire, () => ({ resourceId, token, duration: performance.now() - start }))
       if (this.#lostEarly.has(token)) this.#hear('lost', resourceId, token, this.#lostEarly.get(token))
       if (signal?.aborted) {
         // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
         lock.unlock().catch(() => {})
         throw signal.reason
       }
-      publish(channels.acquire, () => ({ resourceId, token, duration: performance.now() - start }))
       return lock
     } catch (error) {
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
@@ -105,7 +108,7 @@ class Locker {
 
   async #unlock(lock) {
     const { resourceId, token } = lock
-    this.#held.delete(token)
+    this.#forget(lock)
     const released = (held, error) => ({
       resourceId,
       token,
@@ -123,6 +126,11 @@ class Locker {
     }
   }
 
+  #forget(lock) {
+    this.#held.delete(lock.token)
+    if (this.#newest.get(lock.resourceId) === lock) this.#newest.delete(lock.resourceId)
+  }
+
   #hear(event, resourceId, token, detail) {
     if (event === 'reconnect') return publish(channels.reconnect, () => ({ locker: this }))
     if (event === 'renew') return publish(channels.renew, () => ({ resourceId, token }))
@@ -132,7 +140,7 @@ class Locker {
       if (this.#awaited > 0) this.#lostEarly.set(token, detail)
       return
     }
-    this.#held.delete(token)
+    this.#forget(lock)
     const duration = performance.now() - this.#granted.get(lock)
     publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
     Lock.lose(lock, detail)

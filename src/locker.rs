@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, OnceCell, mpsc},
-    time::sleep,
+    time::{sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -41,6 +41,8 @@ pub struct Locker {
     holds: Mutex<Holds>,
     /// Something in the holds is due earlier than before.
     sooner: Notify,
+    /// The store has answered, or will not, what was asked about some hold.
+    answered: Notify,
     listener: Box<dyn Listener>,
     closing: CancellationToken,
     /// Calls that a caller waits for.
@@ -89,6 +91,7 @@ impl Locker {
             nonces: Nonces::new(start),
             holds: Mutex::default(),
             sooner: Notify::new(),
+            answered: Notify::new(),
             listener,
             closing: CancellationToken::new(),
             calls: TaskTracker::new(),
@@ -231,28 +234,76 @@ impl Locker {
 
     /// A new lease from now on for a lock that can still be relied on; `false` if it cannot.
     pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
-        let hold = self.holds().get(resource.hash(), Some(token)).cloned();
+        let hash = resource.hash();
+        let deadline = self.deadline();
+        let in_time = self.turn(hash, token, deadline).await;
+        let hold = self.holds().get(hash, Some(token)).cloned();
         let now = Moment::now();
-        let Some(hold) = hold.filter(|hold| now < hold.lease.end()) else { return Ok(false) };
+        let Some(hold) = hold.filter(|hold| now < hold.lease.end()) else {
+            if in_time {
+                self.turn_over(hash, token);
+            }
+            return Ok(false);
+        };
+        if !in_time {
+            // Nothing is sent any more: the driver says why the time was not enough.
+            return self.driver.renew(&resource, hold.nonce, Renewing::Look, deadline).await.map(|_| false);
+        }
         let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
         self.announce(&hold, length, self.limit.time);
-        let renewed = self.driver.renew(&resource, hold.nonce, Renewing::Set(length), self.deadline()).await;
-        let hash = resource.hash();
-        match renewed {
-            Ok(Renewed { standing: Standing::Held, sent }) => {
-                return Ok(self.renewed(&hold, Lease { sent, length }));
+        let answer = self.driver.renew(&resource, hold.nonce, Renewing::Set(length), deadline).await;
+        let result = match answer {
+            Ok(Renewed { standing: Standing::Held, sent }) => Ok(self.renewed(&hold, Lease { sent, length })),
+            Ok(Renewed { standing: Standing::Gone, .. }) => {
+                self.lost(hash, token, LostReason::Purged);
+                Ok(false)
             }
-            Ok(Renewed { standing: Standing::Gone, .. }) => self.lost(hash, token, LostReason::Purged),
-            Ok(Renewed { standing: Standing::Taken, .. }) => self.lost(hash, token, LostReason::Stolen),
+            Ok(Renewed { standing: Standing::Taken, .. }) => {
+                self.lost(hash, token, LostReason::Stolen);
+                Ok(false)
+            }
             Err(error) => {
-                if !error.outcome_unknown() {
-                    // Nothing has changed.
-                    self.change_holds(|holds| holds.renewed(hash, token, hold.lease, hold.over));
-                }
-                return Err(error);
+                let now = Moment::now();
+                self.change_holds(|holds| {
+                    if !error.outcome_unknown() {
+                        // Nothing has changed.
+                        holds.renewed(hash, token, hold.lease, hold.over, now);
+                    }
+                    if hold.renewal.is_some() {
+                        holds.put_off(hash, token, now);
+                    }
+                });
+                Err(error)
+            }
+        };
+        self.turn_over(hash, token);
+        result
+    }
+
+    /// Waits until nothing is being asked about a hold, so that answers come in the order of what was asked. `false` if
+    /// the deadline has passed before.
+    async fn turn(&self, hash: &str, token: u64, deadline: Deadline) -> bool {
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            answered.as_mut().enable();
+            if self.may_ask(hash, token) {
+                return true;
+            }
+            if timeout_at(deadline.at.into(), answered).await.is_err() {
+                return false;
             }
         }
-        Ok(false)
+    }
+
+    fn may_ask(&self, hash: &str, token: u64) -> bool {
+        let mut holds = self.holds();
+        holds.get(hash, Some(token)).is_none() || holds.ask(hash, token)
+    }
+
+    fn turn_over(&self, hash: &str, token: u64) {
+        self.holds().answered(hash, token);
+        self.answered.notify_waiters();
     }
 
     /// For how long the lock with this token can be relied on, without another word. Never asks the store.

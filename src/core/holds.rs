@@ -110,8 +110,12 @@ impl Holds {
     }
 
     /// A new lease for a hold that is still relied on. `false` if it is not any more.
-    pub fn renewed(&mut self, hash: &str, token: u64, lease: Lease, over: Moment) -> bool {
+    pub fn renewed(&mut self, hash: &str, token: u64, lease: Lease, over: Moment, now: Moment) -> bool {
         let Some(entry) = self.entry(hash, token).filter(|entry| !entry.expired) else { return false };
+        // It has ended, and only has not been told yet.
+        if entry.hold.lease.end() <= now {
+            return false;
+        }
         let asked = entry.asked;
         let Some(hold) = self.take(hash, Some(token)) else { return false };
         self.put(Hold { lease, over, ..hold }, asked);
@@ -331,7 +335,7 @@ mod tests {
 
         // It worked.
         let lease = Lease { sent: now + third, length: third * 3 };
-        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4));
+        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4, now + third));
         assert_eq!(holds.next_due(), Some(now + third * 2));
 
         // A shorter one was asked for; a longer one changes nothing before it is there.
@@ -340,13 +344,14 @@ mod tests {
             holds.announce(&hash("a"), 1, Lease { sent: now + third, length }, now);
             assert_eq!(holds.get(&hash("a"), None).unwrap().lease, shorter);
         }
-        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4));
+        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4, now + third));
 
         // It did not, and is tried again, but not beyond the end of the lease.
         holds.put_off(&hash("a"), 1, now + third * 3);
         assert_eq!(holds.due(now + third * 3).len(), 1);
         holds.put_off(&hash("a"), 1, now + third * 30);
+        assert!(!holds.renewed(&hash("a"), 1, lease, now + third * 4, lease.end()));
         assert!(matches!(&holds.due(lease.end())[..], [Due::Expired { unanswered: false, .. }]));
-        assert!(!holds.renewed(&hash("a"), 1, lease, now + third * 4));
+        assert!(!holds.renewed(&hash("a"), 1, lease, now + third * 4, now + third));
     }
 }

@@ -108,7 +108,6 @@ impl Locker {
         tokio::spawn(async move {
             let deadline = Deadline::after(Limit { time, option: "options.expire" });
             let answer = locker.driver.renew(&hold.resource, hold.nonce, renewing, deadline).await;
-            locker.holds().answered(&hash, token);
             match answer {
                 Ok(Renewed { standing: Standing::Held, sent }) => {
                     if let Some(length) = renewing.lease() {
@@ -136,6 +135,7 @@ impl Locker {
                 // The lease has ended meanwhile: what is due then says so.
                 Err(_) => {}
             }
+            locker.turn_over(&hash, token);
         });
     }
 
@@ -145,7 +145,7 @@ impl Locker {
         let now = Moment::now();
         let in_time = now < lease.end()
             && self.change_holds(|holds| {
-                holds.renewed(hold.resource.hash(), hold.token, lease, hold.over.max(lease.over(now)))
+                holds.renewed(hold.resource.hash(), hold.token, lease, hold.over.max(lease.over(now)), now)
             });
         if !in_time && self.holds().get(hold.resource.hash(), Some(hold.token)).is_some() {
             self.cancel(hold.resource.clone(), hold.nonce, now.until(lease.over(now)));
