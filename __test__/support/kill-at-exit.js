@@ -2,10 +2,13 @@
 
 const children = new Set()
 
-// However a run of the tests ends, nothing that it started stays behind.
-process.once('exit', () => {
+function killAll() {
   for (const child of children) child.kill('SIGKILL')
-})
+}
+
+// However a test file or another run ends, nothing that it started stays behind.
+process.once('exit', killAll)
+if (typeof afterAll === 'function') afterAll(killAll)
 
 function killAtExit(child) {
   children.add(child)
