@@ -2,7 +2,6 @@
 
 const { execFile } = require('node:child_process')
 const path = require('node:path')
-const { runNode } = require('./support/child')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { lossOf, redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
@@ -10,144 +9,22 @@ const { rejection, until } = require('./support/until')
 // Locks that are held while something goes wrong.
 describe('a held lock', () => {
   const scene = redisScene({ throughProxy: true })
-  const { newLocker, key, exists, spec } = scene
+  const { newLocker, key, exists } = scene
 
+  /** A lock that Redis has granted, while the client still waits for the reply. In an object, as it must not be awaited. */
+  const grantUnheard = async (options) => {
+    const locker = newLocker({ settings: { commandTimeout: 100 } })
+    await locker.lock('warm-up')
+    scene.proxy.swallowReplies()
+    const locking = locker.lock('resource', {
+      timeout: Number.POSITIVE_INFINITY,
+      retryInterval: 10,
+      ...options,
+    })
+    await until(() => exists('resource'), 'Redis has granted the lock')
+    return { locking }
+  }
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
-
-  describe('and a process that does not run', () => {
-    it('is renewed while the JavaScript thread is blocked for five leases', async () => {
-      const { child, messages, ended } = runNode(
-        `
-        lockFactory(args).lock('resource', { expire: 1, renew: true }).then((lock) => {
-          lock.signal.addEventListener('abort', () => tell('lost'))
-          tell('blocking')
-          const end = Date.now() + 5000
-          while (Date.now() < end);
-          tell(lock.held)
-          process.stdin.once('data', () => lock.unlock().then((held) => { tell(held); process.exit(0) }))
-        })
-        `,
-        spec(),
-      )
-      await until(() => messages.includes('blocking'))
-      while (messages.length < 2) {
-        expect(await exists('resource')).toBe(true)
-        await sleep(20)
-      }
-      expect(messages).toEqual(['blocking', true])
-      child.stdin.write('unlock')
-      await ended
-      expect(messages).toEqual(['blocking', true, true])
-    })
-
-    it.each([true, false])(
-      'is lost when the process is stopped past its lease (renewed: %p), which it knows first thing',
-      async (renew) => {
-        const { child, messages, ended } = runNode(
-          `
-        const { spec, renew } = args
-        lockFactory(spec).lock('resource', { expire: 0.5, renew }).then((lock) => {
-          lock.signal.addEventListener('abort', () => tell(lock.signal.reason.code))
-          let last = Date.now()
-          let ticks = 0
-          const timer = setInterval(async () => {
-            const gap = Date.now() - last
-            last += gap
-            // Stopped in between: this is the first that runs.
-            if (gap > 400) {
-              clearInterval(timer)
-              tell(lock.held)
-              tell(await lock.extend(10))
-              tell(await lock.unlock())
-              process.exit(0)
-            }
-            // Only now: whenever the stop comes after this, the next tick sees the gap.
-            if (++ticks === 1) tell(lock.token)
-          }, 5)
-        })
-        `,
-          { spec: spec(), renew },
-        )
-        const [token] = await until(() => messages.length > 0 && messages)
-        child.kill('SIGSTOP')
-        await until(async () => !(await exists('resource')), 'the lease ends')
-        const next = await newLocker().lock('resource')
-        await sleep(500)
-        child.kill('SIGCONT')
-        await ended
-        expect(messages.filter((message) => message !== 'ERR_LOCK_LOST')).toEqual([
-          token,
-          false,
-          false,
-          false,
-        ])
-        expect(messages).toContain('ERR_LOCK_LOST')
-        // A store that has seen the token of the next holder refuses the one of the stopped one.
-        expect(next.token).toBeGreaterThan(token)
-        expect(await next.unlock()).toBe(true)
-      },
-    )
-
-    it('is free one lease after the process died, renewed or not', async () => {
-      const script = `
-        lockFactory(args).lock('resource', { expire: 0.5, renew: true }).then(() => tell('held'))
-        setInterval(() => {}, 1000)
-      `
-      const { child, messages, ended } = runNode(script, spec())
-      await until(() => messages.includes('held'))
-      await sleep(800)
-      expect(await exists('resource')).toBe(true)
-      child.kill('SIGKILL')
-      await ended
-      expect(await scene.server.call('PTTL', key('resource'))).toBeLessThanOrEqual(500)
-      await until(async () => !(await exists('resource')), 'the lease ends')
-    })
-
-    it('does not keep an idle process alive, renewed or not', async () => {
-      const script =
-        "lockFactory(args).lock('resource', { expire: 0.5, renew: true }).then(() => tell('held'))"
-      expect(await runNode(script, spec()).ended).toMatchObject({ code: 0, messages: ['held'], stderr: '' })
-    })
-
-    it('is no longer renewed when its worker thread was terminated', async () => {
-      const script = `
-        const { Worker } = require('node:worker_threads')
-        const worker = new Worker(
-          "const { parentPort, workerData } = require('node:worker_threads');" +
-          "require(workerData.module)(workerData.spec).lock('resource', { expire: 0.4, renew: true })" +
-          ".then(() => parentPort.postMessage('held')); setInterval(() => {}, 1000)",
-          { eval: true, workerData: args })
-        worker.once('message', () => setTimeout(async () => { await worker.terminate(); tell('terminated') }, 600))
-        process.stdin.once('data', () => process.exit(0))
-      `
-      const { child, messages, ended } = runNode(script, { spec: spec(), module: require.resolve('..') })
-      await until(() => exists('resource'))
-      await until(() => messages.includes('terminated'))
-      await until(async () => !(await exists('resource')), 'the lease ends')
-      child.stdin.write('end')
-      await ended
-    })
-
-    it('that is lost while nobody listens is no unhandled rejection', async () => {
-      const script = `
-        process.on('unhandledRejection', (error) => tell({ unhandled: error.message }))
-        const locker = lockFactory(args)
-        const lose = async () => {
-          const locks = [await locker.lock('a', { expire: 0.05 }), await locker.lock('b', { renew: true })]
-          locks[1].signal
-          await locker.purge()
-          await new Promise((resolve) => setTimeout(resolve, 100))
-          tell(locks.map((lock) => lock.held))
-        }
-        lose()
-      `
-      expect(await runNode(script, spec()).ended).toMatchObject({
-        code: 0,
-        messages: [[false, false]],
-        stderr: '',
-      })
-    })
-  })
 
   describe('and a network that fails', () => {
     it('survives cut connections while its lease runs', async () => {
@@ -188,15 +65,7 @@ describe('a held lock', () => {
     })
 
     it('is not relied on for longer than Redis keeps it, however late the reply to the grant came', async () => {
-      const locker = newLocker({ settings: { commandTimeout: 100 } })
-      await locker.lock('warm-up')
-      scene.proxy.swallowReplies()
-      const locking = locker.lock('resource', {
-        expire: 3,
-        timeout: Number.POSITIVE_INFINITY,
-        retryInterval: 10,
-      })
-      await until(() => exists('resource'), 'Redis has granted the lock')
+      const { locking } = await grantUnheard({ expire: 3 })
       await sleep(800)
       scene.proxy.forwardReplies()
       scene.proxy.cut()
@@ -206,15 +75,7 @@ describe('a held lock', () => {
     })
 
     it('is good for a full lease where the first reply was lost for longer than that', async () => {
-      const locker = newLocker({ settings: { commandTimeout: 100 } })
-      await locker.lock('warm-up')
-      scene.proxy.swallowReplies()
-      const locking = locker.lock('resource', {
-        expire: 1,
-        timeout: Number.POSITIVE_INFINITY,
-        retryInterval: 10,
-      })
-      await until(() => exists('resource'), 'Redis has granted the lock')
+      const { locking } = await grantUnheard({ expire: 1 })
       // Kept alive as by a renewal of which the client knows nothing.
       await scene.server.call('PEXPIRE', key('resource'), 60_000)
       await scene.server.call('PEXPIRE', `${key('resource')}:owner`, 60_000)

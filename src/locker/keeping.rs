@@ -44,9 +44,7 @@ impl Locker {
             let due = self.holds().due(Moment::now());
             for due in due {
                 match due {
-                    Due::Renew(hold) if hold.renewal.is_some() => self.renew(hold),
-                    // Asked about before, after a reconnect, and refused.
-                    Due::Renew(hold) => self.ask(hold, Renewing::Look),
+                    Due::Renew(hold) => self.look_after(hold),
                     Due::Expired { hold, unanswered: false } => {
                         self.listener.tell(Event::Lost(hold, LostReason::Expired));
                     }
@@ -67,17 +65,17 @@ impl Locker {
     fn recheck(self: &Arc<Self>) {
         let holds: Vec<_> = self.holds().relied_on().cloned().collect();
         for hold in holds {
-            if hold.renewal.is_some() {
-                self.renew(hold);
-            } else {
-                self.ask(hold, Renewing::Look);
-            }
+            self.look_after(hold);
         }
     }
 
-    /// Renews a hold in the background, unless it is meant to run out, as all are when the locker is closed.
-    fn renew(self: &Arc<Self>, hold: Hold) {
-        let Some(renewal) = hold.renewal.filter(|_| !self.closing.is_cancelled()) else { return };
+    /// Renews a hold in the background, unless it is meant to run out, as all are when the locker is closed. Of one that
+    /// is not renewed it only asks whether it is still held: after a reconnect, and again if that was refused.
+    fn look_after(self: &Arc<Self>, hold: Hold) {
+        let Some(renewal) = hold.renewal else { return self.ask(hold, Renewing::Look) };
+        if self.closing.is_cancelled() {
+            return;
+        }
         let now = Moment::now();
         if renewal.max_blocked.is_some_and(|limit| self.listener.silent_for() > limit) {
             // It has been asked for a sign of life, and may give one before the lease is over.
