@@ -1,13 +1,10 @@
 'use strict'
 
-const fs = require('node:fs')
-const path = require('node:path')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { redisScene } = require('./support/scene')
+const { script } = require('./support/scripts')
 const { rejection, until } = require('./support/until')
-
-const scripts = path.join(__dirname, '../src/driver/redis/scripts')
 
 // What is in Redis, and what goes over the wire.
 describe('the wire protocol', () => {
@@ -66,7 +63,7 @@ describe('the wire protocol', () => {
     expect(await scene.server.commandCount('evalsha')).toBe(2)
     await lock.unlock()
     expect(await scene.server.commandCount('evalsha')).toBe(3)
-    for (const other of ['eval', 'script|load', 'multi', 'watch', 'exists']) {
+    for (const other of ['eval', 'script|load', 'multi', 'watch', 'publish']) {
       expect(await scene.server.commandCount(other)).toBe(0)
     }
   })
@@ -80,15 +77,15 @@ describe('the wire protocol', () => {
   })
 
   it('a renewal or an attempt that was held up on its way shortens no lease', async () => {
-    const script = (name) =>
-      ['owner', name].map((part) => fs.readFileSync(path.join(scripts, `${part}.lua`), 'utf8')).join('')
     const lock = await locker.lock('resource', { expire: 3 })
     const names = [key('resource'), `${key('resource')}:owner`]
     const [nonce, , , ...record] = (await scene.server.call('GET', names[1])).split(' ')
     await lock.extend(60)
-    expect(await scene.server.call('EVAL', script('renew'), 2, ...names, nonce, 3000, 'raise')).toBe(1)
-    const fence = `${scene.prefix}fence`
-    const again = ['EVAL', script('acquire'), 3, ...names, fence, nonce, 3000, record.join(' ')]
+    const alive = `${key('resource')}:alive`
+    expect(await scene.server.call('EVAL', script('RENEW'), 3, ...names, alive, nonce, 3000, 'raise')).toBe(1)
+    const rest = [`${scene.prefix}fence`, `${key('resource')}:queue`, alive]
+    const args = [nonce, 3000, record.join(' '), `${scene.prefix}client:`, '']
+    const again = ['EVAL', script('ACQUIRE'), 5, ...names, ...rest, ...args]
     expect(await scene.server.call(...again)).toBe(lock.token)
     for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(50_000)
     // Where the lease is shorter, whoever gets the answer has a full one.

@@ -3,6 +3,7 @@
 const { behaviour } = require('./support/behaviour')
 const { holding } = require('./support/holding')
 const { requesting } = require('./support/requesting')
+const { waiting } = require('./support/waiting')
 const { startRedis, serverVersion } = require('./support/redis-server')
 
 // The machine's own server, and an older, a newer and a related one.
@@ -25,4 +26,5 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('a locker on %s
   behaviour(specOf)
   holding(specOf)
   requesting(specOf)
+  waiting(specOf)
 })

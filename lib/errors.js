@@ -14,7 +14,7 @@ Object.defineProperty(LockError.prototype, 'name', { value: 'LockError', configu
 
 /** Somebody else holds the resource. The first two arguments and the fields made of them are those of 1.2.0. */
 class ResourceLockedError extends LockError {
-  constructor(resourceId, numberOfLocks, { holder = null, leaseLeft, cause } = {}) {
+  constructor(resourceId, numberOfLocks, { holder = null, leaseLeft, position = null, cause } = {}) {
     super('Resource locked', { code: 'ERR_RESOURCE_LOCKED', resourceId, cause })
     // Fields of its own that JSON.stringify() shows, as in 1.2.0.
     Object.defineProperty(this, 'name', {
@@ -26,6 +26,7 @@ class ResourceLockedError extends LockError {
     this.details = { resourceId, numberOfLocks }
     this.holder = holder
     this.leaseLeft = leaseLeft
+    this.position = position
   }
 }
 
@@ -72,12 +73,16 @@ function toError(failure, resourceId) {
   if (name === 'TypeError') return Object.assign(new TypeError(message), { code })
   if (name === 'RangeError') return Object.assign(new RangeError(message), { code })
   if (code === 'ERR_RESOURCE_LOCKED') {
-    const { holder, leaseLeft, numberOfLocks } = failure
-    const known = holder && { ...holder, since: new Date(holder.since) }
-    return new ResourceLockedError(resourceId, numberOfLocks, { holder: known, leaseLeft })
+    const { holder, numberOfLocks, leaseLeft, position } = failure
+    return new ResourceLockedError(resourceId, numberOfLocks, { holder: dated(holder), leaseLeft, position })
   }
   const Class = classes[code] ?? RedisError
   return new Class(message, { code, resourceId, cause: cause && causeOf(cause) })
+}
+
+/** A holder or waiter, of whom the native side tells times as numbers. */
+function dated(who) {
+  return who && { ...who, since: new Date(who.since) }
 }
 
 /** Calls a native function that may throw. */
@@ -104,5 +109,6 @@ module.exports = {
   RedisError,
   ClosedError,
   checked,
+  dated,
   toError,
 }

@@ -1,7 +1,7 @@
 'use strict'
 
 const channels = require('./diagnostics')
-const { ResourceLockedError, checked, toError } = require('./errors')
+const { ResourceLockedError, checked, dated, toError } = require('./errors')
 const { Lock } = require('./lock')
 const { request } = require('./request')
 
@@ -95,8 +95,8 @@ class Locker {
     } catch (error) {
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
       if (error instanceof ResourceLockedError) {
-        const { holder, leaseLeft, details } = error
-        const message = { resourceId, holder, leaseLeft, numberOfLocks: details.numberOfLocks }
+        const { holder, leaseLeft, position, details } = error
+        const message = { resourceId, holder, leaseLeft, position, numberOfLocks: details.numberOfLocks }
         publish(channels.contended, () => ({ ...message, duration: performance.now() - start }))
       }
       throw error
@@ -180,16 +180,16 @@ async function unlessLocked(locking) {
   }
 }
 
-/** There may be several holders and waiters one day; a holder of which nothing is known is lock-inc 1.2.0. */
+/** There may be several holders one day; a holder of which nothing is known is lock-inc 1.2.0. */
 async function inspection(asking) {
   const found = await asking
   if (found === null) return null
-  const { holder, leaseLeft, numberOfLocks } = found
+  const { holder, leaseLeft, numberOfLocks = 0, waiters } = found
   const unknown = { clientId: null, host: null, pid: null, since: null, token: null }
-  const known = holder && { ...holder, since: new Date(holder.since) }
+  const mode = 'exclusive'
   return {
-    holders: [{ ...unknown, ...known, leaseLeft, mode: 'exclusive' }],
-    waiters: [],
+    holders: numberOfLocks > 0 ? [{ ...unknown, ...dated(holder), leaseLeft, mode }] : [],
+    waiters: waiters.map((waiter) => ({ ...dated(waiter), mode })),
     count: numberOfLocks,
   }
 }

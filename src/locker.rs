@@ -1,7 +1,10 @@
 //! Runs a driver: tries again, keeps what is held, cancels what nobody waits for any more, shuts down in order.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,26 +14,23 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::waiting::WaitingCall;
 use crate::{
     core::{
-        Backoff, Contention, Hold, Holds, Lease, Moment, Nonce, Nonces, Renewal, Renewing, Resource, Standing,
+        Backoff, Hold, Holds, Inspection, Lease, Moment, Nonce, Nonces, Renewal, Renewing, Resource, Standing,
+        StoreClock, Waiters,
     },
-    driver::{Acquired, Attempt, Deadline, Grant, LostReason, Notice, Released, Renewed, SharedDriver},
+    driver::{Acquired, Attempt, Deadline, LostReason, Notice, Released, Renewed, SharedDriver},
     error::{Error, Limit, Result},
     options::{LockOptions, Wait},
     random,
 };
 
 mod keeping;
+mod waiting;
 
 /// Between two tries of a background cancel.
 const CANCEL_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(2) };
-
-/// In less time an answer cannot be expected from every server that is well.
-const ENOUGH_TO_ASK: Duration = Duration::from_millis(50);
-
-/// The shortest time between two attempts on a locked resource, as with a JavaScript timer.
-const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Takes and gives up locks under one prefix, through one driver.
 pub struct Locker {
@@ -39,7 +39,13 @@ pub struct Locker {
     nonces: Nonces,
     /// std's Mutex: held for a few instructions, never over an await.
     holds: Mutex<Holds>,
-    /// Something in the holds is due earlier than before.
+    /// The same goes for these.
+    waiters: Mutex<Waiters<WaitingCall>>,
+    /// By it, news of a grant are dated. None before a server has told its time on the present connection.
+    clock: Mutex<Option<StoreClock>>,
+    /// Whether news come.
+    hears: AtomicBool,
+    /// Something is due earlier than before.
     sooner: Notify,
     /// The store has answered, or will not, what was asked about some hold.
     answered: Notify,
@@ -90,6 +96,9 @@ impl Locker {
             limit: Limit { time: command_timeout, option: "settings.commandTimeout" },
             nonces: Nonces::new(start),
             holds: Mutex::default(),
+            waiters: Mutex::default(),
+            clock: Mutex::default(),
+            hears: AtomicBool::new(false),
             sooner: Notify::new(),
             answered: Notify::new(),
             listener,
@@ -116,8 +125,7 @@ impl Locker {
         })
     }
 
-    /// Takes the resource, trying as often or as long as the options allow while somebody else holds it, until
-    /// `cancelled`.
+    /// Takes the resource. While somebody else holds it, waits for as long as the options allow, until `cancelled`.
     pub async fn lock(
         self: Arc<Self>,
         resource: Resource,
@@ -125,87 +133,65 @@ impl Locker {
         cancelled: CancellationToken,
     ) -> Result<Hold> {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        let attempt = Attempt { resource, nonce: self.nonces.next(), lease };
-        let patience = match options.wait {
-            Wait::AtMost(time) if !time.is_zero() => {
-                Some(Deadline::after(Limit { time, option: "options.timeout" }))
-            }
-            _ => None,
-        };
-        let mut attempts = 0;
-        let mut contended = None;
-        // There was an attempt of which no answer came: it may have been granted.
-        let mut unknown = false;
-        let error = loop {
-            if cancelled.is_cancelled() {
-                break Error::Cancelled;
-            }
-            attempts += 1;
-            let deadline = self.deadline().earlier(patience);
-            let enough = deadline.left() >= ENOUGH_TO_ASK;
-            let answer = tokio::select! {
-                answer = self.driver.acquire(&attempt, deadline) => answer,
-                () = cancelled.cancelled() => {
-                    unknown = true;
-                    break Error::Cancelled;
-                }
-            };
-            let error = match answer {
-                Ok(Acquired::Granted(grant)) => return Ok(self.hold(attempt, grant, &options)),
-                Ok(Acquired::Contended(contention)) => Error::Locked(contention),
-                Err(error) => error,
-            };
-            unknown |= error.outcome_unknown();
-            let error = match (error, contended.take()) {
-                // In so short a time no answer says nothing: what is known is who holds it.
-                (Error::Connection(_), Some(contention)) if !enough => Error::Locked(contention),
-                (error, _) => error,
-            };
-            if let Error::Locked(contention) = &error {
-                contended = Some(contention.clone());
-            }
-            let again = match (options.wait, &error) {
-                (Wait::Attempts(more), Error::Locked(_)) => attempts <= more,
-                (Wait::AtMost(time), _) if time.is_zero() => false,
-                // The time includes the one in which there is no connection.
-                (Wait::AtMost(_) | Wait::Forever, _) => {
-                    !error.is_final() && patience.is_none_or(|patience| !patience.left().is_zero())
-                }
-                _ => false,
-            };
-            if !again {
-                break error;
-            }
-            let pause = options.retry_interval.max(MIN_RETRY_INTERVAL);
-            let pause = patience.map_or(pause, |patience| pause.min(patience.left()));
-            tokio::select! {
-                () = self.closing.cancelled() => break Error::Closed,
-                () = cancelled.cancelled() => {}
-                () = sleep(pause) => {}
-            }
-        };
-        if unknown {
-            self.cancel(attempt.resource, attempt.nonce, attempt.lease);
+        let attempt =
+            Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No };
+        if cancelled.is_cancelled() {
+            return Err(Error::Cancelled);
         }
-        Err(error)
+        let patience = match options.wait {
+            Wait::No => return self.lock_now(attempt, &options, cancelled).await,
+            Wait::AtMost(time) => Some(Deadline::after(Limit { time, option: "options.timeout" })),
+            Wait::Forever => None,
+        };
+        self.lock_or_wait(attempt, options, patience, cancelled).await
     }
 
-    fn hold(&self, attempt: Attempt, grant: Grant, options: &LockOptions) -> Hold {
-        let now = Moment::now();
-        let lease = Lease { sent: grant.sent, length: attempt.lease };
-        let hold = Hold {
-            resource: attempt.resource,
-            nonce: attempt.nonce,
-            token: grant.token,
-            lease,
-            over: lease.over(now),
-            renewal: options.renew.then(|| Renewal {
-                lease: options.expire,
-                until: options.max_hold.map(|time| now + time),
-                max_blocked: options.max_blocked,
-            }),
-            observed: options.observed,
+    async fn lock_now(
+        self: Arc<Self>,
+        attempt: Attempt,
+        options: &LockOptions,
+        cancelled: CancellationToken,
+    ) -> Result<Hold> {
+        let answer = tokio::select! {
+            answer = self.driver.acquire(&attempt, self.deadline()) => answer,
+            () = cancelled.cancelled() => Err(Error::Cancelled),
         };
+        let Attempt { nonce, lease: length, .. } = attempt;
+        match answer {
+            Ok(Acquired::Granted(grant)) => {
+                let lease = Lease { sent: grant.sent, length };
+                Ok(self.hold(attempt.resource, nonce, grant.token, lease, options))
+            }
+            Ok(Acquired::Contended { contention, .. }) => Err(Error::Locked(contention)),
+            Err(error) => {
+                // It may have been granted without its being known.
+                if error.outcome_unknown() || matches!(error, Error::Cancelled) {
+                    self.cancel(attempt.resource, nonce, None, length);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Enters a grant.
+    fn hold(
+        &self,
+        resource: Resource,
+        nonce: Nonce,
+        token: u64,
+        lease: Lease,
+        options: &LockOptions,
+    ) -> Hold {
+        let now = Moment::now();
+        let LockOptions { expire, renew, max_hold, max_blocked, observed, .. } = *options;
+        let renewal = if renew {
+            Some(Renewal { lease: expire, until: max_hold.map(|time| now + time), max_blocked, once: false })
+        } else if lease.length < expire {
+            Some(Renewal { lease: expire, until: Some(lease.sent + expire), max_blocked: None, once: true })
+        } else {
+            None
+        };
+        let hold = Hold { resource, nonce, token, lease, over: lease.over(now), renewal, observed };
         if !self.change_holds(|holds| holds.insert(hold.clone())) {
             self.listener.tell(Event::Lost(hold.clone(), LostReason::Purged));
         }
@@ -219,14 +205,19 @@ impl Locker {
         let Some(hold) = self.holds().take(resource.hash(), token) else { return Ok(false) };
         // What has expired is given up all the same: the store may still keep it, if only for a moment.
         let expired = Moment::now() >= hold.lease.end();
-        let released = self.driver.release(&resource, hold.nonce, self.deadline()).await;
+        let released = self.driver.release(&resource, hold.nonce, None, self.deadline()).await;
         match released {
-            Ok(Released::Yes) => Ok(!expired),
+            Ok(Released::Yes(next)) => {
+                if let Some((hand_over, since)) = next {
+                    self.deliver(&resource.shared_hash(), hand_over, since);
+                }
+                Ok(!expired)
+            }
             // While the lease runs nobody but ourselves can have ended it, a purge aside.
             Ok(Released::NotAnyMore) => Ok(Moment::now() < hold.lease.end()),
             Ok(Released::No) => Ok(false),
             Err(error) => {
-                self.cancel(resource, hold.nonce, Moment::now().until(hold.over));
+                self.cancel(resource, hold.nonce, None, Moment::now().until(hold.over));
                 Err(error)
             }
         }
@@ -267,7 +258,7 @@ impl Locker {
                 self.change_holds(|holds| {
                     if !error.outcome_unknown() {
                         // Nothing has changed.
-                        holds.renewed(hash, token, hold.lease, hold.over, now);
+                        holds.restore(hold.clone(), now);
                     }
                     if hold.renewal.is_some() {
                         holds.put_off(hash, token, now);
@@ -316,8 +307,8 @@ impl Locker {
         self.driver.is_locked(&resource, self.deadline()).await
     }
 
-    /// Who holds the resource.
-    pub async fn inspect(self: Arc<Self>, resource: Resource) -> Result<Option<Contention>> {
+    /// Who holds the resource, and who waits for it.
+    pub async fn inspect(self: Arc<Self>, resource: Resource) -> Result<Option<Inspection>> {
         self.driver.inspect(&resource, self.deadline()).await
     }
 
@@ -331,7 +322,8 @@ impl Locker {
     }
 
     /// Lets what is in flight settle, then ends the connection. Whoever waits for a lock or for a connection is told
-    /// at once that the locker is closed. Held locks stay until their leases end, as in lock-inc 1.2.0.
+    /// at once that the locker is closed, and leaves the queue. Held locks stay until their leases end, as in lock-inc
+    /// 1.2.0.
     pub async fn close(self: Arc<Self>) {
         let shut_down = || async {
             self.closing.cancel();
@@ -340,6 +332,7 @@ impl Locker {
                 tasks.close();
                 tasks.wait().await;
             }
+            self.give_whole_leases().await;
             self.driver.close().await;
         };
         self.closed.get_or_init(shut_down).await;
@@ -349,18 +342,21 @@ impl Locker {
     /// Gives back a lock that nobody will unlock, in the background. Must be called on the runtime.
     pub fn abandon(self: &Arc<Self>, hold: Hold) {
         self.holds().take(hold.resource.hash(), Some(hold.token));
-        self.cancel(hold.resource, hold.nonce, Moment::now().until(hold.over));
+        self.cancel(hold.resource, hold.nonce, None, Moment::now().until(hold.over));
     }
 
     /// Releases by nonce in the background until the store has confirmed it, or until the lock, if it was ever
-    /// granted, has expired by itself.
-    fn cancel(self: &Arc<Self>, resource: Resource, nonce: Nonce, lease: Duration) {
+    /// granted, has expired by itself. `waiting`: the lease that was asked for, if the call may be in the queue.
+    fn cancel(self: &Arc<Self>, resource: Resource, nonce: Nonce, waiting: Option<Duration>, lease: Duration) {
         let locker = self.clone();
         let expired = Moment::now() + lease;
         self.cancels.spawn(async move {
             for attempt in 1.. {
                 // An error is no news to anybody: the caller has been told, and the next try is under way.
-                let answer = locker.driver.release(&resource, nonce, locker.deadline()).await;
+                let answer = locker.driver.release(&resource, nonce, waiting, locker.deadline()).await;
+                if let Ok(Released::Yes(Some((hand_over, since)))) = answer {
+                    locker.deliver(&resource.shared_hash(), hand_over, since);
+                }
                 if answer.is_ok() || locker.closing.is_cancelled() || Moment::now() >= expired {
                     return;
                 }
@@ -370,6 +366,14 @@ impl Locker {
                 }
             }
         });
+    }
+
+    fn hears(&self) -> bool {
+        self.hears.load(Ordering::Relaxed)
+    }
+
+    fn set_clock(&self, clock: Option<StoreClock>) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 
     fn deadline(&self) -> Deadline {

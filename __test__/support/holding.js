@@ -239,8 +239,8 @@ function holding(specOf) {
     it('Infinity waits until there is a lock', async () => {
       const locker = newLocker()
       const first = await locker.lock('resource')
-      const waiting = locker.lock('resource', { timeout: Number.POSITIVE_INFINITY, retryInterval: 5 })
-      await until(async () => (await locker.inspect('resource')).count > 5)
+      const waiting = locker.lock('resource', { timeout: Number.POSITIVE_INFINITY })
+      await scene.waiting('resource', 1)
       await first.unlock()
       expect((await waiting).token).toBeGreaterThan(first.token)
     })
@@ -391,6 +391,7 @@ function holding(specOf) {
           holder: expect.objectContaining({ token }),
           leaseLeft: expect.any(Number),
           numberOfLocks: 2,
+          position: null,
         },
         { name: 'release', resourceId, token, held: true, error: undefined, duration },
         { name: 'acquire', resourceId, token: lost.token, duration },

@@ -7,7 +7,7 @@ const { until, rejection } = require('./until')
  * What `request` does, whatever the driver is. `specOf(prefix)` makes the argument of `lockFactory`.
  */
 function requesting(specOf) {
-  const { newLocker } = lockerScene(specOf)
+  const { newLocker, waiting } = lockerScene(specOf)
 
   describe('request', () => {
     it('runs the callback under a renewed lock, hands it the lock, and passes its value through', async () => {
@@ -53,7 +53,7 @@ function requesting(specOf) {
       const second = locker.request('resource', async () => {
         entered = true
       })
-      await until(async () => (await locker.inspect('resource')).count > 2)
+      await waiting('resource', 1)
       expect(entered).toBe(false)
       await first.unlock()
       await second

@@ -4,6 +4,7 @@ const crypto = require('node:crypto')
 const lockFactory = require('../..')
 const { FaultyProxy } = require('./proxy')
 const { startRedis } = require('./redis-server')
+const { until } = require('./until')
 
 /**
  * What most tests on Redis need, in place before each of them: a server for the file, and for each test a prefix of
@@ -34,6 +35,9 @@ function redisScene({ throughProxy = false } = {}) {
       config: { port: scene.server.port },
       settings: { prefix: scene.prefix },
     }),
+
+    /** Waits until so many calls wait for the resource. */
+    waiting: (resource, count) => waiting(scene.newLocker({ port: scene.server.port }), resource, count),
 
     key: (resource) => scene.prefix + lockFactory.hash(resource),
     keys: async (pattern = `${scene.prefix}*`) => (await scene.server.call('KEYS', pattern)).sort(),
@@ -71,6 +75,9 @@ function lockerScene(specOf) {
       opened.push(locker)
       return locker
     },
+
+    /** Waits until so many calls wait for the resource. */
+    waiting: (resource, count) => waiting(scene.newLocker(), resource, count),
   }
 
   beforeEach(() => {
@@ -80,6 +87,11 @@ function lockerScene(specOf) {
   afterEach(() => Promise.all(opened.splice(0).map((locker) => locker.close())))
 
   return scene
+}
+
+async function waiting(locker, resource, count) {
+  const number = async () => (await locker.inspect(resource))?.waiters.length ?? 0
+  await until(async () => (await number()) === count, `${count} wait for ${resource}`)
 }
 
 /** The error with which a lock is lost. */

@@ -1,4 +1,4 @@
-//! The clock that leases are measured with.
+//! The clock that leases are measured with, and what is known of the store's.
 
 use std::{
     ops::{Add, Sub},
@@ -40,6 +40,11 @@ impl Moment {
         Self(Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanoseconds))
     }
 
+    /// The clock's own count.
+    pub fn since_start(self) -> Duration {
+        self.0
+    }
+
     /// Time that has passed since.
     pub fn until_now(self) -> Duration {
         self.until(Self::now())
@@ -67,9 +72,39 @@ impl Sub<Duration> for Moment {
     }
 }
 
+/// What the store's clock said in the answer to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreClock {
+    /// When that command left: no later than the store's clock was read.
+    pub sent: Moment,
+    pub time: Duration,
+}
+
+impl StoreClock {
+    /// The moment at which the store's clock said `time`; or an earlier one, never a later one. That takes a store whose
+    /// clock has not been set meanwhile; if it has been put forward, `now` is the limit.
+    pub fn moment(&self, time: Duration, now: Moment) -> Moment {
+        let moment = match time.checked_sub(self.time) {
+            Some(later) => self.sent + later,
+            None => self.sent - (self.time - time),
+        };
+        moment.min(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_of_the_store_is_never_taken_for_later_than_it_was() {
+        let (sent, ms) = (Moment::now(), Duration::from_millis);
+        let clock = StoreClock { sent, time: ms(1000) };
+        let now = sent + ms(500);
+        assert_eq!(clock.moment(ms(1200), now), sent + ms(200));
+        assert_eq!(clock.moment(ms(900), now), sent - ms(100));
+        assert_eq!(clock.moment(ms(9000), now), now);
+    }
 
     #[test]
     fn goes_forward_and_measures_what_lies_between() {

@@ -1,34 +1,33 @@
-//! Who is in the way: the holder of a resource, as the store knows it.
+//! Who is in the way: who holds a resource and who waits for it, as the store knows them.
 
 use std::time::Duration;
 
-/// Where a resource's owner is described in the store: one line of space separated fields, of which the last,
-/// the resource's name, may itself hold spaces.
-///
-/// `<nonce> <token> <since> <client> <pid> <host> <name>`
-///
-/// The server writes the first three (the nonce it was given, the token it made, its clock in milliseconds since
-/// 1970); the rest comes from the client and is made by [`OwnerRecord::client_part`].
+use super::Nonce;
+
+/// Who takes locks: what the store's records say of a locker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnerRecord;
+pub struct Identity {
+    /// A random id of the locker.
+    pub client: String,
+    pub pid: u32,
+    pub host: String,
+}
 
 /// Bytes of a resource's name that are kept for people and tools to read.
 const NAME_MAX: usize = 256;
 
-impl OwnerRecord {
-    /// The fields that the client knows.
-    pub fn client_part(client: &str, pid: u32, host: &str, name: &str) -> String {
+impl Identity {
+    /// How a record in the store begins to tell of a client: `<client> <pid> <host> <name>`, where the last, the name
+    /// of the resource, may itself hold spaces.
+    pub fn record(&self, name: &str) -> String {
+        let Self { client, pid, host } = self;
         let host = if host.is_empty() { "-".into() } else { host.replace(char::is_whitespace, "-") };
         format!("{client} {pid} {host} {}", &name[..name.floor_char_boundary(NAME_MAX)])
     }
 
-    /// Reads a whole line. `None` where it is not one of ours.
-    pub fn parse(line: &str) -> Option<Holder> {
-        let mut fields = line.splitn(7, ' ');
-        let _nonce = fields.next()?;
-        Some(Holder {
-            token: fields.next()?.parse().ok()?,
-            since: Duration::from_millis(fields.next()?.parse().ok()?),
+    fn parse(record: &str) -> Option<Self> {
+        let mut fields = record.splitn(4, ' ');
+        Some(Self {
             client: fields.next()?.into(),
             pid: fields.next()?.parse().ok()?,
             host: fields.next()?.into(),
@@ -39,14 +38,42 @@ impl OwnerRecord {
 /// The client that holds a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
+    pub nonce: Nonce,
     /// Its fencing token.
     pub token: u64,
     /// When it got the lock: server time since 1970.
     pub since: Duration,
-    /// The locker's own id.
-    pub client: String,
-    pub pid: u32,
-    pub host: String,
+    pub identity: Identity,
+}
+
+impl Holder {
+    /// Reads an owner record, `<nonce> <token> <since> ` and what [`Identity::record`] makes. `since` is in
+    /// milliseconds. `None` where it is not one of ours.
+    pub fn parse(record: &str) -> Option<Self> {
+        let mut fields = record.splitn(4, ' ');
+        Some(Self {
+            nonce: fields.next()?.parse().ok()?,
+            token: fields.next()?.parse().ok()?,
+            since: Duration::from_millis(fields.next()?.parse().ok()?),
+            identity: Identity::parse(fields.next()?)?,
+        })
+    }
+}
+
+/// A call that waits for a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// When it joined the queue: server time since 1970.
+    pub since: Duration,
+    pub identity: Identity,
+}
+
+impl Waiter {
+    /// Reads a member of the queue, `<nonce> <lease> ` and what [`Identity::record`] makes.
+    pub fn parse(ticket: u64, member: &str) -> Option<Self> {
+        let identity = Identity::parse(member.splitn(3, ' ').nth(2)?)?;
+        Some(Self { since: Duration::from_micros(ticket), identity })
+    }
 }
 
 /// Why an attempt did not get the resource.
@@ -59,38 +86,56 @@ pub struct Contention {
     pub holder: Option<Holder>,
     /// What is left of the holder's lease.
     pub lease_left: Duration,
+    /// The attempt's place in the queue, if it waits or has waited there: 1 for whoever is next.
+    pub place: Option<u64>,
+}
+
+/// What is known of a resource that somebody holds or waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Who holds it.
+    pub holding: Option<Contention>,
+    /// In the order in which they will get it.
+    pub waiters: Vec<Waiter>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Nonces;
+
+    fn identity(host: &str) -> Identity {
+        Identity { client: "c1".into(), pid: 42, host: host.into() }
+    }
 
     #[test]
-    fn a_record_is_read_back_as_it_was_written() {
-        let part = OwnerRecord::client_part("c1", 42, "my host", "Kühe  und Katzen");
-        let holder = OwnerRecord::parse(&format!("nonce 1700000000000001 1700000000000 {part}")).unwrap();
+    fn records_are_read_back_as_they_were_written() {
+        let record = identity("my host").record("Kühe  und Katzen");
+        let nonce = Nonces::new(7).next();
+        let holder = Holder::parse(&format!("{nonce} 1700000000000001 1700000000000 {record}")).unwrap();
+        let token = 1_700_000_000_000_001;
         assert_eq!(
             holder,
-            Holder {
-                token: 1_700_000_000_000_001,
-                since: Duration::from_secs(1_700_000_000),
-                client: "c1".into(),
-                pid: 42,
-                host: "my-host".into(),
-            }
+            Holder { nonce, token, since: Duration::from_secs(1_700_000_000), identity: identity("my-host") }
         );
+        let waiter = Waiter::parse(1_700_000_000_000_000, &format!("{nonce} 60000 {record}")).unwrap();
+        assert_eq!(waiter, Waiter { since: holder.since, identity: holder.identity });
     }
 
     #[test]
     fn a_long_name_is_cut_between_characters() {
-        let part = OwnerRecord::client_part("c", 1, "", &"ü".repeat(300));
-        assert_eq!(part, format!("c 1 - {}", "ü".repeat(128)));
+        assert_eq!(identity("").record(&"ü".repeat(300)), format!("c1 42 - {}", "ü".repeat(128)));
     }
 
     #[test]
     fn a_line_that_is_not_a_record_is_refused() {
-        for line in ["", "nonce", "nonce token since c 1 h", "nonce 1 2 c pid h name"] {
-            assert_eq!(OwnerRecord::parse(line), None, "{line}");
+        let nonce = Nonces::new(7).next();
+        for line in ["", "nonce", "nonce token since c 1 h", "1 1 2 c 1 h name"] {
+            assert_eq!(Holder::parse(line), None, "{line}");
         }
+        for rest in ["1 2 c pid h name", "1", "x 2 c 1 h name"] {
+            assert_eq!(Holder::parse(&format!("{nonce} {rest}")), None, "{rest}");
+        }
+        assert_eq!(Waiter::parse(1, "nonce 1 c"), None);
     }
 }

@@ -30,10 +30,6 @@ impl Deadlines {
     pub fn first(&self) -> Option<Moment> {
         self.by_time.first_key_value().map(|((end, _), _)| *end)
     }
-
-    pub fn clear(&mut self) {
-        self.by_time.clear();
-    }
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Holds {
             Some(_) => hold.lease.renewal(),
             None => hold.lease.end(),
         };
-        let hash: Arc<str> = hold.resource.hash().into();
+        let hash = hold.resource.shared_hash();
         self.deadlines.insert(due, hold.token, hash.clone());
         self.by_hash.entry(hash).or_default().push(Entry {
             hold,
@@ -111,14 +111,27 @@ impl Holds {
 
     /// A new lease for a hold that is still relied on. `false` if it is not any more.
     pub fn renewed(&mut self, hash: &str, token: u64, lease: Lease, over: Moment, now: Moment) -> bool {
-        let Some(entry) = self.entry(hash, token).filter(|entry| !entry.expired) else { return false };
+        let Some(hold) = self.get(hash, Some(token)) else { return false };
+        let renewal = hold.renewal.filter(|renewal| !renewal.once);
+        let hold = Hold { lease, over, renewal, ..hold.clone() };
+        self.replace(hold, now)
+    }
+
+    /// Puts a hold that is still relied on back to what it was before a new lease was [announced](Self::announce).
+    pub fn restore(&mut self, hold: Hold, now: Moment) {
+        self.replace(hold, now);
+    }
+
+    fn replace(&mut self, hold: Hold, now: Moment) -> bool {
+        let hash = hold.resource.shared_hash();
+        let Some(entry) = self.entry(&hash, hold.token).filter(|entry| !entry.expired) else { return false };
         // It has ended, and only has not been told yet.
         if entry.hold.lease.end() <= now {
             return false;
         }
         let asked = entry.asked;
-        let Some(hold) = self.take(hash, Some(token)) else { return false };
-        self.put(Hold { lease, over, ..hold }, asked);
+        self.take(&hash, Some(hold.token));
+        self.put(hold, asked);
         true
     }
 
@@ -232,7 +245,7 @@ mod tests {
 
     fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
         let length = Duration::from_millis(ms);
-        let renewal = renewed.then_some(Renewal { lease: length, until: None, max_blocked: None });
+        let renewal = renewed.then_some(Renewal { lease: length, until: None, max_blocked: None, once: false });
         Hold {
             resource: Resource::new(name),
             nonce: Nonces::new(token.into()).next(),
@@ -321,6 +334,21 @@ mod tests {
         assert_eq!(tokens(holds.due(at(200))), [] as [u64; 0]);
         assert_eq!(holds.take(&hash("b"), None), None);
         assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
+    }
+
+    #[test]
+    fn a_hold_with_a_short_first_lease_is_renewed_once_unless_that_comes_to_nothing() {
+        let (now, third) = (Moment::now(), Duration::from_millis(100));
+        let mut holds = Holds::default();
+        let first = hold("a", 1, now, 300, true);
+        let renewal = first.renewal.map(|renewal| Renewal { once: true, ..renewal });
+        assert!(holds.insert(Hold { renewal, ..first.clone() }));
+        assert_eq!(holds.due(now + third).len(), 1);
+        holds.restore(Hold { renewal, ..first.clone() }, now + third);
+        assert_eq!(holds.due(now + third).len(), 1);
+        let lease = Lease { sent: now + third, length: third * 9 };
+        assert!(holds.renewed(&hash("a"), 1, lease, lease.over(now), now + third));
+        assert_eq!(holds.next_due(), Some(lease.end()));
     }
 
     #[test]

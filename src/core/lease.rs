@@ -66,6 +66,8 @@ pub struct Renewal {
     pub until: Option<Moment>,
     /// Renewal stops while the JavaScript thread has not run for longer than this (`maxBlocked`).
     pub max_blocked: Option<Duration>,
+    /// Only until the lock has the whole lease that was asked for: whoever has waited gets a short one first.
+    pub once: bool,
 }
 
 /// A gain that is not worth a command.
@@ -81,7 +83,8 @@ impl Renewal {
 
     /// A lease that somebody has asked for, cut where the longest hold ends.
     pub fn cut(&self, now: Moment, lease: Duration) -> Duration {
-        self.until.map_or(lease, |until| lease.min(now.until(until)))
+        let until = self.until.filter(|_| !self.once);
+        until.map_or(lease, |until| lease.min(now.until(until)))
     }
 }
 
@@ -104,14 +107,17 @@ mod tests {
         let now = Moment::now();
         let seconds = Duration::from_secs;
         let running = Lease { sent: now - seconds(4), length: seconds(10) };
-        let renewal = |left| Renewal { lease: seconds(10), until: Some(now + left), max_blocked: None };
+        let renewal = |left| Renewal { lease: seconds(10), until: Some(now + left), max_blocked: None, once: false };
         assert_eq!(renewal(seconds(60)).next(now, running), Some(seconds(10)));
         assert_eq!(renewal(seconds(8)).next(now, running), Some(seconds(8)));
         assert_eq!(renewal(seconds(6)).next(now, running), None);
         assert_eq!(renewal(seconds(0)).next(now, running), None);
-        let endless = Renewal { lease: seconds(10), until: None, max_blocked: None };
+        let endless = Renewal { lease: seconds(10), until: None, max_blocked: None, once: false };
         assert_eq!(endless.next(now, running), Some(seconds(10)));
         assert_eq!(renewal(seconds(8)).cut(now, seconds(60)), seconds(8));
         assert_eq!(endless.cut(now, seconds(60)), seconds(60));
+        let rest = Renewal { once: true, ..renewal(seconds(8)) };
+        assert_eq!(rest.next(now, running), Some(seconds(8)));
+        assert_eq!(rest.cut(now, seconds(60)), seconds(60));
     }
 }

@@ -9,12 +9,14 @@ pub mod lease;
 pub mod nonce;
 pub mod resource;
 pub mod table;
+pub mod waiters;
 
 pub use backoff::Backoff;
-pub use clock::Moment;
-pub use contention::{Contention, Holder, OwnerRecord};
+pub use clock::{Moment, StoreClock};
+pub use contention::{Contention, Holder, Identity, Inspection, Waiter};
 pub use holds::{Due, Hold, Holds};
 pub use lease::{Lease, Renewal, Renewing};
 pub use nonce::{Nonce, Nonces};
 pub use resource::Resource;
 pub use table::{LockTable, Standing};
+pub use waiters::{Queued, Waiters};

@@ -2,13 +2,14 @@
 
 use std::{
     fmt,
+    str::FromStr,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// 128 bits that no other attempt of any process has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(u128);
 
 impl fmt::Display for Nonce {
@@ -18,6 +19,22 @@ impl fmt::Display for Nonce {
         match URL_SAFE_NO_PAD.encode_slice(self.0.to_be_bytes(), &mut text) {
             Ok(len) => f.write_str(str::from_utf8(&text[..len]).map_err(|_| fmt::Error)?),
             Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+/// What is not the text of a nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotANonce;
+
+impl FromStr for Nonce {
+    type Err = NotANonce;
+
+    fn from_str(text: &str) -> Result<Self, NotANonce> {
+        let mut bytes = [0; 16];
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+            Ok(16) => Ok(Self(u128::from_be_bytes(bytes))),
+            _ => Err(NotANonce),
         }
     }
 }
@@ -54,5 +71,14 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(first.to_string(), "_____________________w");
         assert_eq!(second.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+    }
+
+    #[test]
+    fn a_nonce_is_read_back_as_it_was_written_and_nothing_else_is_read() {
+        let nonce = Nonces::new(0x1234_5678_9abc_def0_1122_3344_5566_7788).next();
+        assert_eq!(nonce.to_string().parse(), Ok(nonce));
+        for text in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA*"] {
+            assert_eq!(text.parse::<Nonce>(), Err(NotANonce), "{text}");
+        }
     }
 }

@@ -32,6 +32,11 @@ impl Resource {
         Self { name: name.into(), hash: hash(name).into() }
     }
 
+    /// A resource of which the store has told the hash only.
+    pub fn of_hash(hash: Arc<str>) -> Self {
+        Self { name: "".into(), hash }
+    }
+
     /// The name the user gave.
     pub fn name(&self) -> &str {
         &self.name
@@ -40,6 +45,11 @@ impl Resource {
     /// The name's [`hash`]. Only this goes into key names.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The same, to keep.
+    pub fn shared_hash(&self) -> Arc<str> {
+        self.hash.clone()
     }
 }
 

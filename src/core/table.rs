@@ -1,8 +1,15 @@
 //! A store of locks in memory, with the results that the scripts give in Redis.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{Contention, Holder, Moment, Nonce, Renewing, Resource, deadlines::Deadlines};
+use super::{
+    Contention, Holder, Identity, Inspection, Moment, Nonce, Queued, Renewing, Resource, Waiter,
+    deadlines::Deadlines,
+};
 
 /// One attempt to take a resource, at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -11,20 +18,89 @@ pub struct Claim<'a> {
     pub nonce: Nonce,
     pub lease: Duration,
     /// Who is asking; kept for those who come later.
-    pub client: &'a str,
-    pub pid: u32,
-    pub host: &'a str,
-    pub now: Moment,
+    pub identity: &'a Identity,
+    /// Whether to join the queue if somebody else holds the resource.
+    pub waits: bool,
+    pub now: Now,
+}
+
+/// The moment of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub moment: Moment,
     /// The wall clock, as time since 1970. Only tokens and `since` come from it, never a deadline.
     pub clock: Duration,
+}
+
+/// What a claim that was turned away is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnedAway {
+    pub contention: Contention,
+    /// Its place in the order of arrival, if it waits.
+    pub ticket: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Held {
     nonce: Nonce,
-    holder: Holder,
+    token: u64,
+    since: Duration,
+    identity: Identity,
     count: u64,
     until: Moment,
+}
+
+impl Held {
+    fn contention(&self, now: Moment) -> Contention {
+        let Self { nonce, token, since, .. } = *self;
+        let holder = Holder { nonce, token, since, identity: self.identity.clone() };
+        Contention { count: self.count, holder: Some(holder), lease_left: now.until(self.until), place: None }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct InQueue {
+    nonce: Nonce,
+    lease: Duration,
+    identity: Identity,
+}
+
+/// Those who wait for a resource, in order of arrival.
+#[derive(Debug, Default)]
+struct Queue {
+    by_ticket: BTreeMap<u64, InQueue>,
+    tickets: HashMap<Nonce, u64>,
+}
+
+impl Queue {
+    /// Puts a waiter in, unless it is there. Returns its ticket.
+    fn join(&mut self, ticket: u64, waiter: InQueue) -> u64 {
+        let ticket = *self.tickets.entry(waiter.nonce).or_insert(ticket);
+        self.by_ticket.entry(ticket).or_insert(waiter);
+        ticket
+    }
+
+    fn pop(&mut self) -> Option<InQueue> {
+        let (_, waiter) = self.by_ticket.pop_first()?;
+        self.tickets.remove(&waiter.nonce);
+        Some(waiter)
+    }
+
+    fn remove(&mut self, nonce: Nonce) {
+        if let Some(ticket) = self.tickets.remove(&nonce) {
+            self.by_ticket.remove(&ticket);
+        }
+    }
+
+    /// 1 for whoever is next.
+    fn place(&self, nonce: Nonce) -> Option<u64> {
+        let ticket = self.tickets.get(&nonce)?;
+        Some(self.by_ticket.range(..=ticket).count() as u64)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_ticket.is_empty()
+    }
 }
 
 /// How a nonce stands to a resource.
@@ -37,66 +113,165 @@ pub enum Standing {
     Taken,
 }
 
-/// A lock that was taken from its holder.
+/// What the table has done that the client it was done to is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removed {
+pub struct News {
+    pub client: String,
     pub hash: Arc<str>,
-    pub holder: Holder,
+    pub token: u64,
+    pub what: What,
 }
 
-/// The locks of one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Its lock was taken from it.
+    Removed,
+    /// Its waiting call has got the lock, for this lease from now on.
+    Granted { nonce: Nonce, lease: Duration },
+}
+
+/// The locks of one prefix, and the queues of those who wait for them.
 #[derive(Debug, Default)]
 pub struct LockTable {
     held: HashMap<Arc<str>, Held>,
+    queues: HashMap<Arc<str>, Queue>,
     deadlines: Deadlines,
     /// The fence register: the last token given.
     last_token: u64,
+    /// Who can be told of a grant. Nobody else gets one.
+    clients: HashSet<String>,
+    news: Vec<News>,
 }
 
 impl LockTable {
+    /// From now on this client can be told of grants.
+    pub fn enter(&mut self, client: &str) {
+        self.clients.insert(client.into());
+    }
+
+    /// From now on it cannot. Its locks stay until their leases end.
+    pub fn leave(&mut self, client: &str) {
+        self.clients.remove(client);
+    }
+
+    /// What is to be told to whom since the last time.
+    pub fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
     /// Takes the resource, or says who is in the way. The nonce that already holds it gets its token again.
-    pub fn acquire(&mut self, claim: Claim) -> Result<u64, Contention> {
-        self.expire(claim.now);
-        if let Some(held) = self.held.get_mut(claim.resource.hash()) {
-            if held.nonce == claim.nonce {
-                let until = held.until.max(claim.now + claim.lease);
-                let token = held.holder.token;
-                self.set_lease(claim.resource.hash(), until);
+    pub fn acquire(&mut self, claim: Claim) -> Result<u64, Box<TurnedAway>> {
+        let Claim { resource, nonce, lease, now, .. } = claim;
+        self.settle(resource.hash(), now);
+        if let Some(held) = self.held.get_mut(resource.hash()) {
+            if held.nonce == nonce {
+                let (token, until) = (held.token, held.until.max(now.moment + lease));
+                self.set_lease(resource.hash(), until);
                 return Ok(token);
             }
             held.count += 1;
-            return Err(Contention {
-                count: held.count,
-                holder: Some(held.holder.clone()),
-                lease_left: claim.now.until(held.until),
-            });
+            let mut contention = held.contention(now.moment);
+            let ticket = claim.waits.then(|| self.join(claim));
+            contention.place = ticket.and(self.queues.get(resource.hash())).map(|queue| queue.tickets.len() as u64);
+            return Err(Box::new(TurnedAway { contention, ticket }));
         }
-        let micros = u64::try_from(claim.clock.as_micros()).unwrap_or(0);
-        let token = micros.max(self.last_token + 1);
+        let waiter = InQueue { nonce, lease, identity: claim.identity.clone() };
+        Ok(self.grant(resource.shared_hash(), waiter, now))
+    }
+
+    /// The ticket of a claim that is in the queue from now on, or has been there.
+    fn join(&mut self, Claim { resource, nonce, lease, identity, now, .. }: Claim) -> u64 {
+        self.last_token = self.next_token(now);
+        let queue = self.queues.entry(resource.shared_hash()).or_default();
+        queue.join(self.last_token, InQueue { nonce, lease, identity: identity.clone() })
+    }
+
+    fn next_token(&self, now: Now) -> u64 {
+        u64::try_from(now.clock.as_micros()).unwrap_or(0).max(self.last_token + 1)
+    }
+
+    fn grant(&mut self, hash: Arc<str>, waiter: InQueue, now: Now) -> u64 {
+        let token = self.next_token(now);
         self.last_token = token;
-        let hash: Arc<str> = claim.resource.hash().into();
-        let until = claim.now + claim.lease;
-        let holder = Holder {
-            token,
-            since: Duration::from_millis(micros / 1000),
-            client: claim.client.into(),
-            pid: claim.pid,
-            host: claim.host.into(),
-        };
+        let InQueue { nonce, lease, identity } = waiter;
+        let (until, since) = (now.moment + lease, Duration::from_micros(token));
         self.deadlines.insert(until, token, hash.clone());
-        self.held.insert(hash, Held { nonce: claim.nonce, holder, count: 1, until });
-        Ok(token)
+        self.held.insert(hash, Held { nonce, token, since, identity, count: 1, until });
+        token
+    }
+
+    /// Ends the leases that are over, and gives this resource, if it is free, to whoever waits for it.
+    fn settle(&mut self, hash: &str, now: Now) {
+        while let Some((hash, _)) = self.deadlines.pop_ended(now.moment) {
+            self.held.remove(&hash);
+        }
+        if self.held.contains_key(hash) {
+            return;
+        }
+        let Some((hash, mut queue)) = self.queues.remove_entry(hash) else { return };
+        while let Some(waiter) = queue.pop() {
+            let client = waiter.identity.client.clone();
+            if self.clients.contains(&client) {
+                let what = What::Granted { nonce: waiter.nonce, lease: waiter.lease };
+                let token = self.grant(hash.clone(), waiter, now);
+                self.news.push(News { client, hash: hash.clone(), token, what });
+                break;
+            }
+        }
+        if !queue.is_empty() {
+            self.queues.insert(hash, queue);
+        }
+    }
+
+    /// Looks after waiting calls of one client: puts those into the queue that are not there, and says who is in the
+    /// way, if anybody is. With `last`, the first of them waits no more; its place is the one it had.
+    pub fn poll(
+        &mut self,
+        resource: &Resource,
+        waiting: &[Queued],
+        last: bool,
+        identity: &Identity,
+        now: Now,
+    ) -> Option<Contention> {
+        let hash = resource.hash();
+        for &Queued { nonce, lease, ticket } in waiting {
+            if self.held.get(hash).is_none_or(|held| held.nonce != nonce) {
+                let queue = self.queues.entry(resource.shared_hash()).or_default();
+                queue.join(ticket, InQueue { nonce, lease, identity: identity.clone() });
+            }
+        }
+        self.settle(hash, now);
+        let first = waiting.first().map(|first| first.nonce);
+        let place = first.and_then(|first| self.queues.get(hash)?.place(first));
+        if let (true, Some(first)) = (last, first) {
+            self.withdraw(hash, first);
+        }
+        let contention = self.held.get(hash)?.contention(now.moment);
+        Some(Contention { place, ..contention })
+    }
+
+    /// The token of the lock that this nonce holds.
+    pub fn token_of(&self, hash: &str, nonce: Nonce) -> Option<u64> {
+        self.held.get(hash).filter(|held| held.nonce == nonce).map(|held| held.token)
+    }
+
+    fn withdraw(&mut self, hash: &str, nonce: Nonce) {
+        let Some(queue) = self.queues.get_mut(hash) else { return };
+        queue.remove(nonce);
+        if queue.is_empty() {
+            self.queues.remove(hash);
+        }
     }
 
     /// Renews the lease, if this nonce holds the resource.
-    pub fn renew(&mut self, hash: &str, nonce: Nonce, renewing: Renewing, now: Moment) -> Standing {
-        self.expire(now);
+    pub fn renew(&mut self, hash: &str, nonce: Nonce, renewing: Renewing, now: Now) -> Standing {
+        self.settle(hash, now);
         match self.held.get(hash) {
             Some(held) if held.nonce == nonce => {
                 let until = match renewing {
                     Renewing::Look => held.until,
-                    Renewing::Raise(lease) => held.until.max(now + lease),
-                    Renewing::Set(lease) => now + lease,
+                    Renewing::Raise(lease) => held.until.max(now.moment + lease),
+                    Renewing::Set(lease) => now.moment + lease,
                 };
                 self.set_lease(hash, until);
                 Standing::Held
@@ -106,63 +281,73 @@ impl LockTable {
         }
     }
 
-    /// Gives the resource up if this nonce holds it. Also how an attempt is cancelled.
-    pub fn release(&mut self, hash: &str, nonce: Nonce, now: Moment) -> bool {
-        self.expire(now);
-        match self.held.get(hash) {
-            Some(held) if held.nonce == nonce => {
-                self.deadlines.remove(held.until, held.holder.token);
-                self.held.remove(hash);
-                true
-            }
-            _ => false,
+    /// Gives up what this nonce holds of the resource, or its place in the queue. Also how an attempt is cancelled.
+    pub fn release(&mut self, hash: &str, nonce: Nonce, now: Now) -> bool {
+        self.settle(hash, now);
+        self.withdraw(hash, nonce);
+        let held = self.token_of(hash, nonce).is_some();
+        if held {
+            self.free(hash, now);
+        }
+        held
+    }
+
+    /// Takes the resource from its holder, and gives it to whoever waits.
+    fn free(&mut self, hash: &str, now: Now) {
+        if let Some(held) = self.held.remove(hash) {
+            self.deadlines.remove(held.until, held.token);
+            self.settle(hash, now);
         }
     }
 
-    pub fn is_locked(&mut self, hash: &str, now: Moment) -> bool {
-        self.expire(now);
+    pub fn is_locked(&mut self, hash: &str, now: Now) -> bool {
+        self.settle(hash, now);
         self.held.contains_key(hash)
     }
 
-    /// Who holds the resource, as somebody sees it who does not want it.
-    pub fn inspect(&mut self, hash: &str, now: Moment) -> Option<Contention> {
-        self.expire(now);
-        let held = self.held.get(hash)?;
-        let (holder, lease_left) = (Some(held.holder.clone()), now.until(held.until));
-        Some(Contention { count: held.count, holder, lease_left })
+    /// Who holds the resource and who waits for it, as somebody sees it who does not want it.
+    pub fn inspect(&mut self, hash: &str, now: Now) -> Option<Inspection> {
+        self.settle(hash, now);
+        let holding = self.held.get(hash)?.contention(now.moment);
+        let waiter = |(ticket, waiter): (&u64, &InQueue)| Waiter {
+            since: Duration::from_micros(*ticket),
+            identity: waiter.identity.clone(),
+        };
+        let waiters = self.queues.get(hash).into_iter().flat_map(|queue| &queue.by_ticket).map(waiter).collect();
+        Some(Inspection { holding: Some(holding), waiters })
     }
 
-    /// Takes the resource from whoever holds it.
-    pub fn remove(&mut self, hash: &str, now: Moment) -> Option<Removed> {
-        self.expire(now);
-        let (hash, held) = self.held.remove_entry(hash)?;
-        self.deadlines.remove(held.until, held.holder.token);
-        Some(Removed { hash, holder: held.holder })
+    /// Takes the resource from whoever holds it, who is told; it goes to whoever waits. Whether anybody held it.
+    pub fn remove(&mut self, hash: &str, now: Now) -> bool {
+        self.settle(hash, now);
+        let Some((hash, held)) = self.held.get_key_value(hash) else { return false };
+        let client = held.identity.client.clone();
+        self.news.push(News { client, hash: hash.clone(), token: held.token, what: What::Removed });
+        let hash = hash.clone();
+        self.free(&hash, now);
+        true
     }
 
     /// Removes every lock. Tokens go on increasing.
-    pub fn purge(&mut self, now: Moment) -> Vec<Removed> {
-        self.expire(now);
-        self.deadlines.clear();
-        self.held.drain().map(|(hash, held)| Removed { hash, holder: held.holder }).collect()
+    pub fn purge(&mut self, now: Now) {
+        let hashes: Vec<_> = self.held.keys().cloned().collect();
+        for hash in hashes {
+            self.remove(&hash, now);
+        }
     }
 
     fn set_lease(&mut self, hash: &str, until: Moment) {
         let Some(held) = self.held.get_mut(hash) else { return };
         let before = std::mem::replace(&mut held.until, until);
-        self.deadlines.remove(before, held.holder.token);
-        self.deadlines.insert(until, held.holder.token, hash.into());
-    }
-
-    fn expire(&mut self, now: Moment) {
-        while let Some((hash, _)) = self.deadlines.pop_ended(now) {
-            self.held.remove(&hash);
-        }
+        self.deadlines.remove(before, held.token);
+        self.deadlines.insert(until, held.token, hash.into());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -170,9 +355,16 @@ mod tests {
 
     const CLOCK: Duration = Duration::from_secs(1_700_000_000);
 
-    fn claim(resource: &Resource, nonce: Nonce, lease: u64, now: Moment, clock: Duration) -> Claim<'_> {
+    static IDENTITY: LazyLock<Identity> =
+        LazyLock::new(|| Identity { client: "c".into(), pid: 1, host: "h".into() });
+
+    fn claim(resource: &Resource, nonce: Nonce, lease: u64, moment: Moment, clock: Duration) -> Claim<'_> {
         let lease = Duration::from_millis(lease);
-        Claim { resource, nonce, lease, client: "c", pid: 1, host: "h", now, clock }
+        Claim { resource, nonce, lease, identity: &IDENTITY, waits: false, now: Now { moment, clock } }
+    }
+
+    fn at(moment: Moment) -> Now {
+        Now { moment, clock: CLOCK }
     }
 
     #[test]
@@ -181,7 +373,8 @@ mod tests {
         let resource = Resource::new("a");
         let token = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK)).unwrap();
         for count in 2..5 {
-            let contention = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK)).unwrap_err();
+            let refused = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK)).unwrap_err();
+            let contention = refused.contention;
             assert_eq!(contention.count, count);
             assert_eq!(contention.holder.unwrap().token, token);
             assert_eq!(contention.lease_left, Duration::from_millis(100));
@@ -193,7 +386,8 @@ mod tests {
         let (mut table, nonces, now) = (LockTable::default(), Nonces::new(7), Moment::now());
         let resource = Resource::new("a");
         let first = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK)).unwrap();
-        assert_eq!(table.purge(now).len(), 1);
+        table.purge(at(now));
+        assert_eq!(table.take_news().len(), 1);
         let second = table.acquire(claim(&resource, nonces.next(), 100, now, CLOCK / 2)).unwrap();
         assert!(second > first);
     }
@@ -243,17 +437,17 @@ mod tests {
                 }
                 let attempt = match step {
                     Step::Wait(ms) => { now = now + Duration::from_millis(ms); continue; }
-                    Step::Purge => { table.purge(now); model = [None, None, None]; continue; }
+                    Step::Purge => { table.purge(at(now)); model = [None, None, None]; continue; }
                     Step::Release { attempt } => {
                         let Some((resource, nonce, _)) = attempts.get(attempt).copied() else { continue };
                         let mine = model[resource].as_ref().is_some_and(|grant| grant.attempt == attempt);
-                        prop_assert_eq!(table.release(resources[resource].hash(), nonce, now), mine);
+                        prop_assert_eq!(table.release(resources[resource].hash(), nonce, at(now)), mine);
                         if mine { model[resource] = None; }
                         continue;
                     }
                     Step::Renew { attempt, renewing } => {
                         let Some((resource, nonce, _)) = attempts.get(attempt).copied() else { continue };
-                        let standing = table.renew(resources[resource].hash(), nonce, renewing, now);
+                        let standing = table.renew(resources[resource].hash(), nonce, renewing, at(now));
                         prop_assert_eq!(standing, match &mut model[resource] {
                             Some(grant) if grant.attempt == attempt => {
                                 grant.until = match renewing {
@@ -283,9 +477,9 @@ mod tests {
                         prop_assert_eq!(grant.token, token);
                         grant.until = grant.until.max(now + Duration::from_millis(lease));
                     }
-                    (Some(grant), Err(contention)) => {
+                    (Some(grant), Err(refused)) => {
                         prop_assert_ne!(grant.attempt, attempt);
-                        prop_assert_eq!(contention.lease_left, now.until(grant.until));
+                        prop_assert_eq!(refused.contention.lease_left, now.until(grant.until));
                     }
                     (None, Ok(token)) => {
                         prop_assert!(token > last[resource]);
@@ -293,11 +487,11 @@ mod tests {
                         let until = now + Duration::from_millis(lease);
                         model[resource] = Some(Grant { attempt, token, until });
                     }
-                    (None, Err(contention)) => prop_assert!(false, "free, but {contention:?}"),
+                    (None, Err(refused)) => prop_assert!(false, "free, but {refused:?}"),
                 }
                 for (resource, slot) in resources.iter().zip(&model) {
                     let held = slot.as_ref().is_some_and(|grant| grant.until > now);
-                    prop_assert_eq!(table.is_locked(resource.hash(), now), held);
+                    prop_assert_eq!(table.is_locked(resource.hash(), at(now)), held);
                 }
             }
         }

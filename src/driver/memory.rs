@@ -5,20 +5,21 @@ use std::{
     future::ready,
     pin::Pin,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{Acquired, Answer, Attempt, Deadline, Driver, Grant, Notice, Notices, Released, Renewed};
+use super::{
+    Acquired, Answer, Attempt, Deadline, Driver, Grant, HandOver, Notice, Notices, Polled, Released, Renewed,
+};
 use crate::{
     core::{
-        Contention, LockTable, Moment, Nonce, Renewing, Resource,
-        table::{Claim, Removed},
+        Identity, Inspection, LockTable, Moment, Nonce, Queued, Renewing, Resource, StoreClock,
+        table::{Claim, News, Now, What},
     },
     error::Limit,
-    options::Identity,
 };
 
-type SharedTable = Arc<Mutex<Store>>;
+type SharedStore = Arc<Mutex<Store>>;
 
 /// The locks of a prefix, and the lockers that want to hear of them.
 #[derive(Debug, Default)]
@@ -29,36 +30,63 @@ struct Store {
 }
 
 impl Store {
-    fn tell(&self, Removed { hash, holder }: Removed) {
-        if let Some(notices) = self.lockers.get(&holder.client) {
-            // A locker that has just gone needs no news.
-            let _ = notices.send(Notice::Removed { hash, token: holder.token });
+    /// Tells everybody what the last call has done to them.
+    fn tell(&mut self, now: Moment) {
+        for News { client, hash, token, what } in self.table.take_news() {
+            let notice = match what {
+                What::Removed => Notice::Removed { hash, token },
+                What::Granted { nonce, lease } => {
+                    Notice::Granted { hash, hand_over: HandOver { nonce, token, lease }, at: now.since_start() }
+                }
+            };
+            if let Some(notices) = self.lockers.get(&client) {
+                // A locker that has just gone needs no news.
+                let _ = notices.send(notice);
+            }
         }
     }
 }
 
 /// One table per prefix, shared by every locker of the process, in whichever worker thread. They stay: like a
 /// server, they outlive the lockers.
-static TABLES: LazyLock<Mutex<HashMap<String, SharedTable>>> = LazyLock::new(Mutex::default);
+static TABLES: LazyLock<Mutex<HashMap<String, SharedStore>>> = LazyLock::new(Mutex::default);
 
 /// A locker's access to the table of its prefix.
 #[derive(Debug)]
 pub struct Memory {
-    store: SharedTable,
+    store: SharedStore,
     identity: Identity,
 }
 
 impl Memory {
     pub fn new(prefix: &str, identity: Identity, notices: Notices) -> Self {
         let store = lock(&TABLES).entry(prefix.to_owned()).or_default().clone();
-        lock(&store).lockers.insert(identity.client.clone(), notices);
+        // News always come.
+        let _ = notices.send(Notice::Connected { hears: true });
+        {
+            let mut store = lock(&store);
+            store.table.enter(&identity.client);
+            store.lockers.insert(identity.client.clone(), notices);
+        }
         Self { store, identity }
+    }
+
+    /// Does something with the table, and tells everybody what came of it.
+    fn with<T>(&self, act: impl FnOnce(&mut LockTable, Now) -> T) -> T {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut store = lock(&self.store);
+        let moment = Moment::now();
+        let result = act(&mut store.table, Now { moment, clock });
+        store.tell(moment);
+        result
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        lock(&self.store).lockers.remove(&self.identity.client);
+        let mut store = lock(&self.store);
+        store.table.leave(&self.identity.client);
+        store.lockers.remove(&self.identity.client);
     }
 }
 
@@ -68,38 +96,62 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn answer<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
+    Box::pin(ready(Ok(value)))
+}
+
+fn clock(now: Now) -> StoreClock {
+    StoreClock { sent: now.moment, time: now.moment.since_start() }
+}
+
 impl Driver for Memory {
     fn acquire<'a>(&'a self, attempt: &'a Attempt, _deadline: Deadline) -> Answer<'a, Acquired> {
-        let now = Moment::now();
-        let answer = lock(&self.store).table.acquire(Claim {
-            resource: &attempt.resource,
-            nonce: attempt.nonce,
-            lease: attempt.lease,
-            client: &self.identity.client,
-            pid: self.identity.pid,
-            host: &self.identity.host,
-            now,
-            clock: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-        });
-        Box::pin(ready(Ok(match answer {
-            Ok(token) => Acquired::Granted(Grant { token, sent: now }),
-            Err(contention) => Acquired::Contended(contention),
-        })))
+        let Attempt { ref resource, nonce, lease, waits } = *attempt;
+        answer(self.with(|table, now| {
+            match table.acquire(Claim { resource, nonce, lease, identity: &self.identity, waits, now }) {
+                Ok(token) => Acquired::Granted(Grant { token, sent: now.moment }),
+                Err(refused) => Acquired::Contended {
+                    contention: refused.contention,
+                    ticket: refused.ticket,
+                    clock: clock(now),
+                },
+            }
+        }))
+    }
+
+    fn poll<'a>(
+        &'a self,
+        resource: &'a Resource,
+        waiting: &'a [Queued],
+        last: bool,
+        _deadline: Deadline,
+    ) -> Answer<'a, Polled> {
+        answer(self.with(|table, now| {
+            let contention = table.poll(resource, waiting, last, &self.identity, now);
+            // Also where the news of it are on their way.
+            let granted = waiting.iter().find_map(|&Queued { nonce, lease, .. }| {
+                table.token_of(resource.hash(), nonce).map(|token| HandOver { nonce, token, lease })
+            });
+            if let Some(HandOver { nonce, lease, .. }) = granted {
+                table.renew(resource.hash(), nonce, Renewing::Raise(lease), now);
+            }
+            Polled { missing: 0, contention, hand_over: granted, clock: clock(now) }
+        }))
     }
 
     fn release<'a>(
         &'a self,
         resource: &'a Resource,
         nonce: Nonce,
+        _waiting: Option<Duration>,
         _deadline: Deadline,
     ) -> Answer<'a, Released> {
-        let released = lock(&self.store).table.release(resource.hash(), nonce, Moment::now());
-        Box::pin(ready(Ok(if released { Released::Yes } else { Released::No })))
+        let released = self.with(|table, now| table.release(resource.hash(), nonce, now));
+        answer(if released { Released::Yes(None) } else { Released::No })
     }
 
     fn is_locked<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {
-        let locked = lock(&self.store).table.is_locked(resource.hash(), Moment::now());
-        Box::pin(ready(Ok(locked)))
+        answer(self.with(|table, now| table.is_locked(resource.hash(), now)))
     }
 
     fn renew<'a>(
@@ -109,37 +161,28 @@ impl Driver for Memory {
         renewing: Renewing,
         _deadline: Deadline,
     ) -> Answer<'a, Renewed> {
-        let sent = Moment::now();
-        let standing = lock(&self.store).table.renew(resource.hash(), nonce, renewing, sent);
-        Box::pin(ready(Ok(Renewed { standing, sent })))
+        answer(self.with(|table, now| {
+            let standing = table.renew(resource.hash(), nonce, renewing, now);
+            Renewed { standing, sent: now.moment }
+        }))
     }
 
-    fn inspect<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, Option<Contention>> {
-        let holder = lock(&self.store).table.inspect(resource.hash(), Moment::now());
-        Box::pin(ready(Ok(holder)))
+    fn inspect<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, Option<Inspection>> {
+        answer(self.with(|table, now| table.inspect(resource.hash(), now)))
     }
 
     fn remove<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {
-        let mut store = lock(&self.store);
-        let removed = store.table.remove(resource.hash(), Moment::now());
-        let there = removed.is_some();
-        if let Some(removed) = removed {
-            store.tell(removed);
-        }
-        Box::pin(ready(Ok(there)))
+        answer(self.with(|table, now| table.remove(resource.hash(), now)))
     }
 
     fn purge(&self, _patience: Limit) -> Answer<'_, ()> {
-        let mut store = lock(&self.store);
-        for removed in store.table.purge(Moment::now()) {
-            store.tell(removed);
-        }
-        Box::pin(ready(Ok(())))
+        answer(self.with(LockTable::purge))
     }
 
     fn begin_close(&self) {}
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.with(|table, _| table.leave(&self.identity.client));
         Box::pin(ready(()))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    core::{Contention, Moment, Nonce, Renewing, Resource, Standing},
+    core::{Contention, Inspection, Moment, Nonce, Queued, Renewing, Resource, Standing, StoreClock},
     error::{Limit, Result},
 };
 
@@ -54,13 +54,20 @@ pub struct Attempt {
     pub resource: Resource,
     pub nonce: Nonce,
     pub lease: Duration,
+    /// Whether to join the queue while somebody else holds the resource.
+    pub waits: bool,
 }
 
 /// The store's answer to an [`Attempt`].
 #[derive(Clone, Debug)]
 pub enum Acquired {
     Granted(Grant),
-    Contended(Contention),
+    Contended {
+        contention: Contention,
+        /// The attempt is in the queue from now on, with this place in the order of arrival. Only if it waits.
+        ticket: Option<u64>,
+        clock: StoreClock,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +76,27 @@ pub struct Grant {
     pub token: u64,
     /// When the command left that was answered: the lease counts from here. Each sending gives a full lease.
     pub sent: Moment,
+}
+
+/// The lock goes to a call that has waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandOver {
+    pub nonce: Nonce,
+    pub token: u64,
+    /// Its lease, which may be shorter than what the call has asked for.
+    pub lease: Duration,
+}
+
+/// The store's answer to a poll.
+#[derive(Clone, Debug)]
+pub struct Polled {
+    /// Polled calls that had not been in the queue; they are now.
+    pub missing: u64,
+    /// Who holds the resource, if anybody does, and the place of the first polled call.
+    pub contention: Option<Contention>,
+    /// To a call of this client. Its lease counts from `clock.sent`.
+    pub hand_over: Option<HandOver>,
+    pub clock: StoreClock,
 }
 
 /// The store's answer to a renewal.
@@ -82,10 +110,13 @@ pub struct Renewed {
 /// News from the store that nobody has asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// There is a connection, once more or for the first time. News may have been missed.
-    Connected,
+    /// There is a connection, once more or for the first time. News may have been missed. `hears`: whether more will
+    /// come.
+    Connected { hears: bool },
     /// The lock with this hash and token, which was ours, was removed.
     Removed { hash: Arc<str>, token: u64 },
+    /// A call that waits for the resource with this hash has got it. `at`: when, by the store's clock.
+    Granted { hash: Arc<str>, hand_over: HandOver, at: Duration },
 }
 
 /// Why a lock was lost.
@@ -107,8 +138,9 @@ pub type Notices = mpsc::UnboundedSender<Notice>;
 /// The store's answer to a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// The lock was held, and is free now.
-    Yes,
+    /// The lock was held, and is free now, or somebody else's. If that is another call of this client: which, and the
+    /// moment from which its lease counts.
+    Yes(Option<(HandOver, Moment)>),
     /// The nonce held nothing.
     No,
     /// The nonce holds nothing; but the release had to be sent again, so that the first sending may have done it.
@@ -120,15 +152,29 @@ pub enum Released {
 /// An error whose [`outcome_unknown`](crate::error::Error::outcome_unknown) is true leaves it to the caller to
 /// cancel.
 pub trait Driver: Send + Sync + 'static {
-    /// Takes the resource if it is free, in one round trip.
+    /// Takes the resource if it is free, or joins its queue, in one round trip. Who waits there is told of its turn by
+    /// [`Notice::Granted`], by the answer to another call of this client, or by that to a poll.
     fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired>;
 
+    /// Asks about calls that wait for a resource: whether it is their turn, and whether they are still in the queue,
+    /// into which they are put if not. A store may take a client for dead that does not poll. With `last`, the first of
+    /// them is taken out of the queue if it has not got the resource.
+    fn poll<'a>(
+        &'a self,
+        resource: &'a Resource,
+        waiting: &'a [Queued],
+        last: bool,
+        deadline: Deadline,
+    ) -> Answer<'a, Polled>;
+
     /// Gives up what this nonce holds. It never touches what another nonce holds, so it is also how an attempt of
-    /// unknown outcome is cancelled.
+    /// unknown outcome is cancelled. `waiting`: the lease that it has asked for, if it may be in the queue: then it
+    /// leaves that.
     fn release<'a>(
         &'a self,
         resource: &'a Resource,
         nonce: Nonce,
+        waiting: Option<Duration>,
         deadline: Deadline,
     ) -> Answer<'a, Released>;
 
@@ -141,8 +187,8 @@ pub trait Driver: Send + Sync + 'static {
         deadline: Deadline,
     ) -> Answer<'a, Renewed>;
 
-    /// Who holds the resource.
-    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Contention>>;
+    /// Who holds the resource, and who waits for it.
+    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>>;
 
     /// Takes the resource from whoever holds it, who is told; `false` if nobody does.
     fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool>;

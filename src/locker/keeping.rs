@@ -1,6 +1,10 @@
 //! What happens to locks between their grant and their unlock: renewal, loss, and what the server says of them.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::sleep};
 
@@ -22,7 +26,7 @@ impl Locker {
     pub(super) async fn keep(self: Arc<Self>, mut notices: mpsc::UnboundedReceiver<Notice>) {
         let mut connected = false;
         loop {
-            let next = self.holds().next_due();
+            let next = [self.holds().next_due(), self.waiters().next_due()].into_iter().flatten().min();
             let due = async {
                 match next {
                     Some(due) => sleep(Moment::now().until(due).min(LONGEST_SLEEP)).await,
@@ -33,14 +37,19 @@ impl Locker {
                 () = due => {}
                 () = self.sooner.notified() => {}
                 Some(notice) = notices.recv() => match notice {
-                    Notice::Connected if !connected => connected = true,
-                    Notice::Connected => {
-                        self.listener.tell(Event::Reconnected);
-                        self.recheck();
+                    Notice::Connected { hears } => {
+                        self.hears.store(hears, Ordering::Relaxed);
+                        self.set_clock(None);
+                        if std::mem::replace(&mut connected, true) {
+                            self.listener.tell(Event::Reconnected);
+                            self.recheck();
+                        }
                     }
                     Notice::Removed { hash, token } => self.lost(&hash, token, LostReason::Purged),
+                    Notice::Granted { hash, hand_over, at } => self.deliver_news(&hash, hand_over, at),
                 },
             }
+            self.poll_due();
             let due = self.holds().due(Moment::now());
             for due in due {
                 match due {
@@ -61,8 +70,9 @@ impl Locker {
         }
     }
 
-    /// After a connection was lost, news may have been missed: asks about every hold at once.
+    /// After a connection was lost, news may have been missed: asks about every hold, and for all who wait, at once.
     fn recheck(self: &Arc<Self>) {
+        self.change_waiters(|waiters| waiters.poll_all(Moment::now()));
         let holds: Vec<_> = self.holds().relied_on().cloned().collect();
         for hold in holds {
             self.look_after(hold);
@@ -110,7 +120,8 @@ impl Locker {
                 Ok(Renewed { standing: Standing::Held, sent }) => {
                     if let Some(length) = renewing.lease() {
                         let lease = Lease { sent, length };
-                        if locker.renewed(&hold, lease) && hold.observed {
+                        let told = hold.observed && hold.renewal.is_some_and(|renewal| !renewal.once);
+                        if locker.renewed(&hold, lease) && told {
                             locker.listener.tell(Event::Renewed(Hold { lease, ..hold }));
                         }
                     }
@@ -137,6 +148,23 @@ impl Locker {
         });
     }
 
+    /// Before the locker is closed: what has only its first, short lease gets the rest of it.
+    pub(super) async fn give_whole_leases(self: &Arc<Self>) {
+        let holds: Vec<_> = self.holds().relied_on().cloned().collect();
+        for hold in holds {
+            let Some(renewal) = hold.renewal.filter(|renewal| renewal.once) else { continue };
+            let Some(length) = renewal.next(Moment::now(), hold.lease) else { continue };
+            self.announce(&hold, length, self.limit.time);
+            let deadline = Deadline::after(self.limit);
+            // Without an answer the lock has its short lease, which is what is relied on.
+            if let Ok(Renewed { standing: Standing::Held, sent }) =
+                self.driver.renew(&hold.resource, hold.nonce, Renewing::Raise(length), deadline).await
+            {
+                self.renewed(&hold, Lease { sent, length });
+            }
+        }
+    }
+
     /// Enters a lease that the store has given. `false` if it came too late: then the loss has been told, or will be,
     /// and what the store keeps is given back.
     pub(super) fn renewed(self: &Arc<Self>, hold: &Hold, lease: Lease) -> bool {
@@ -146,7 +174,7 @@ impl Locker {
                 holds.renewed(hold.resource.hash(), hold.token, lease, hold.over.max(lease.over(now)), now)
             });
         if !in_time && self.holds().get(hold.resource.hash(), Some(hold.token)).is_some() {
-            self.cancel(hold.resource.clone(), hold.nonce, now.until(lease.over(now)));
+            self.cancel(hold.resource.clone(), hold.nonce, None, now.until(lease.over(now)));
         }
         in_time
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use napi::{JsValue, Unknown, ValueType};
 
 use super::read::{Options, ReadError, Result, describe};
-use crate::options::{LockOptions, Wait};
+use crate::{
+    core::waiters::SHORTEST_POLL,
+    options::{LockOptions, Wait},
+};
 
 /// `signal` is read in `lib/`.
 const KNOWN: [&str; 9] = [
@@ -30,7 +33,7 @@ const MAX_INTERVAL: f64 = 2_147_483_647.0;
 pub fn read(value: Unknown) -> Result<LockOptions> {
     let mut options = LockOptions {
         expire: LockOptions::EXPIRE,
-        wait: Wait::Attempts(0),
+        wait: Wait::No,
         retry_interval: LockOptions::RETRY_INTERVAL,
         renew: false,
         max_hold: None,
@@ -54,7 +57,7 @@ pub fn read(value: Unknown) -> Result<LockOptions> {
     if let Some(ms) = interval {
         options.retry_interval = Duration::from_secs_f64(ms / 1000.0);
     }
-    options.wait = wait(&given)?;
+    options.wait = wait(&given, options.retry_interval)?;
     options.renew = given.boolean("renew")?.unwrap_or(false);
     options.max_hold = positive(&given, "maxHold")?;
     options.max_blocked = positive(&given, "maxBlocked")?;
@@ -85,7 +88,7 @@ fn positive(given: &Options, name: &str) -> Result<Option<Duration>> {
     Ok(given.number(name, SECONDS, 0.001..=MAX_SECONDS)?.map(Duration::from_secs_f64))
 }
 
-fn wait(given: &Options) -> Result<Wait> {
+fn wait(given: &Options, interval: Duration) -> Result<Wait> {
     // All are checked, also those that have no effect.
     let retry = given.boolean("retry")?.unwrap_or(false);
     let what = "a whole number from 0 on, or Infinity";
@@ -97,25 +100,25 @@ fn wait(given: &Options) -> Result<Wait> {
         return Err(given.out_of_range("maxRetryAttempts", what, value)?);
     }
     let what = "a number of milliseconds from 0 on, or Infinity";
-    if let Some(ms) = given.number("timeout", what, 0.0..=f64::INFINITY)? {
-        if given.get("maxRetryAttempts")?.is_some() {
-            let message =
-                "options.timeout does not go with options.maxRetryAttempts: both say how long to wait";
-            return Err(ReadError::wrong_type(message));
-        }
-        // 30 years are for ever.
-        let seconds = ms / 1000.0;
-        return Ok(if seconds > MAX_SECONDS {
-            Wait::Forever
-        } else {
-            Wait::AtMost(Duration::from_secs_f64(seconds))
-        });
+    let timeout = given.number("timeout", what, 0.0..=f64::INFINITY)?;
+    if timeout.is_some() && attempts.is_some() {
+        let message = "options.timeout does not go with options.maxRetryAttempts: both say how long to wait";
+        return Err(ReadError::wrong_type(message));
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole, positive, and saturating"
-    )]
-    let attempts = attempts.map_or(LockOptions::MAX_RETRY_ATTEMPTS, |attempts| attempts as u64);
-    Ok(Wait::Attempts(if retry { attempts } else { 0 }))
+    let seconds = match timeout {
+        Some(ms) => ms / 1000.0,
+        // As long as so many attempts would take; an interval of 0 is a millisecond, as with a JavaScript timer.
+        None if retry => {
+            attempts.unwrap_or(LockOptions::MAX_RETRY_ATTEMPTS) * interval.max(SHORTEST_POLL).as_secs_f64()
+        }
+        None => 0.0,
+    };
+    Ok(if seconds == 0.0 {
+        Wait::No
+    } else if seconds > MAX_SECONDS {
+        // 30 years are for ever.
+        Wait::Forever
+    } else {
+        Wait::AtMost(Duration::from_secs_f64(seconds))
+    })
 }

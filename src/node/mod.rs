@@ -21,11 +21,10 @@ use self::{
     strategy::JsStrategy,
 };
 use crate::{
-    core::Resource,
+    core::{Identity, Resource},
     driver::{SharedDriver, memory::Memory, redis::Redis, redis::config::Reconnect},
     error::Result,
     locker,
-    options::Identity,
     random,
 };
 
@@ -144,11 +143,11 @@ impl Locker {
         self.promise(env, async { extend.await.map(Outcome::Bool) })
     }
 
-    /// A promise of who holds the resource.
+    /// A promise of who holds the resource and who waits for it.
     #[napi]
     pub fn inspect<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
         let inspect = self.inner.clone().inspect(resource(env, resource_id)?);
-        self.promise(env, async { inspect.await.map(Outcome::Holding) })
+        self.promise(env, async { inspect.await.map(Outcome::Inspection) })
     }
 
     /// A promise of whether somebody has lost the resource.

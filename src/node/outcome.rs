@@ -10,7 +10,7 @@ use napi::{
 
 use super::runtime;
 use crate::{
-    core::{Contention, Hold},
+    core::{Contention, Hold, Identity, Inspection},
     error::Error,
     locker::Locker,
 };
@@ -20,8 +20,8 @@ pub enum Outcome {
     /// A granted lock, which becomes its fencing token, and the locker to give it back to if nobody takes it.
     Lock(Hold, Arc<Locker>),
     Bool(bool),
-    /// Who holds a resource, or `null`.
-    Holding(Option<Contention>),
+    /// Who holds a resource and who waits for it, or `null`.
+    Inspection(Option<Inspection>),
     Undefined,
 }
 
@@ -32,12 +32,8 @@ impl Outcome {
             match self {
                 Self::Lock(hold, _) => f64::to_napi_value(env.raw(), number(hold.token)),
                 Self::Bool(value) => bool::to_napi_value(env.raw(), *value),
-                Self::Holding(None) => Null::to_napi_value(env.raw(), Null),
-                Self::Holding(Some(contention)) => {
-                    let mut object = Object::new(env)?;
-                    describe(env, &mut object, contention)?;
-                    Object::to_napi_value(env.raw(), object)
-                }
+                Self::Inspection(None) => Null::to_napi_value(env.raw(), Null),
+                Self::Inspection(Some(inspection)) => inspection_to_js(env, inspection),
                 Self::Undefined => <()>::to_napi_value(env.raw(), ()),
             }
         }
@@ -71,19 +67,43 @@ pub fn failure(env: &Env, error: &Error) -> NapiResult<sys::napi_value> {
     unsafe { Object::to_napi_value(env.raw(), object) }
 }
 
+fn inspection_to_js(env: &Env, inspection: &Inspection) -> NapiResult<sys::napi_value> {
+    let mut object = Object::new(env)?;
+    if let Some(contention) = &inspection.holding {
+        describe(env, &mut object, contention)?;
+    }
+    let mut waiters = env.create_array(0)?;
+    for waiter in &inspection.waiters {
+        let mut value = Object::new(env)?;
+        identify(&mut value, &waiter.identity)?;
+        value.set_named_property("since", waiter.since.as_secs_f64() * 1000.0)?;
+        waiters.insert(value)?;
+    }
+    object.set_named_property("waiters", waiters)?;
+    // SAFETY: the object is of the current environment.
+    unsafe { Object::to_napi_value(env.raw(), object) }
+}
+
 fn describe(env: &Env, object: &mut Object, contention: &Contention) -> NapiResult<()> {
     object.set_named_property("numberOfLocks", number(contention.count))?;
     object.set_named_property("leaseLeft", contention.lease_left.as_secs_f64() * 1000.0)?;
+    if let Some(place) = contention.place {
+        object.set_named_property("position", number(place))?;
+    }
     if let Some(holder) = &contention.holder {
         let mut value = Object::new(env)?;
-        value.set_named_property("clientId", holder.client.as_str())?;
-        value.set_named_property("host", holder.host.as_str())?;
-        value.set_named_property("pid", holder.pid)?;
+        identify(&mut value, &holder.identity)?;
         value.set_named_property("since", holder.since.as_secs_f64() * 1000.0)?;
         value.set_named_property("token", number(holder.token))?;
         object.set_named_property("holder", value)?;
     }
     Ok(())
+}
+
+fn identify(object: &mut Object, identity: &Identity) -> NapiResult<()> {
+    object.set_named_property("clientId", identity.client.as_str())?;
+    object.set_named_property("host", identity.host.as_str())?;
+    object.set_named_property("pid", identity.pid)
 }
 
 /// Tokens and counts stay below 2^53: the scripts see to it.

@@ -2,9 +2,11 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
+use futures_util::StreamExt;
 use redis::{
     AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value,
-    aio::MultiplexedConnection, cmd,
+    aio::{MultiplexedConnection, PubSub},
+    cmd,
 };
 use socket2::SockRef;
 #[cfg(unix)]
@@ -19,12 +21,10 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     config::{Config, Endpoint, Family},
+    news::Session,
     refusal::{self, ConnectError},
 };
-use crate::{
-    driver::{Notice, Notices},
-    error::Cause,
-};
+use crate::error::{Cause, Refusal, RefusalKind};
 
 /// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
 /// a call may take: whoever waits would not wait for longer.
@@ -37,38 +37,13 @@ const QUEUE: usize = 4096;
 pub struct Connected {
     pub connection: MultiplexedConnection,
     pub driver: JoinHandle<()>,
+    /// Whether the session hears its news. Not if the server's ACL forbids it.
+    pub hears: bool,
 }
 
-/// What a connection is for, besides commands.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// How `CLIENT LIST` shows it.
-    pub name: String,
-    /// Where news of this locker's locks are published.
-    pub channel: String,
-    /// What the names of locks begin with.
-    pub prefix: String,
-    pub notices: Notices,
-}
-
-impl Session {
-    /// Takes what the server pushes.
-    fn hear(&self, push: &PushInfo) {
-        if push.kind == PushKind::Message
-            && let [_, Value::BulkString(news)] = &push.data[..]
-            && let Some((hash, token)) = self.removed(news)
-        {
-            // Without a receiver the locker is no more.
-            let _ = self.notices.send(Notice::Removed { hash, token });
-        }
-    }
-
-    /// `<token> <name of the lock's key>`
-    fn removed(&self, news: &[u8]) -> Option<(Arc<str>, u64)> {
-        let (token, key) = str::from_utf8(news).ok()?.split_once(' ')?;
-        Some((key.strip_prefix(&self.prefix)?.into(), token.parse().ok()?))
-    }
-}
+/// A socket, with or without TLS. Boxed: each command is two calls of it at the most.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 pub async fn connect(config: &Config, session: &Session) -> Result<Connected, ConnectError> {
     let limit = try_timeout(config);
@@ -82,7 +57,19 @@ fn try_timeout(config: &Config) -> Duration {
     config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end())
 }
 
+/// Speaks RESP3, in which the server sends news on the same connection. To one that does not know it (a proxy, a
+/// managed service), RESP2, and listens to the news on a second connection.
 async fn open(config: &Config, session: &Session) -> Result<Connected, ConnectError> {
+    match handshake(config, session, open_stream(config).await?).await {
+        Err(ConnectError::Refused(Refusal { kind: RefusalKind::TooOld, .. })) => {
+            let streams = (open_stream(config).await?, open_stream(config).await?);
+            handshake_resp2(config, session, streams).await
+        }
+        connected => connected,
+    }
+}
+
+async fn open_stream(config: &Config) -> Result<Box<dyn Stream>, ConnectError> {
     match &config.endpoint {
         Endpoint::Tcp { host, port, family } => {
             let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
@@ -92,18 +79,13 @@ async fn open(config: &Config, session: &Session) -> Result<Connected, ConnectEr
             // What a connection that is given up has not got rid of yet must not arrive after what the next one sends.
             // Nothing is lost by it: a connection that is closed in order has had all its answers.
             socket.set_linger(Some(Duration::ZERO))?;
-            if let Some(tls) = &config.tls {
-                let connector = TlsConnector::from(tls.client.clone());
-                let stream = connector
-                    .connect(tls.server_name.clone(), stream)
-                    .await
-                    .map_err(|error| tls_error(&error))?;
-                return handshake(config, session, stream).await;
-            }
-            handshake(config, session, stream).await
+            let Some(tls) = &config.tls else { return Ok(Box::new(stream)) };
+            let connector = TlsConnector::from(tls.client.clone());
+            let stream = connector.connect(tls.server_name.clone(), stream).await;
+            Ok(Box::new(stream.map_err(|error| tls_error(&error))?))
         }
         #[cfg(unix)]
-        Endpoint::Unix(path) => handshake(config, session, UnixStream::connect(path).await?).await,
+        Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         #[cfg(not(unix))]
         Endpoint::Unix(_) => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "this platform has no Unix sockets").into())
@@ -143,13 +125,64 @@ fn tls_error(error: &io::Error) -> ConnectError {
     }
 }
 
-async fn handshake<S>(config: &Config, session: &Session, stream: S) -> Result<Connected, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    // RESP3, because a lock's news will be pushed on the same connection; every supported server speaks it.
+async fn handshake(
+    config: &Config,
+    session: &Session,
+    stream: Box<dyn Stream>,
+) -> Result<Connected, ConnectError> {
+    let hears = session.clone();
+    let settings = settings().set_push_sender(move |push: PushInfo| {
+        if push.kind == PushKind::Message
+            && let [_, Value::BulkString(message)] = &push.data[..]
+        {
+            hears.hear(message);
+        }
+        Ok::<_, Infallible>(())
+    });
+    let (connection, driver) =
+        MultiplexedConnection::new_with_config(&info(config, ProtocolVersion::RESP3), stream, settings)
+            .await
+            .map_err(|error| refusal::of_handshake(&error))?;
+    let driver = tokio::spawn(driver);
+    let mut subscribing = connection.clone();
+    let ((), subscribed) =
+        tokio::join!(name(&connection, session), subscribing.subscribe(&session.channel));
+    Ok(Connected { connection, driver, hears: subscribed.is_ok() })
+}
+
+async fn handshake_resp2(
+    config: &Config,
+    session: &Session,
+    (commands, news): (Box<dyn Stream>, Box<dyn Stream>),
+) -> Result<Connected, ConnectError> {
+    let info = info(config, ProtocolVersion::RESP2);
+    let (connection, driver) = MultiplexedConnection::new_with_config(&info, commands, settings())
+        .await
+        .map_err(|error| refusal::of_handshake(&error))?;
+    let mut listening = PubSub::new(&info, news).await.map_err(|error| refusal::of_handshake(&error))?;
+    // An ACL may forbid it: then there is no news.
+    let subscribed = listening.subscribe(&session.channel).await.is_ok();
+    let hears = session.clone();
+    // Either of the two connections is of no use without the other.
+    let driver = tokio::spawn(async move {
+        let mut messages = listening.into_on_message();
+        let listen = async {
+            while let Some(message) = messages.next().await {
+                hears.hear(message.get_payload_bytes());
+            }
+        };
+        tokio::select! {
+            () = driver => {}
+            () = listen => {}
+        }
+    });
+    name(&connection, session).await;
+    Ok(Connected { connection, driver, hears: subscribed })
+}
+
+fn info(config: &Config, protocol: ProtocolVersion) -> RedisConnectionInfo {
     let mut info = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP3)
+        .set_protocol(protocol)
         .set_db(config.database)
         .set_lib_name("lock-inc", env!("CARGO_PKG_VERSION"));
     if let Some(username) = &config.username {
@@ -158,29 +191,20 @@ where
     if let Some(password) = &config.password {
         info = info.set_password(&password.0);
     }
-    // Deadlines are kept by the caller, who knows what is safe to send again.
-    let hears = session.clone();
-    let settings = AsyncConnectionConfig::new()
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(QUEUE)
-        .set_push_sender(move |push: PushInfo| {
-            hears.hear(&push);
-            Ok::<_, Infallible>(())
-        });
-    let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, settings)
-        .await
-        .map_err(|error| refusal::of_handshake(&error))?;
-    let driver = tokio::spawn(driver);
+    info
+}
 
-    // A name for CLIENT LIST, and the channel for news. An ACL may forbid them, and a lock does not depend on them:
-    // without the news it learns of a loss at its next renewal. Whatever is wrong with the connection itself shows at
-    // the first command.
-    let (mut naming, mut subscribing) = (connection.clone(), connection.clone());
+fn settings() -> AsyncConnectionConfig {
+    // Deadlines are kept by the caller, who knows what is safe to send again.
+    AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUE)
+}
+
+/// A name for `CLIENT LIST`. An ACL may forbid it, and a lock does not depend on it. Whatever is wrong with the
+/// connection itself shows at the first command.
+async fn name(connection: &MultiplexedConnection, session: &Session) {
     let mut set_name = cmd("CLIENT");
     set_name.arg("SETNAME").arg(&session.name);
-    let _ = tokio::join!(naming.send_packed_command(&set_name), subscribing.subscribe(&session.channel));
-
-    Ok(Connected { connection, driver })
+    let _ = connection.clone().send_packed_command(&set_name).await;
 }
 
 /// The endpoint as errors show it.

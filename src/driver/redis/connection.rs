@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Config, Decision, Reconnect, Trouble},
-    connect::{Connected, Session, connect, endpoint_name},
+    connect::{Connected, connect, endpoint_name},
+    news::Session,
     refusal::{self, ConnectError},
 };
 use crate::{
@@ -319,14 +320,14 @@ impl Keeper {
 
     /// Lets calls use the connection until it is gone, and says why it is.
     async fn serve(&self, connected: Connected) -> Cause {
-        let Connected { connection, mut driver } = connected;
+        let Connected { connection, mut driver, hears } = connected;
         // Whoever drops this future, as `run` does, ends the connection.
         let _ended = AbortOnDrop(driver.abort_handle());
         let useless = CancellationToken::new();
         let live = Live { number: self.times_connected, connection, useless: useless.clone() };
         self.publish.send_replace(State::Ready(live));
         // Without a receiver the locker is no more.
-        let _ = self.session.notices.send(Notice::Connected);
+        let _ = self.session.notices.send(Notice::Connected { hears });
         tokio::select! {
             _ = &mut driver => Cause::new("ECONNRESET", "the connection was closed"),
             () = useless.cancelled() => Cause::new("ETIMEDOUT", "the connection had to be replaced"),

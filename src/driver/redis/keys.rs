@@ -6,6 +6,8 @@ use crate::core::{
 };
 
 const OWNER: &str = ":owner";
+const QUEUE: &str = ":queue";
+const ALIVE: &str = ":alive";
 
 /// Builds and recognises the keys under one prefix.
 #[derive(Clone, Debug)]
@@ -26,19 +28,14 @@ impl Keys {
         &self.prefix
     }
 
-    /// The lock itself: the key that lock-inc 1.2.0 increments.
-    pub fn lock(&self, resource: &Resource) -> String {
-        [&self.prefix, resource.hash()].concat()
+    /// The keys of a resource.
+    pub fn of(&self, resource: &Resource) -> LockKeys<'_> {
+        self.of_lock_key([&self.prefix, resource.hash()].concat())
     }
 
-    /// Who holds it.
-    pub fn owner(&self, resource: &Resource) -> String {
-        [&self.prefix, resource.hash(), OWNER].concat()
-    }
-
-    /// The register of the last fencing token under this prefix.
-    pub fn fence(&self) -> &str {
-        &self.fence
+    fn of_lock_key(&self, lock: String) -> LockKeys<'_> {
+        let with = |suffix| [lock.as_str(), suffix].concat();
+        LockKeys { owner: with(OWNER), queue: with(QUEUE), alive: with(ALIVE), fence: &self.fence, lock }
     }
 
     /// What the names of the clients' channels begin with; the client's id follows.
@@ -59,14 +56,34 @@ impl Keys {
         pattern
     }
 
-    /// The keys of the lock that `key` belongs to; `None` where it is not a lock's.
-    pub fn of_lock(&self, key: &[u8]) -> Option<[Vec<u8>; 2]> {
+    /// The key of the lock that `key` belongs to; `None` where it is not a lock's.
+    pub fn lock_of<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?;
         let (hash, suffix) = rest.split_at_checked(HASH_LEN)?;
-        let lock = [self.prefix.as_bytes(), hash].concat();
-        let owner = [&lock, OWNER.as_bytes()].concat();
-        (is_hash(hash) && (suffix.is_empty() || suffix == OWNER.as_bytes())).then_some([lock, owner])
+        let is_ours = suffix.is_empty() || [OWNER, QUEUE, ALIVE].iter().any(|ours| suffix == ours.as_bytes());
+        let lock = &key[..key.len() - suffix.len()];
+        if is_hash(hash) && is_ours { str::from_utf8(lock).ok() } else { None }
     }
+
+    /// The keys of a lock, given its own.
+    pub fn of_lock(&self, lock: &str) -> LockKeys<'_> {
+        self.of_lock_key(lock.to_owned())
+    }
+}
+
+/// All keys that have to do with one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockKeys<'a> {
+    /// The lock itself: the key that lock-inc 1.2.0 increments.
+    pub lock: String,
+    /// Who holds it.
+    pub owner: String,
+    /// The register of the last fencing token under this prefix.
+    pub fence: &'a str,
+    /// Who waits for it.
+    pub queue: String,
+    /// Which of the clients of those who wait have shown that they live.
+    pub alive: String,
 }
 
 #[cfg(test)]
@@ -76,21 +93,21 @@ mod tests {
     #[test]
     fn the_lock_key_is_that_of_1_2_0() {
         let keys = Keys::new("lock:".into());
-        let lock = keys.lock(&Resource::new("abc"));
+        let lock = keys.of(&Resource::new("abc")).lock;
         assert_eq!(lock, "lock:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
     }
 
     #[test]
     fn a_lock_is_found_by_each_of_its_keys_and_by_no_other() {
         let (keys, resource) = (Keys::new("l".into()), Resource::new("abc"));
-        let expected = [keys.lock(&resource).into_bytes(), keys.owner(&resource).into_bytes()];
-        for key in &expected {
-            assert_eq!(keys.of_lock(key).unwrap(), expected);
+        let all = keys.of(&resource);
+        for key in [&all.lock, &all.owner, &all.queue, &all.alive] {
+            assert_eq!(keys.of_lock(keys.lock_of(key.as_bytes()).unwrap()), all);
         }
         for key in ["lfence", "l", "", "lother:key", &format!("l2{}", resource.hash())] {
-            assert_eq!(keys.of_lock(key.as_bytes()), None, "{key}");
+            assert_eq!(keys.lock_of(key.as_bytes()), None, "{key}");
         }
-        assert_eq!(keys.of_lock(format!("{}:mine", keys.lock(&resource)).as_bytes()), None);
+        assert_eq!(keys.lock_of(format!("{}:mine", all.lock).as_bytes()), None);
     }
 
     #[test]

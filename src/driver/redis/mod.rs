@@ -6,22 +6,26 @@ use futures_util::future::try_join_all;
 use redis::{Cmd, Value, cmd, from_redis_value};
 
 use self::{
-    connect::Session,
     connection::{Connection, Reply},
-    keys::Keys,
-    scripts::{ACQUIRE, INSPECT, LuaScript, RELEASE, REMOVE, RENEW},
+    keys::{Keys, LockKeys},
+    news::Session,
+    scripts::{ACQUIRE, INSPECT, LuaScript, POLL, RELEASE, REMOVE, RENEW},
 };
-use super::{Acquired, Answer, Attempt, Deadline, Driver, Grant, Notices, Released, Renewed, Renewing};
+use super::{
+    Acquired, Answer, Attempt, Deadline, Driver, Grant, HandOver, Notices, Polled, Released, Renewed, Renewing,
+};
 use crate::{
-    core::{Contention, Nonce, OwnerRecord, Resource, Standing},
+    core::{
+        Contention, Holder, Identity, Inspection, Nonce, Queued, Resource, Standing, StoreClock, Waiter,
+    },
     error::{Cause, Error, Limit, Refusal, RefusalKind, Result},
-    options::Identity,
 };
 
 pub mod config;
 mod connect;
 mod connection;
 mod keys;
+mod news;
 mod refusal;
 mod scripts;
 pub mod tls;
@@ -51,6 +55,7 @@ impl Redis {
         Self { connection, keys, identity }
     }
 
+    /// Runs a script; `fill` adds the keys and arguments.
     async fn run(
         &self,
         script: &LuaScript,
@@ -62,43 +67,88 @@ impl Redis {
         self.connection.call(script.by_sha(keys, &fill), Some(&source), deadline).await
     }
 
-    async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {
-        let Identity { client, pid, host } = &self.identity;
-        let record = OwnerRecord::client_part(client, *pid, host, attempt.resource.name());
-        let (lock, owner) = (self.keys.lock(&attempt.resource), self.keys.owner(&attempt.resource));
-        let nonce = attempt.nonce.to_string();
-        let lease = u64::try_from(attempt.lease.as_millis()).unwrap_or(u64::MAX);
-        let fill = |command: &mut Cmd| {
-            command.arg(&lock).arg(&owner).arg(self.keys.fence()).arg(&nonce).arg(lease).arg(&record);
-        };
-        let Reply { value, sent, .. } = self.run(&ACQUIRE, 3, fill, deadline).await?;
-        if let Value::Int(token) = value {
-            return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent }));
-        }
-        Ok(Acquired::Contended(contention(value)?))
-    }
-
-    /// Runs a script that takes the lock and its owner record, and these arguments.
-    async fn on_lock(
+    /// Runs a script that may hand a lock over, with these arguments.
+    async fn run_with_queue(
         &self,
         script: &LuaScript,
-        resource: &Resource,
+        keys: &LockKeys<'_>,
         arguments: &[&str],
         deadline: Deadline,
     ) -> Result<Reply> {
-        let (lock, owner) = (self.keys.lock(resource), self.keys.owner(resource));
+        let LockKeys { lock, owner, fence, queue, alive } = keys;
         let fill = |command: &mut Cmd| {
-            command.arg(&lock).arg(&owner).arg(arguments);
+            command.arg(lock).arg(owner).arg(fence).arg(queue).arg(alive).arg(arguments);
         };
-        self.run(script, 2, fill, deadline).await
+        self.run(script, 5, fill, deadline).await
     }
 
-    async fn release(&self, resource: &Resource, nonce: Nonce, deadline: Deadline) -> Result<Released> {
-        let reply = self.on_lock(&RELEASE, resource, &[&nonce.to_string()], deadline).await?;
-        Ok(match decode(reply.value)? {
-            true => Released::Yes,
-            false if reply.resent => Released::NotAnyMore,
-            false => Released::No,
+    /// What stands for a waiting call in the queue.
+    fn member(&self, resource: &Resource, nonce: Nonce, lease: Duration) -> String {
+        format!("{nonce} {} {}", lease.as_millis(), self.identity.record(resource.name()))
+    }
+
+    async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {
+        let record = self.identity.record(attempt.resource.name());
+        let (nonce, lease) = (attempt.nonce.to_string(), attempt.lease.as_millis().to_string());
+        let waits = if attempt.waits { "1" } else { "" };
+        let arguments = [&*nonce, &lease, &record, self.keys.channels(), waits];
+        let keys = self.keys.of(&attempt.resource);
+        let Reply { value, sent, .. } = self.run_with_queue(&ACQUIRE, &keys, &arguments, deadline).await?;
+        if let Value::Int(token) = value {
+            return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent }));
+        }
+        let (count, left, record, time, ticket, place): (u64, i64, String, u64, u64, u64) = decode(value)?;
+        Ok(Acquired::Contended {
+            contention: contention(count, left, &record, place),
+            ticket: attempt.waits.then_some(ticket),
+            clock: StoreClock { sent, time: Duration::from_micros(time) },
+        })
+    }
+
+    async fn poll(
+        &self,
+        resource: &Resource,
+        waiting: &[Queued],
+        last: bool,
+        deadline: Deadline,
+    ) -> Result<Polled> {
+        let members: Vec<_> = waiting
+            .iter()
+            .map(|&Queued { nonce, lease, ticket }| {
+                [ticket.to_string(), self.member(resource, nonce, lease)]
+            })
+            .collect();
+        let mut arguments = vec![&*self.identity.client, self.keys.channels(), if last { "1" } else { "" }];
+        arguments.extend(members.iter().flatten().map(String::as_str));
+        let keys = self.keys.of(resource);
+        let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, &arguments, deadline).await?;
+        let (time, missing, place, granted, count, left, record): (u64, u64, u64, Value, u64, i64, String) =
+            decode(value)?;
+        Ok(Polled {
+            missing,
+            contention: (count > 0).then(|| contention(count, left, &record, place)),
+            hand_over: if granted == Value::Nil { None } else { Some(hand_over(granted)?) },
+            clock: StoreClock { sent, time: Duration::from_micros(time) },
+        })
+    }
+
+    async fn release(
+        &self,
+        resource: &Resource,
+        nonce: Nonce,
+        waiting: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<Released> {
+        let text = nonce.to_string();
+        let member = waiting.map(|lease| self.member(resource, nonce, lease));
+        let mut arguments = vec![&*text, &self.identity.client, self.keys.channels()];
+        arguments.extend(member.as_deref());
+        let reply = self.run_with_queue(&RELEASE, &self.keys.of(resource), &arguments, deadline).await?;
+        Ok(match reply.value {
+            Value::Int(0) if reply.resent => Released::NotAnyMore,
+            Value::Int(0) => Released::No,
+            Value::Int(_) => Released::Yes(None),
+            granted => Released::Yes(Some((hand_over(granted)?, reply.sent))),
         })
     }
 
@@ -111,8 +161,12 @@ impl Redis {
     ) -> Result<Renewed> {
         let lease = renewing.lease().unwrap_or_default().as_millis().to_string();
         let how = if matches!(renewing, Renewing::Set(_)) { "set" } else { "raise" };
-        let arguments = [&*nonce.to_string(), &lease, how];
-        let Reply { value, sent, .. } = self.on_lock(&RENEW, resource, &arguments, deadline).await?;
+        let nonce = nonce.to_string();
+        let LockKeys { lock, owner, alive, .. } = self.keys.of(resource);
+        let fill = |command: &mut Cmd| {
+            command.arg(&[&*lock, &owner, &alive]).arg(&[&*nonce, &lease, how]);
+        };
+        let Reply { value, sent, .. } = self.run(&RENEW, 3, fill, deadline).await?;
         let standing = match decode(value)? {
             1 => Standing::Held,
             0 => Standing::Gone,
@@ -121,11 +175,24 @@ impl Redis {
         Ok(Renewed { standing, sent })
     }
 
-    async fn inspect(&self, resource: &Resource, deadline: Deadline) -> Result<Option<Contention>> {
-        match self.on_lock(&INSPECT, resource, &[], deadline).await?.value {
-            Value::Nil => Ok(None),
-            value => contention(value).map(Some),
-        }
+    async fn inspect(&self, resource: &Resource, deadline: Deadline) -> Result<Option<Inspection>> {
+        let LockKeys { lock, owner, queue, alive, .. } = self.keys.of(resource);
+        let fill = |command: &mut Cmd| {
+            command.arg(&[&*lock, &owner, &queue, &alive]);
+        };
+        let mut fields: Vec<Value> = decode(self.run(&INSPECT, 4, fill, deadline).await?.value)?;
+        let queue = fields.split_off(fields.len().min(3));
+        let (count, left, record): (u64, i64, String) = decode(Value::Array(fields))?;
+        let queue: Vec<(u64, String)> = decode(Value::Array(queue))?;
+        let inspection = Inspection {
+            holding: (count > 0).then(|| contention(count, left, &record, 0)),
+            waiters: queue.iter().filter_map(|(ticket, member)| Waiter::parse(*ticket, member)).collect(),
+        };
+        Ok((inspection.holding.is_some() || !inspection.waiters.is_empty()).then_some(inspection))
+    }
+
+    async fn remove(&self, keys: &LockKeys<'_>, deadline: Deadline) -> Result<bool> {
+        decode(self.run_with_queue(&REMOVE, keys, &[self.keys.channels()], deadline).await?.value)
     }
 
     async fn purge(&self, patience: Limit) -> Result<()> {
@@ -136,14 +203,10 @@ impl Redis {
             scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(PURGE_PAGE);
             let reply = self.connection.call(scan, None, Deadline::after(patience)).await?;
             let (next, page): (u64, Vec<Vec<u8>>) = decode(reply.value)?;
-            // A lock and its owner record go in one step, whichever of them the page has.
-            let locks: BTreeSet<_> = page.iter().filter_map(|key| self.keys.of_lock(key)).collect();
-            let channels = self.keys.channels();
-            try_join_all(locks.iter().map(|[lock, owner]| {
-                let fill = move |command: &mut Cmd| {
-                    command.arg(lock).arg(owner).arg(channels);
-                };
-                self.run(&REMOVE, 2, fill, Deadline::after(patience))
+            // All that belongs to a lock goes in one step, whichever of its keys the page has.
+            let locks: BTreeSet<_> = page.iter().filter_map(|key| self.keys.lock_of(key)).collect();
+            try_join_all(locks.into_iter().map(async |lock| {
+                self.remove(&self.keys.of_lock(lock), Deadline::after(patience)).await
             }))
             .await?;
             if next == 0 {
@@ -159,19 +222,30 @@ impl Driver for Redis {
         Box::pin(self.acquire(attempt, deadline))
     }
 
+    fn poll<'a>(
+        &'a self,
+        resource: &'a Resource,
+        waiting: &'a [Queued],
+        last: bool,
+        deadline: Deadline,
+    ) -> Answer<'a, Polled> {
+        Box::pin(self.poll(resource, waiting, last, deadline))
+    }
+
     fn release<'a>(
         &'a self,
         resource: &'a Resource,
         nonce: Nonce,
+        waiting: Option<Duration>,
         deadline: Deadline,
     ) -> Answer<'a, Released> {
-        Box::pin(self.release(resource, nonce, deadline))
+        Box::pin(self.release(resource, nonce, waiting, deadline))
     }
 
     fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
         Box::pin(async move {
             let mut exists = cmd("EXISTS");
-            exists.arg(self.keys.lock(resource));
+            exists.arg(self.keys.of(resource).lock);
             decode(self.connection.call(exists, None, deadline).await?.value)
         })
     }
@@ -186,14 +260,12 @@ impl Driver for Redis {
         Box::pin(self.renew(resource, nonce, renewing, deadline))
     }
 
-    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Contention>> {
+    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>> {
         Box::pin(self.inspect(resource, deadline))
     }
 
     fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
-        Box::pin(async move {
-            decode(self.on_lock(&REMOVE, resource, &[self.keys.channels()], deadline).await?.value)
-        })
+        Box::pin(async move { self.remove(&self.keys.of(resource), deadline).await })
     }
 
     fn purge(&self, patience: Limit) -> Answer<'_, ()> {
@@ -210,17 +282,25 @@ impl Driver for Redis {
     }
 }
 
-/// What `acquire` and `inspect` say of a lock that somebody holds.
-fn contention(value: Value) -> Result<Contention> {
-    let (count, left, record): (u64, i64, String) = decode(value)?;
+/// What a script says of a lock that somebody holds. `place`: 0 is none.
+fn contention(count: u64, left: i64, record: &str, place: u64) -> Contention {
     let lease_left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
-    Ok(Contention { count, holder: OwnerRecord::parse(&record), lease_left })
+    Contention { count, holder: Holder::parse(record), lease_left, place: (place > 0).then_some(place) }
+}
+
+/// `{nonce, token, lease in ms}`
+fn hand_over(value: Value) -> Result<HandOver> {
+    let (nonce, token, lease): (String, u64, u64) = decode(value)?;
+    let nonce = nonce.parse().map_err(|_| unintelligible("not a nonce"))?;
+    Ok(HandOver { nonce, token, lease: Duration::from_millis(lease) })
 }
 
 /// A reply as the type that the command is known to answer with.
 fn decode<T: redis::FromRedisValue>(value: Value) -> Result<T> {
-    from_redis_value(value).map_err(|error| {
-        let cause = Cause::new("EPROTO", error);
-        Error::Refused(Refusal { kind: RefusalKind::Other, cause, unanswered: false })
-    })
+    from_redis_value(value).map_err(unintelligible)
+}
+
+fn unintelligible(error: impl std::fmt::Display) -> Error {
+    let cause = Cause::new("EPROTO", error);
+    Error::Refused(Refusal { kind: RefusalKind::Other, cause, unanswered: false })
 }

@@ -33,22 +33,15 @@ impl LuaScript {
     }
 }
 
-pub static ACQUIRE: LazyLock<LuaScript> = LazyLock::new(|| {
-    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/acquire.lua")))
-});
+macro_rules! script {
+    ($($part:literal),+) => {
+        LazyLock::new(|| LuaScript::new(concat!($(include_str!(concat!("scripts/", $part, ".lua"))),+)))
+    };
+}
 
-pub static RELEASE: LazyLock<LuaScript> = LazyLock::new(|| {
-    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/release.lua")))
-});
-
-pub static RENEW: LazyLock<LuaScript> = LazyLock::new(|| {
-    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/renew.lua")))
-});
-
-pub static INSPECT: LazyLock<LuaScript> = LazyLock::new(|| {
-    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/inspect.lua")))
-});
-
-pub static REMOVE: LazyLock<LuaScript> = LazyLock::new(|| {
-    LuaScript::new(concat!(include_str!("scripts/owner.lua"), include_str!("scripts/remove.lua")))
-});
+pub static ACQUIRE: LazyLock<LuaScript> = script!("clock", "owner", "queue", "acquire");
+pub static POLL: LazyLock<LuaScript> = script!("clock", "owner", "queue", "poll");
+pub static RELEASE: LazyLock<LuaScript> = script!("clock", "owner", "queue", "release");
+pub static REMOVE: LazyLock<LuaScript> = script!("clock", "owner", "queue", "remove");
+pub static RENEW: LazyLock<LuaScript> = script!("owner", "renew");
+pub static INSPECT: LazyLock<LuaScript> = script!("owner", "inspect");

@@ -1,18 +1,20 @@
--- KEYS: lock, owner record, fence register. ARGV: nonce, lease in ms, the client's part of the record.
--- Returns the token (an integer), or {attempts since the grant, lease left in ms, owner record or ''}.
+-- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: nonce, lease in ms, the client's part of the
+-- record, what channels begin with, '1' to join the queue if need be.
+-- Returns the token (an integer), or {attempts since the grant, lease left in ms, owner record or '', server time in
+-- microseconds, ticket, place in the queue}.
 -- A lock or a register of a foreign type makes it fail before the first write.
-local last = tonumber(redis.call('GET', KEYS[3]) or 0)
-if not last or last > 9007199254740990 then
-  return redis.error_reply('WRONGTYPE the fence register ' .. KEYS[3] .. ' does not hold a token')
+local now, token = next_token()
+if not token then return no_token() end
+if redis.call('EXISTS', KEYS[4]) == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
+  -- The lease of the last holder has ended: those who wait come first.
+  pass_over_lapsed()
+  if hand_over(now, token, ARGV[4]) then token = token + 1 end
 end
-local time = redis.call('TIME')
-local token = math.max(time[1] * 1000000 + time[2], last + 1)
-local text = string.format('%.0f', token)
+local text = digits(token)
 
 if redis.call('SET', KEYS[1], text, 'NX', 'PX', ARGV[2]) then
-  local since = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
   redis.call('SET', KEYS[3], text)
-  redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. text .. ' ' .. since .. ' ' .. ARGV[3], 'PX', ARGV[2])
+  own(ARGV[1], token, now, ARGV[3], ARGV[2])
   return token
 end
 
@@ -23,6 +25,7 @@ if nonce == ARGV[1] then
   -- Sent again: the lease is a full one from now on, as whoever gets this answer counts it.
   redis.call('DECR', KEYS[1])
   raise_lease(ARGV[2])
+  redis.call('HDEL', KEYS[5], 'granted')
   return granted
 end
 local left = redis.call('PTTL', KEYS[1])
@@ -32,4 +35,13 @@ if left == -1 then
   left = tonumber(ARGV[2])
 end
 if granted then count = count - granted + 1 end
-return {count, left, record or ''}
+if ARGV[5] ~= '1' then return {count, left, record or '', now, 0, 0} end
+
+local waiter = ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
+if redis.call('ZADD', KEYS[4], 'NX', text, waiter) == 1 then
+  redis.call('SET', KEYS[3], text)
+else
+  token = tonumber(redis.call('ZSCORE', KEYS[4], waiter))
+end
+mark_alive(string.match(ARGV[3], '^%S+'), now)
+return {count, left, record or '', now, token, redis.call('ZCARD', KEYS[4])}

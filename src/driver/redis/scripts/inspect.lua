@@ -1,7 +1,24 @@
--- KEYS: lock, owner record.
--- Returns {attempts since the grant, lease left in ms, owner record or ''}, or nothing if nobody holds the lock.
-local count = tonumber(redis.call('GET', KEYS[1]) or nil)
-if not count then return end
+-- KEYS: lock, owner record, queue, clients alive.
+-- Returns {attempts since the grant or 0 if nobody holds the lock, lease left in ms, owner record or '', then ticket and
+-- queue member of each waiter that is alive, in order}.
+local count = tonumber(redis.call('GET', KEYS[1]) or 0)
+if not count then return {0, 0, ''} end
 local record, _, granted = bound_owner(count)
 if granted then count = count - granted + 1 end
-return {count, redis.call('PTTL', KEYS[1]), record or ''}
+local reply = {count, redis.call('PTTL', KEYS[1]), record or ''}
+
+local alive = {}
+local time = redis.call('TIME')
+local clients = redis.call('HGETALL', KEYS[4])
+for index = 1, #clients, 2 do
+  alive[clients[index]] = tonumber(clients[index + 1]) or 0
+end
+local waiters = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
+for index = 1, #waiters, 2 do
+  local client = string.match(waiters[index], '^%S+ %d+ (%S+)')
+  if (alive[client] or 0) > time[1] * 1000 then
+    reply[#reply + 1] = tonumber(waiters[index + 1])
+    reply[#reply + 1] = waiters[index]
+  end
+end
+return reply

@@ -1,8 +1,21 @@
--- KEYS: lock, owner record. ARGV: nonce. Returns 1 if this nonce held the lock, else 0.
+-- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: nonce, client, what channels begin with, and for
+-- a call that may wait in the queue its member there.
+-- Returns 0 if this nonce did not hold the lock, 1 if it did, or {nonce, token, lease in ms} if it did and the lock
+-- goes to another call of this client.
 local _, nonce = bound_owner(tonumber(redis.call('GET', KEYS[1]) or nil))
-if nonce == ARGV[1] then
-  redis.call('DEL', KEYS[1], KEYS[2])
-  return 1
+if nonce ~= ARGV[1] then
+  drop_leftover(ARGV[1])
+  if ARGV[4] and redis.call('ZREM', KEYS[4], ARGV[4]) == 1 and redis.call('EXISTS', KEYS[4]) == 0 then
+    redis.call('DEL', KEYS[5])
+  end
+  return 0
 end
-drop_leftover(ARGV[1])
-return 0
+if redis.call('EXISTS', KEYS[4]) == 1 then
+  local now, token = next_token()
+  if token then
+    local done, mine = hand_over(now, token, ARGV[3], ARGV[2])
+    if done then return mine or 1 end
+  end
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+return 1

@@ -1,4 +1,5 @@
--- KEYS: lock, owner record. ARGV: nonce, new lease in ms or 0 to only look, 'set' if the lease may become shorter.
+-- KEYS: lock, owner record, clients alive. ARGV: nonce, new lease in ms or 0 to only look, 'set' if the lease may become
+-- shorter.
 -- Returns 1 if this nonce holds the lock, 0 if nobody does, -1 if somebody else does.
 local value = tonumber(redis.call('GET', KEYS[1]) or nil)
 local _, nonce = bound_owner(value)
@@ -12,4 +13,6 @@ if ARGV[3] == 'set' then
 elseif ARGV[2] ~= '0' then
   raise_lease(ARGV[2])
 end
+-- A sign of life after a hand-over.
+redis.call('HDEL', KEYS[3], 'granted')
 return 1
