@@ -8,6 +8,7 @@ class FaultyProxy {
   #links = new Set()
   #answering = true
   #held = false
+  #dropping = false
   /** How long everything takes on its way, in ms, there and back. */
   delay = 0
 
@@ -36,8 +37,9 @@ class FaultyProxy {
     client.on('data', (data) => link.silent || pass(upstream, data))
     upstream.on('data', (data) => {
       if (link.silent || !this.#answering) return
-      if (this.#held) link.waiting.push(data)
-      else pass(client, data)
+      const rest = this.#dropping ? withoutMessages(data) : data
+      if (this.#held) link.waiting.push(rest)
+      else if (rest.length > 0) pass(client, rest)
     })
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
   }
@@ -49,6 +51,11 @@ class FaultyProxy {
 
   forwardReplies() {
     this.#answering = true
+  }
+
+  /** From now on what the server publishes is lost; answers are not. */
+  dropMessages() {
+    this.#dropping = true
   }
 
   /** Answers wait, and then come all at once. */
@@ -78,6 +85,12 @@ class FaultyProxy {
     this.cut()
     await new Promise((resolve) => this.#server.close(resolve))
   }
+}
+
+/** Takes published messages out of what a server sends in RESP3. They are short, and come in one piece. */
+function withoutMessages(data) {
+  const text = data.toString('latin1')
+  return Buffer.from(text.replaceAll(/>3\r\n\$7\r\nmessage\r\n\$\d+\r\n.*\r\n\$\d+\r\n.*\r\n/g, ''), 'latin1')
 }
 
 module.exports = { FaultyProxy }
