@@ -3,19 +3,9 @@
 const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
+const { randomFrom } = require('./support/random')
 const { startRedis } = require('./support/redis-server')
 const { until } = require('./support/until')
-
-/** Numbers in 0..1 that a seed repeats (mulberry32). */
-function randomFrom(seed) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 // Random steps of three lockers and two old clients on two resources, against a model that knows who holds what.
 describe('whatever happens in whatever order', () => {

@@ -3,6 +3,7 @@
 const channels = require('./diagnostics')
 const { ResourceLockedError, checked, dated, toError } = require('./errors')
 const { Lock } = require('./lock')
+const { onAbort, signalOf } = require('./signals')
 const { request } = require('./request')
 
 /**
@@ -75,8 +76,7 @@ class Locker {
 
   async #grant(granting, resourceId, signal, cancellation) {
     const start = performance.now()
-    const cancel = () => cancellation.cancel()
-    signal?.addEventListener('abort', cancel, { once: true })
+    const forget = signal && onAbort(signal, cancellation)
     this.#awaited++
     try {
       const token = await settled(granting, resourceId)
@@ -101,7 +101,7 @@ class Locker {
       }
       throw error
     } finally {
-      signal?.removeEventListener('abort', cancel)
+      forget?.()
       if (--this.#awaited === 0) this.#lostEarly.clear()
     }
   }
@@ -150,16 +150,6 @@ class Locker {
 /** Costs nothing while nobody has subscribed. */
 function publish(channel, message) {
   if (channel.hasSubscribers) channel.publish(message())
-}
-
-/** The AbortSignal among the options. */
-function signalOf(options) {
-  const signal = options?.signal ?? undefined
-  if (signal === undefined) return undefined
-  if (typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function') return signal
-  throw Object.assign(new TypeError('options.signal must be an AbortSignal'), {
-    code: 'ERR_INVALID_ARG_TYPE',
-  })
 }
 
 /** Waits for the native side. The error is made here, so that its stack shows who was waiting. */

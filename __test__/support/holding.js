@@ -278,6 +278,24 @@ function holding(specOf) {
       await until(async () => !(await locker.isLocked('resource')), 'it is given back')
     })
 
+    it('may be that of many calls, and Node.js has nothing to warn of', async () => {
+      const warned = jest.fn()
+      process.on('warning', warned)
+      const locker = newLocker()
+      await locker.lock('resource')
+      const controller = new AbortController()
+      const { signal } = controller
+      const calls = Array.from({ length: 50 }, () =>
+        rejection(locker.lock('resource', { timeout: 60_000, signal })),
+      )
+      await scene.waiting('resource', 50)
+      controller.abort('all of them')
+      expect(new Set(await Promise.all(calls))).toEqual(new Set(['all of them']))
+      await new Promise(setImmediate)
+      process.off('warning', warned)
+      expect(warned).not.toHaveBeenCalled()
+    })
+
     it('does not hide wrong arguments by being aborted', () => {
       expect(() => newLocker().lock(42, { signal: AbortSignal.abort() })).toThrow(TypeError)
     })

@@ -1,7 +1,7 @@
 'use strict'
 
 const { lockerScene, lossOf } = require('./scene')
-const { until, rejection } = require('./until')
+const { rejection } = require('./until')
 
 /**
  * What `request` does, whatever the driver is. `specOf(prefix)` makes the argument of `lockFactory`.

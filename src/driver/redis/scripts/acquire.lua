@@ -7,7 +7,7 @@ local now, token = next_token()
 if not token then return no_token() end
 if redis.call('EXISTS', KEYS[4]) == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
   -- The lease of the last holder has ended: those who wait come first.
-  pass_over_lapsed()
+  pass_over_lapsed(now)
   if hand_over(now, token, ARGV[4]) then token = token + 1 end
 end
 local text = digits(token)

@@ -9,7 +9,7 @@ local now, token = next_token()
 if not token then return no_token() end
 local value = tonumber(redis.call('GET', KEYS[1]) or nil)
 local record, owner, granted = bound_owner(value)
-if not value then pass_over_lapsed() end
+if not value then pass_over_lapsed(now) end
 
 local joined, grant = 0, false
 for index = 4, #ARGV, 2 do

@@ -1,6 +1,6 @@
 -- KEYS[4]: the queue, a sorted set of waiters, '<nonce> <lease in ms> <client> <pid> <host> <name>', by their tickets.
 -- KEYS[5]: until when each client with waiters counts as alive, in ms of the server's clock; and in `granted` the
--- client of the last hand-over, until that has given a sign of life.
+-- client of the last hand-over and the end of its first lease, until it has given a sign of life.
 
 -- A waiter's first lease: a process that hangs keeps the others for no longer. It asks for the rest in time.
 local GRACE = 5000
@@ -15,11 +15,11 @@ local function mark_alive(client, now)
   redis.call('PEXPIRE', KEYS[5], ALIVE)
 end
 
--- The lock is gone without a release. If it was handed over and its holder gave no sign of life, that client hangs,
--- and its other waiters need not be tried: they come back with its next poll.
-local function pass_over_lapsed()
-  local client = redis.call('HGET', KEYS[5], 'granted')
-  if client then redis.call('HDEL', KEYS[5], client, 'granted') end
+-- The lock is gone without a release. If its first lease after a hand-over has ended and its holder gave no sign of
+-- life, that client hangs, and its other waiters need not be tried: they come back with its next poll.
+local function pass_over_lapsed(now)
+  local client, ends = string.match(redis.call('HGET', KEYS[5], 'granted') or '', '^(%S+) (%d+)$')
+  if client and tonumber(ends) * 1000 <= now then redis.call('HDEL', KEYS[5], client, 'granted') end
 end
 
 -- Gives the lock to the first waiter whose client is alive and listens. `client`: whose call this is, which learns of
@@ -53,7 +53,7 @@ local function hand_over(now, token, channels, client)
         redis.call('SET', KEYS[1], text, 'PX', digits(lease))
         own(nonce, token, now, part, digits(lease))
         if redis.call('EXISTS', KEYS[4]) == 1 then
-          redis.call('HSET', KEYS[5], 'granted', waiter)
+          redis.call('HSET', KEYS[5], 'granted', waiter .. ' ' .. digits(math.floor(now / 1000) + lease))
         else
           redis.call('DEL', KEYS[5])
         end
