@@ -392,21 +392,59 @@ mod tests {
         assert!(second > first);
     }
 
+    #[test]
+    fn whoever_waits_has_a_turn_in_order_of_arrival_if_it_can_be_told() {
+        let (mut table, nonces, now) = (LockTable::default(), Nonces::new(7), Moment::now());
+        let resource = Resource::new("a");
+        table.enter("c");
+        let mut waiting = Vec::new();
+        let gone = Identity { client: "gone".into(), ..IDENTITY.clone() };
+        let first = nonces.next();
+        table.acquire(claim(&resource, first, 100, now, CLOCK)).unwrap();
+        for (identity, place) in [(&*IDENTITY, 1), (&gone, 2), (&IDENTITY, 3)] {
+            let nonce = nonces.next();
+            let wait = Claim { waits: true, identity, ..claim(&resource, nonce, 100, now, CLOCK) };
+            let refused = table.acquire(wait).unwrap_err();
+            assert_eq!(refused.contention.place, Some(place));
+            // Sent again, it keeps its place.
+            assert_eq!(table.acquire(wait).unwrap_err().ticket, refused.ticket);
+            waiting.push(nonce);
+        }
+        let waiters = table.inspect(resource.hash(), at(now)).unwrap().waiters;
+        let clients: Vec<_> = waiters.iter().map(|waiter| &*waiter.identity.client).collect();
+        assert_eq!(clients, ["c", "gone", "c"]);
+        for (holder, next) in [(first, waiting[0]), (waiting[0], waiting[2])] {
+            assert!(table.release(resource.hash(), holder, at(now)));
+            let news = table.take_news();
+            assert_eq!(news.len(), 1);
+            let lease = Duration::from_millis(100);
+            assert_eq!((&*news[0].client, &news[0].what), ("c", &What::Granted { nonce: next, lease }));
+            assert_eq!(table.token_of(resource.hash(), next), Some(news[0].token));
+        }
+        assert!(table.release(resource.hash(), waiting[2], at(now)));
+        assert_eq!(table.inspect(resource.hash(), at(now)), None);
+        assert!(table.held.is_empty() && table.queues.is_empty() && table.deadlines.first().is_none());
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
-        Acquire { resource: usize, lease: u64 },
+        Acquire { resource: usize, lease: u64, waits: bool },
         Again { attempt: usize },
+        /// Also cancels an attempt that waits.
         Release { attempt: usize },
         Renew { attempt: usize, renewing: Renewing },
+        Poll { attempt: usize, last: bool },
         Wait(u64),
         Purge,
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            4 => (0usize..3, 1u64..50).prop_map(|(resource, lease)| Step::Acquire { resource, lease }),
+            5 => (0usize..3, 1u64..50, any::<bool>())
+                .prop_map(|(resource, lease, waits)| Step::Acquire { resource, lease, waits }),
             1 => (0usize..20).prop_map(|attempt| Step::Again { attempt }),
-            2 => (0usize..20).prop_map(|attempt| Step::Release { attempt }),
+            3 => (0usize..20).prop_map(|attempt| Step::Release { attempt }),
+            1 => (0usize..20, any::<bool>()).prop_map(|(attempt, last)| Step::Poll { attempt, last }),
             2 => (0usize..20, 1u64..50, any::<bool>()).prop_map(|(attempt, lease, set)| {
                 let lease = Duration::from_millis(lease);
                 let renewing = if set { Renewing::Set(lease) } else { Renewing::Raise(lease) };
@@ -417,81 +455,156 @@ mod tests {
         ]
     }
 
+    /// What the model knows of an attempt.
+    #[derive(Clone, Copy)]
+    struct Tried {
+        resource: usize,
+        nonce: Nonce,
+        lease: Duration,
+        waits: bool,
+        ticket: Option<u64>,
+    }
+
+    #[derive(Default)]
+    struct Model {
+        /// The attempt that holds the resource, and until when.
+        grant: Option<(usize, Moment)>,
+        queue: Vec<usize>,
+    }
+
+    impl Model {
+        fn settle(&mut self, tried: &[Tried], now: Moment) {
+            if self.grant.is_some_and(|(_, until)| until <= now) {
+                self.grant = None;
+            }
+            if self.grant.is_none() && !self.queue.is_empty() {
+                let next = self.queue.remove(0);
+                self.grant = Some((next, now + tried[next].lease));
+            }
+        }
+
+        fn holds(&self, attempt: usize) -> bool {
+            self.grant.is_some_and(|(holder, _)| holder == attempt)
+        }
+    }
+
     proptest! {
-        /// Against a model that keeps every grant for ever: one holder at a time, whose nonce alone can release
-        /// it or see its token again, and tokens that only grow.
+        /// Against a model that knows whose turn it is: one holder at a time, whose nonce alone can release it or see
+        /// its token again; whoever waits has a turn in order of arrival; and tokens only grow.
         #[test]
-        fn one_holder_at_a_time_and_growing_tokens(steps in prop::collection::vec(step(), 1..80)) {
-            struct Grant { attempt: usize, token: u64, until: Moment }
+        fn one_holder_at_a_time_in_order_of_arrival_and_growing_tokens(
+            steps in prop::collection::vec(step(), 1..80),
+        ) {
             let (mut table, nonces) = (LockTable::default(), Nonces::new(3));
+            table.enter("c");
             let mut now = Moment::now();
             let resources = ["a", "b", "c"].map(Resource::new);
-            let mut attempts: Vec<(usize, Nonce, u64)> = Vec::new();
-            let mut model: [Option<Grant>; 3] = [None, None, None];
-            let mut last = [0; 3];
+            let mut tried: Vec<Tried> = Vec::new();
+            let mut models: [Model; 3] = Default::default();
+            let mut last_token = [0; 3];
             for step in steps {
-                for slot in &mut model {
-                    if slot.as_ref().is_some_and(|grant| grant.until <= now) {
-                        *slot = None;
-                    }
+                for (model, resource) in models.iter_mut().zip(&resources) {
+                    model.settle(&tried, now);
+                    table.is_locked(resource.hash(), at(now));
                 }
-                let attempt = match step {
-                    Step::Wait(ms) => { now = now + Duration::from_millis(ms); continue; }
-                    Step::Purge => { table.purge(at(now)); model = [None, None, None]; continue; }
+                match step {
+                    Step::Wait(ms) => now = now + Duration::from_millis(ms),
+                    Step::Purge => {
+                        table.purge(at(now));
+                        for model in models.iter_mut().filter(|model| model.grant.is_some()) {
+                            model.grant = None;
+                            model.settle(&tried, now);
+                        }
+                    }
                     Step::Release { attempt } => {
-                        let Some((resource, nonce, _)) = attempts.get(attempt).copied() else { continue };
-                        let mine = model[resource].as_ref().is_some_and(|grant| grant.attempt == attempt);
+                        let Some(&Tried { resource, nonce, .. }) = tried.get(attempt) else { continue };
+                        let model = &mut models[resource];
+                        let mine = model.holds(attempt);
                         prop_assert_eq!(table.release(resources[resource].hash(), nonce, at(now)), mine);
-                        if mine { model[resource] = None; }
-                        continue;
+                        model.queue.retain(|waiting| *waiting != attempt);
+                        if mine {
+                            model.grant = None;
+                            model.settle(&tried, now);
+                        }
                     }
                     Step::Renew { attempt, renewing } => {
-                        let Some((resource, nonce, _)) = attempts.get(attempt).copied() else { continue };
+                        let Some(&Tried { resource, nonce, .. }) = tried.get(attempt) else { continue };
                         let standing = table.renew(resources[resource].hash(), nonce, renewing, at(now));
-                        prop_assert_eq!(standing, match &mut model[resource] {
-                            Some(grant) if grant.attempt == attempt => {
-                                grant.until = match renewing {
+                        prop_assert_eq!(standing, match &mut models[resource].grant {
+                            Some((holder, until)) if *holder == attempt => {
+                                *until = match renewing {
                                     Renewing::Set(lease) => now + lease,
-                                    Renewing::Raise(lease) => grant.until.max(now + lease),
-                                    Renewing::Look => grant.until,
+                                    Renewing::Raise(lease) => (*until).max(now + lease),
+                                    Renewing::Look => *until,
                                 };
                                 Standing::Held
                             }
                             Some(_) => Standing::Taken,
                             None => Standing::Gone,
                         });
-                        continue;
                     }
-                    Step::Acquire { resource, lease } => {
-                        attempts.push((resource, nonces.next(), lease));
-                        attempts.len() - 1
+                    Step::Poll { attempt, last } => {
+                        let Some(&Tried { resource, nonce, lease, ticket: Some(ticket), .. }) = tried.get(attempt)
+                        else { continue };
+                        let model = &mut models[resource];
+                        // One that has been given up comes back with its poll, to its old place.
+                        if !model.holds(attempt) && !model.queue.contains(&attempt) {
+                            model.queue.push(attempt);
+                            model.queue.sort_by_key(|waiting| tried[*waiting].ticket);
+                        }
+                        model.settle(&tried, now);
+                        let place = model.queue.iter().position(|waiting| *waiting == attempt);
+                        if last {
+                            model.queue.retain(|waiting| *waiting != attempt);
+                        }
+                        let waiting = [Queued { nonce, lease, ticket }];
+                        let found = table.poll(&resources[resource], &waiting, last, &IDENTITY, at(now));
+                        prop_assert_eq!(found.and_then(|found| found.place), place.map(|place| place as u64 + 1));
                     }
-                    Step::Again { attempt } if attempt < attempts.len() => attempt,
-                    Step::Again { .. } => continue,
-                };
-                let (resource, nonce, lease) = attempts[attempt];
-                let answer = table.acquire(claim(&resources[resource], nonce, lease, now, CLOCK));
-                match (&mut model[resource], answer) {
-                    (Some(grant), Ok(token)) => {
-                        prop_assert_eq!(grant.attempt, attempt);
-                        prop_assert_eq!(grant.token, token);
-                        grant.until = grant.until.max(now + Duration::from_millis(lease));
+                    Step::Acquire { .. } | Step::Again { .. } => {
+                        let attempt = match step {
+                            Step::Again { attempt } if attempt < tried.len() => attempt,
+                            Step::Acquire { resource, lease, waits } => {
+                                let lease = Duration::from_millis(lease);
+                                tried.push(Tried { resource, nonce: nonces.next(), lease, waits, ticket: None });
+                                tried.len() - 1
+                            }
+                            _ => continue,
+                        };
+                        let Tried { resource, nonce, lease, waits, .. } = tried[attempt];
+                        let claim = Claim {
+                            resource: &resources[resource], nonce, lease, identity: &IDENTITY, waits, now: at(now),
+                        };
+                        let model = &mut models[resource];
+                        match (table.acquire(claim), model.grant) {
+                            (Ok(_), Some((holder, until))) => {
+                                prop_assert_eq!(holder, attempt);
+                                model.grant = Some((holder, until.max(now + lease)));
+                            }
+                            (Ok(_), None) => model.grant = Some((attempt, now + lease)),
+                            (Err(refused), Some((holder, until))) => {
+                                prop_assert_ne!(holder, attempt);
+                                prop_assert_eq!(refused.contention.lease_left, now.until(until));
+                                prop_assert_eq!(refused.ticket.is_some(), waits);
+                                if waits && !model.queue.contains(&attempt) {
+                                    model.queue.push(attempt);
+                                    tried[attempt].ticket = refused.ticket;
+                                }
+                            }
+                            (Err(refused), None) => prop_assert!(false, "free, but {refused:?}"),
+                        }
                     }
-                    (Some(grant), Err(refused)) => {
-                        prop_assert_ne!(grant.attempt, attempt);
-                        prop_assert_eq!(refused.contention.lease_left, now.until(grant.until));
-                    }
-                    (None, Ok(token)) => {
-                        prop_assert!(token > last[resource]);
-                        last[resource] = token;
-                        let until = now + Duration::from_millis(lease);
-                        model[resource] = Some(Grant { attempt, token, until });
-                    }
-                    (None, Err(refused)) => prop_assert!(false, "free, but {refused:?}"),
                 }
-                for (resource, slot) in resources.iter().zip(&model) {
-                    let held = slot.as_ref().is_some_and(|grant| grant.until > now);
-                    prop_assert_eq!(table.is_locked(resource.hash(), at(now)), held);
+                for ((resource, model), last) in resources.iter().zip(&models).zip(&mut last_token) {
+                    let held = table.held.get(resource.hash());
+                    prop_assert_eq!(
+                        held.map(|held| held.nonce),
+                        model.grant.map(|(holder, _)| tried[holder].nonce)
+                    );
+                    if let Some(held) = held {
+                        prop_assert!(held.token >= *last);
+                        *last = held.token;
+                    }
                 }
             }
         }
