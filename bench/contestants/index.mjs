@@ -1,0 +1,25 @@
+import * as bare from './bare-ioredis.mjs'
+import * as ours from './ours.mjs'
+import * as redisSemaphore from './redis-semaphore.mjs'
+import * as redlock4 from './redlock-4.mjs'
+import * as redlock5 from './redlock-5.mjs'
+import * as redlockUniversal from './redlock-universal.mjs'
+import * as simpleRedisMutex from './simple-redis-mutex.mjs'
+
+export const OURS = 'ours'
+export const BARE = 'bare-ioredis'
+
+/** By the names of their files. */
+export const contestants = {
+  [OURS]: ours.about,
+  'redlock-5': redlock5.about,
+  'redlock-4': redlock4.about,
+  'redis-semaphore': redisSemaphore.about,
+  'redlock-universal': redlockUniversal.about,
+  'simple-redis-mutex': simpleRedisMutex.about,
+  [BARE]: bare.about,
+}
+
+export const peers = Object.keys(contestants).filter((name) => name !== OURS && !contestants[name].floor)
+
+export const label = (name) => contestants[name]?.label ?? name

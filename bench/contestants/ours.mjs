@@ -1,0 +1,30 @@
+import { createRequire } from 'node:module'
+
+const require = createRequire(import.meta.url)
+
+export const about = {
+  label: 'lock-inc',
+  package: 'lock-inc',
+  client: 'its own',
+  settings: { lock: 'defaults', lockWaiting: 'timeout: Infinity', lease: '60 s (default)' },
+}
+
+export async function open(port) {
+  const lockFactory = require('../..')
+  const locker = lockFactory({ driver: 'redis', config: { port }, settings: { prefix: 'bench:' } })
+  await locker.isLocked('connected')
+  return {
+    async lock(name) {
+      return (await locker.lock(name)).unlock
+    },
+    async lockWaiting(name) {
+      return (await locker.lock(name, { timeout: Infinity })).unlock
+    },
+    async hold(name, ms, { renewed, onLost }) {
+      const lock = await locker.lock(name, { expire: ms / 1000, renew: renewed })
+      lock.signal.addEventListener('abort', onLost)
+      return lock.unlock
+    },
+    close: () => locker.close(),
+  }
+}

@@ -1,0 +1,49 @@
+import { createRequire } from 'node:module'
+
+const require = createRequire(import.meta.url)
+
+export const about = {
+  label: 'redlock 5',
+  package: 'redlock',
+  client: 'ioredis-4',
+  settings: {
+    lock: 'defaults: retryCount 10, retryDelay 200, retryJitter 100',
+    lockWaiting: { retryCount: -1 },
+    lease: '30 s (it has no default)',
+    renewed: 'using(), automaticExtensionThreshold 500 (default)',
+  },
+}
+
+export async function open(port) {
+  const Client = require('ioredis-4')
+  const { default: Redlock } = require('redlock')
+  const client = new Client(port)
+  const redlock = new Redlock([client])
+  // Without a listener, each attempt that finds the lock taken would end the process.
+  redlock.on('error', () => {})
+  await client.ping()
+  const taken = async (name, ms, settings) => {
+    const lock = await redlock.acquire([name], ms, settings)
+    return () => lock.release()
+  }
+  return {
+    lock: (name) => taken(name, 30_000),
+    lockWaiting: (name) => taken(name, 30_000, { retryCount: -1 }),
+    hold(name, ms, { renewed, onLost }) {
+      if (!renewed) return taken(name, ms)
+      return new Promise((resolve, reject) => {
+        const done = redlock.using([name], ms, (signal) => {
+          signal.addEventListener('abort', onLost)
+          return new Promise((end) => {
+            resolve(() => {
+              end()
+              return done
+            })
+          })
+        })
+        done.catch(reject)
+      })
+    },
+    close: () => client.quit(),
+  }
+}

@@ -1,0 +1,18 @@
+// Gets what the benchmarks need, and runs them. Nothing here may import a package.
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const lock = new URL('package-lock.json', import.meta.url)
+const installed = new URL('node_modules/.package-lock.json', import.meta.url)
+
+if (!fs.existsSync(new URL('../native.js', import.meta.url))) {
+  console.error('There is no addon to measure yet: npm run build')
+  process.exit(1)
+}
+if (!fs.existsSync(installed) || fs.statSync(installed).mtimeMs < fs.statSync(lock).mtimeMs) {
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: here, stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
+await import('./run.mjs')

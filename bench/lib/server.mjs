@@ -1,0 +1,102 @@
+import { spawn } from 'node:child_process'
+import net from 'node:net'
+import { Redis } from 'ioredis'
+import { killAtExit, temporaryDirectory } from './processes.mjs'
+
+export const binary = process.env.REDIS_SERVER ?? 'redis-server'
+
+/** A real server on a port of its own, which keeps nothing on disk. */
+export class Server {
+  #child
+  #client
+
+  static async start() {
+    for (let attempt = 1; ; attempt++) {
+      const server = new Server()
+      server.port = await freePort()
+      try {
+        await server.#spawn()
+        server.#client = new Redis(server.port)
+        return server
+      } catch (error) {
+        // Another process may have taken the port meanwhile.
+        if (attempt === 5 || !/bind|in use/i.test(error.message)) throw error
+      }
+    }
+  }
+
+  #spawn() {
+    const quiet = ['--save', '', '--appendonly', 'no', '--daemonize', 'no', '--bind', '127.0.0.1']
+    const args = ['--port', String(this.port), '--dir', temporaryDirectory(), ...quiet]
+    return new Promise((resolve, reject) => {
+      const child = killAtExit(spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] }))
+      this.#child = child
+      let output = ''
+      const read = (data) => {
+        output = (output + data).slice(-4096)
+        if (output.includes('Ready to accept connections')) resolve()
+      }
+      child.stdout.on('data', read)
+      child.stderr.on('data', read)
+      child.once('error', (error) => reject(new Error(`${binary} cannot be run (${error.code})`)))
+      child.once('exit', (code) => reject(new Error(`${binary} ended with ${code}: ${output}`)))
+    })
+  }
+
+  call(command, ...args) {
+    return this.#client.call(command, ...args)
+  }
+
+  /** Calls of each command since the last reset, those from inside scripts included. */
+  async commands() {
+    const stats = await this.call('INFO', 'commandstats')
+    const found = stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)
+    return Object.fromEntries(Array.from(found, ([, name, calls]) => [name, Number(calls)]))
+  }
+
+  resetCounters() {
+    return this.call('CONFIG', 'RESETSTAT')
+  }
+
+  /**
+   * Which commands clients send and which scripts call, while `work` runs. Only MONITOR tells the two apart; it
+   * costs the server too much to run beside a measurement.
+   */
+  async watchCommands(work) {
+    const sent = new Set()
+    const scripted = new Set()
+    const monitor = await this.#client.monitor()
+    const end = 'end of what is watched'
+    const seen = new Promise((resolve) => {
+      monitor.on('monitor', (_time, [command, argument], source) => {
+        if (argument === end) resolve()
+        else (source === 'lua' ? scripted : sent).add(command.toLowerCase())
+      })
+    })
+    try {
+      await work()
+      await this.call('ECHO', end)
+      await seen
+    } finally {
+      monitor.disconnect()
+    }
+    return { sent, scripted }
+  }
+
+  async stop() {
+    this.#client.disconnect()
+    const child = this.#child
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await ended
+  }
+}
+
+async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}

@@ -1,0 +1,160 @@
+// What a contestant's process can be told to do. Each task takes the contestant, its arguments, and the list of
+// what was thrown where nobody caught it.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { measureCpu } from './cpu.mjs'
+
+/** Nanoseconds of CLOCK_MONOTONIC, which all processes of a Linux machine share. */
+const now = () => Number(process.hrtime.bigint())
+
+const held = new Map()
+
+export function ready() {}
+
+/** `inFlight` lanes, each with a name of its own: lock, unlock, again, for so many ms. */
+export async function cycles({ lock }, { inFlight, ms, prefix = 'cycles' }) {
+  let done = 0
+  const measured = measureCpu()
+  const end = performance.now() + ms
+  const lane = async (name) => {
+    while (performance.now() < end) {
+      const unlock = await lock(name)
+      await unlock()
+      done++
+    }
+  }
+  await Promise.all(Array.from({ length: inFlight }, (_, index) => lane(`${prefix} ${index}`)))
+  const cpu = measured()
+  return { cycles: done, rate: (done / cpu.ms) * 1000, ...cpu }
+}
+
+/**
+ * `waiters` that want the same name, over and over, until `end`. What is granted after `start` counts: by then the
+ * queue has formed. Who waits at the end is waited for, so that a long wait is not left out for being long; such
+ * grants count as waits and not for the rate.
+ */
+export async function contend({ lockWaiting }, { name, waiters, start, end, critical }) {
+  const waits = []
+  let granted = 0
+  let total = 0
+  const waiter = async () => {
+    while (now() < end) {
+      const asked = now()
+      const unlock = await lockWaiting(name)
+      const got = now()
+      total++
+      if (got >= start) waits.push((got - asked) / 1e6)
+      if (got >= start && got <= end) granted++
+      if (critical > 0) await sleep(critical)
+      await unlock()
+    }
+  }
+  await Promise.all(Array.from({ length: waiters }, waiter))
+  return { granted, total, waits: Float64Array.from(waits) }
+}
+
+/** Waits for the lock, and tells when it came. */
+export async function take({ lockWaiting }, { name }) {
+  const unlock = await lockWaiting(name)
+  const at = now()
+  held.set(name, unlock)
+  return at
+}
+
+/** Unlocks after a while, and tells when it began to. */
+export async function give(_, { name, after = 0 }) {
+  if (after > 0) await sleep(after)
+  const unlock = held.get(name)
+  held.delete(name)
+  const at = now()
+  await unlock()
+  return at
+}
+
+/** Round trips in ms, each after a pause of its own, so many chains at a time. */
+export async function pings({ ping }, { pauses, chains }) {
+  const trips = []
+  const chain = async (index) => {
+    for (let next = index; next < pauses.length; next += chains) {
+      if (pauses[next] > 0) await sleep(pauses[next])
+      const asked = now()
+      await ping()
+      trips.push((now() - asked) / 1e6)
+    }
+  }
+  await Promise.all(Array.from({ length: chains }, (_, index) => chain(index)))
+  return Float64Array.from(trips)
+}
+
+/** Blocks the thread of JavaScript while a lock is held, and tells what the lock's owner heard of it. */
+export async function holdBlocked({ hold }, { name, lease, ms }, faults) {
+  let lostAt
+  const onLost = () => {
+    lostAt ??= performance.now()
+  }
+  const unlock = await hold(name, lease, { renewed: true, onLost })
+  const end = performance.now() + ms
+  while (performance.now() < end);
+  const freed = performance.now()
+  // What was due meanwhile gets its turn.
+  await sleep(500)
+  const unlocked = await Promise.race([
+    Promise.resolve(unlock()).then(String, (error) => `rejected: ${error.message}`),
+    sleep(2000, 'no answer'),
+  ])
+  return { toldAfter: lostAt === undefined ? null : lostAt - freed, unlocked, faults: [...faults] }
+}
+
+/** Takes so many names and keeps them, `inFlight` at a time; `spread` ms are spent on it at least. */
+export async function holdMany({ hold }, { count, from = 0, lease, renewed, inFlight = 256, spread = 0 }) {
+  const start = performance.now()
+  let next = from
+  let lost = 0
+  const lane = async () => {
+    while (next < from + count) {
+      const index = next++
+      const due = ((index - from) / count) * spread - (performance.now() - start)
+      if (due > 0) await sleep(due)
+      held.set(index, await hold(`held ${index}`, lease, { renewed, onLost: () => lost++ }))
+    }
+  }
+  await Promise.all(Array.from({ length: inFlight }, lane))
+  return { ms: performance.now() - start, lost }
+}
+
+/** CPU of so many ms in which nothing is asked for. */
+export async function idle(_, { ms }) {
+  const measured = measureCpu()
+  await sleep(ms)
+  return measured()
+}
+
+export function memory() {
+  globalThis.gc()
+  globalThis.gc()
+  return process.memoryUsage().rss
+}
+
+const queue = { granted: 0, lastAt: undefined, failed: undefined }
+
+/** So many waiters for one name that somebody else holds. Each unlocks as soon as it is granted. */
+export function enqueue({ lockWaiting }, { name, count }) {
+  const start = performance.now()
+  for (let index = 0; index < count; index++) {
+    lockWaiting(name)
+      .then((unlock) => {
+        queue.granted++
+        queue.lastAt = now()
+        return unlock()
+      })
+      .catch((error) => {
+        queue.failed ??= String(error)
+      })
+  }
+  return performance.now() - start
+}
+
+export const queued = () => queue
+
+export function close({ close }) {
+  return close()
+}

@@ -1,0 +1,29 @@
+import * as blocked from './blocked.mjs'
+import * as concurrent from './concurrent.mjs'
+import * as growthNames from './growth-names.mjs'
+import * as growthWaiters from './growth-waiters.mjs'
+import * as handover from './handover.mjs'
+import * as hot from './hot.mjs'
+import * as load from './load.mjs'
+import * as manyRenewed from './many-renewed.mjs'
+import * as manyWaiters from './many-waiters.mjs'
+import * as sequential from './sequential.mjs'
+
+/** In the order in which they are run. */
+export const scenarios = [
+  sequential,
+  concurrent,
+  hot,
+  handover,
+  blocked,
+  manyRenewed,
+  manyWaiters,
+  growthNames,
+  growthWaiters,
+  load,
+]
+
+/** Those with this name, or whose name begins with it: `many` is all of `many-...`. */
+export function find(name) {
+  return scenarios.filter((scenario) => scenario.name === name || scenario.name.startsWith(`${name}-`))
+}
