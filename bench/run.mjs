@@ -5,8 +5,6 @@ import { makeLog } from './lib/log.mjs'
 import { figuresTable, table } from './lib/table.mjs'
 import { find, scenarios } from './scenarios/index.mjs'
 
-const results = new URL('./results/', import.meta.url)
-
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -17,6 +15,8 @@ const { values, positionals } = parseArgs({
   },
 })
 const quick = values.quick ?? false
+// A try does not take the place of results that count.
+const results = new URL(quick ? './results/quick/' : './results/', import.meta.url)
 const rounds = Number(values.rounds ?? (quick ? 3 : 7))
 if (!Number.isInteger(rounds) || rounds < 1) stop('--rounds takes a whole number from 1 on')
 
@@ -60,13 +60,32 @@ async function measure(scenarios) {
   console.log(`\n${table(rows)}\n`)
 }
 
+/** All that was measured in a file for the scenario, and without the rounds in the summary that plots are drawn of. */
 function save(name, result) {
-  fs.writeFileSync(new URL(`${name}.json`, results), `${JSON.stringify(result, null, 2)}\n`)
+  write(`${name}.json`, result)
+  const { rounds: _, ...short } = result
+  write('summary.json', { ...read('summary.json'), [name]: short })
+}
+
+function write(file, content) {
+  fs.writeFileSync(new URL(file, results), `${JSON.stringify(content, finite, 2)}\n`)
+}
+
+function read(file) {
+  const path = new URL(file, results)
+  return fs.existsSync(path) ? JSON.parse(fs.readFileSync(path, 'utf8')) : {}
+}
+
+/** JSON has no word for it. */
+function finite(_key, value) {
+  return value === Infinity ? 'Infinity' : value
 }
 
 async function plot() {
   const { draw } = await import('./plots/index.mjs')
-  await draw(results)
+  for (const [file, svg] of Object.entries(draw(read('summary.json')))) {
+    fs.writeFileSync(new URL(file, results), svg)
+  }
 }
 
 function stop(message) {

@@ -6,35 +6,41 @@ import fs from 'node:fs'
 const sources = new URL('../../src/driver/redis/', import.meta.url)
 const read = (name) => fs.readFileSync(new URL(name, sources), 'utf8')
 
-/** The source of a script, put together of the parts that scripts.rs lists for it. */
+/** The source of a script, put together of the parts that scripts.rs names for it. */
 export function script(name) {
   const [, definition] = read('scripts.rs').match(new RegExp(`pub static ${name}\\b([^;]*);`)) ?? []
   if (definition === undefined) throw new Error(`scripts.rs has no ${name}`)
-  const parts = Array.from(definition.matchAll(/include_str!\("([^"]+)"\)/g), ([, part]) => part)
-  return parts.map(read).join('')
+  const parts = Array.from(definition.matchAll(/"(?:scripts\/)?(\w+)(?:\.lua)?"/g), ([, part]) => part)
+  return parts.map((part) => read(`scripts/${part}.lua`)).join('')
 }
 
 export const sha = (source) => createHash('sha1').update(source).digest('hex')
 
 const PREFIX = 'bench:'
-// 22 and 44 characters, as nonces and hashes have.
-const NONCE = 'AAAAAAAAAAAAAAAAAAAAAA'
-const hashed = (number) => `${'='.repeat(32)}${number}`
-const RECORD = `AAAAAAAAAAAAAAAAAAAAAA 12345 host cycles 0`
+// As long as real ones: a nonce and a client's id, and the base64 of a hash with 12 digits in it.
+const NONCE = 'A'.repeat(22)
+const CLIENT = 'B'.repeat(22)
+const hashed = (number) => `${'C'.repeat(31)}${number}=`
 const LEASE_MS = '60000'
+const RECORD = `${CLIENT} 12345 host cycles 0`
+const CHANNELS = `${PREFIX}client:`
+// What the acquire of a call that does not wait says about waiting.
+const NO_WAITING = ''
 
-/** Keys and arguments of each script, for the lock with this number: 12 digits, or what stands for them. */
+function keysOf(number) {
+  const lock = PREFIX + hashed(number)
+  return [lock, `${lock}:owner`, `${PREFIX}fence`, `${lock}:queue`, `${lock}:alive`]
+}
+
+/**
+ * Keys and arguments of each script, for the lock with this number: 12 digits, or what stands for them. What a
+ * script does not know yet it does not look at.
+ */
 export const calls = {
-  acquire(number) {
-    const lock = PREFIX + hashed(number)
-    return {
-      name: 'ACQUIRE',
-      keys: [lock, `${lock}:owner`, `${PREFIX}fence`],
-      args: [NONCE, LEASE_MS, RECORD],
-    }
-  },
-  release(number) {
-    const lock = PREFIX + hashed(number)
-    return { name: 'RELEASE', keys: [lock, `${lock}:owner`], args: [NONCE] }
-  },
+  acquire: (number) => ({
+    name: 'ACQUIRE',
+    keys: keysOf(number),
+    args: [NONCE, LEASE_MS, RECORD, CHANNELS, NO_WAITING],
+  }),
+  release: (number) => ({ name: 'RELEASE', keys: keysOf(number), args: [NONCE, CLIENT, CHANNELS] }),
 }

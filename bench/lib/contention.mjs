@@ -1,4 +1,4 @@
-import { quantile, sorted } from './figures.mjs'
+import { quantile, quantileOfTime, sorted } from './figures.mjs'
 
 /**
  * `waiters` over all these processes want one name for `ms`; what happened is told of all of them together.
@@ -25,6 +25,7 @@ export async function contendTogether(children, { name, waiters, ms, critical = 
     rate: (granted / ms) * 1000,
     p50: quantile(waits, 0.5),
     p99: quantile(waits, 0.99),
+    p99OfTime: quantileOfTime(waits, 0.99),
     max: waits.at(-1),
     // Who comes first is served first: each waits for one turn of each of the others.
     ideal: waiters * cycle,

@@ -32,9 +32,23 @@ export function curve(numbers) {
   return CURVE.map((q) => [q, quantile(ordered, q)])
 }
 
+/**
+ * The quantile of the time that was waited, instead of the number of waits: where one process takes a lock over and
+ * over, its thousands of short waits do not hide those of the others here.
+ */
+export function quantileOfTime(ascending, q) {
+  const limit = ascending.reduce((sum, wait) => sum + wait, 0) * q
+  let sum = 0
+  for (const wait of ascending) {
+    sum += wait
+    if (sum >= limit) return wait
+  }
+  return ascending.at(-1)
+}
+
 /** Three digits that count. */
 export function short(number) {
-  if (!Number.isFinite(number)) return '-'
+  if (!Number.isFinite(number)) return number === Infinity ? 'infinite' : '-'
   const size = Math.abs(number)
   if (size >= 1e6) return `${short(number / 1e6)} M`
   if (size >= 100) return Math.round(number).toLocaleString('en-US')

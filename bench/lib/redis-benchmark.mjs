@@ -12,7 +12,7 @@ const MANY = 2 ** 31 - 1
 /** Takes the locks with the numbers 0 to `count`, inside the server: a million round trips would take too long. */
 async function fill(server, count) {
   const { name, keys, args } = calls.acquire(ANY)
-  const quoted = (strings) => strings.map((text) => JSON.stringify(text).replace(ANY, '" .. number .. "'))
+  const quoted = (strings) => strings.map((text) => JSON.stringify(text).replaceAll(ANY, '" .. number .. "'))
   const source = `
     local function acquire(KEYS, ARGV)
       ${script(name)}

@@ -17,7 +17,7 @@ export async function inTurns(names, rounds, measure, log) {
       } catch (error) {
         failed.set(name, error.message)
         measured.delete(name)
-        log(`${label(name)}: ${error.message}`)
+        log(`${typeof name === 'number' ? `of size ${name}` : label(name)}: ${error.message}`)
       }
     }
     log.progress(`round ${round + 1} of ${rounds}`)

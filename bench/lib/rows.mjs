@@ -37,6 +37,7 @@ function verdict(value, { atLeast, atMost }) {
   }
   if (atMost !== undefined) {
     const excess = value / atMost
+    if (excess === Infinity) return 'missed'
     if (excess <= 1) return 'reached'
     return excess < 2 ? `missed by ${percent(excess - 1)}` : `missed, ${short(excess)} x too much`
   }

@@ -8,6 +8,9 @@ const now = () => Number(process.hrtime.bigint())
 
 const held = new Map()
 
+/** Several contestants put nothing of their own in front of a name: beside each other they would meet. */
+const own = (name) => `${process.argv[2]} ${name}`
+
 export function ready() {}
 
 /** `inFlight` lanes, each with a name of its own: lock, unlock, again, for so many ms. */
@@ -22,7 +25,7 @@ export async function cycles({ lock }, { inFlight, ms, prefix = 'cycles' }) {
       done++
     }
   }
-  await Promise.all(Array.from({ length: inFlight }, (_, index) => lane(`${prefix} ${index}`)))
+  await Promise.all(Array.from({ length: inFlight }, (_, index) => lane(own(`${prefix} ${index}`))))
   const cpu = measured()
   return { cycles: done, rate: (done / cpu.ms) * 1000, ...cpu }
 }
@@ -33,13 +36,14 @@ export async function cycles({ lock }, { inFlight, ms, prefix = 'cycles' }) {
  * grants count as waits and not for the rate.
  */
 export async function contend({ lockWaiting }, { name, waiters, start, end, critical }) {
+  const resource = own(name)
   const waits = []
   let granted = 0
   let total = 0
   const waiter = async () => {
     while (now() < end) {
       const asked = now()
-      const unlock = await lockWaiting(name)
+      const unlock = await lockWaiting(resource)
       const got = now()
       total++
       if (got >= start) waits.push((got - asked) / 1e6)
@@ -54,7 +58,7 @@ export async function contend({ lockWaiting }, { name, waiters, start, end, crit
 
 /** Waits for the lock, and tells when it came. */
 export async function take({ lockWaiting }, { name }) {
-  const unlock = await lockWaiting(name)
+  const unlock = await lockWaiting(own(name))
   const at = now()
   held.set(name, unlock)
   return at
@@ -91,7 +95,7 @@ export async function holdBlocked({ hold }, { name, lease, ms }, faults) {
   const onLost = () => {
     lostAt ??= performance.now()
   }
-  const unlock = await hold(name, lease, { renewed: true, onLost })
+  const unlock = await hold(own(name), lease, { renewed: true, onLost })
   const end = performance.now() + ms
   while (performance.now() < end);
   const freed = performance.now()
@@ -114,7 +118,7 @@ export async function holdMany({ hold }, { count, from = 0, lease, renewed, inFl
       const index = next++
       const due = ((index - from) / count) * spread - (performance.now() - start)
       if (due > 0) await sleep(due)
-      held.set(index, await hold(`held ${index}`, lease, { renewed, onLost: () => lost++ }))
+      held.set(index, await hold(own(`held ${index}`), lease, { renewed, onLost: () => lost++ }))
     }
   }
   await Promise.all(Array.from({ length: inFlight }, lane))
@@ -138,9 +142,10 @@ const queue = { granted: 0, lastAt: undefined, failed: undefined }
 
 /** So many waiters for one name that somebody else holds. Each unlocks as soon as it is granted. */
 export function enqueue({ lockWaiting }, { name, count }) {
+  const resource = own(name)
   const start = performance.now()
   for (let index = 0; index < count; index++) {
-    lockWaiting(name)
+    lockWaiting(resource)
       .then((unlock) => {
         queue.granted++
         queue.lastAt = now()

@@ -33,15 +33,11 @@ export async function run({ rounds, quick, log }) {
           lead: 300 + waiters / 5,
           patience: PATIENCE,
         })
-      const { measured, failed } = await inTurns(own, turns, turn, { ...log, progress() {} })
+      const { measured, failed } = await inTurns(own, turns, turn, log)
       for (const child of children) child.kill()
-      for (const [waiters, why] of failed) {
-        result.failed.set(`${label(contestant)}, ${waiters} waiters`, why)
-        log(`${label(contestant)}, ${waiters} waiters: ${why}`)
-      }
+      for (const [waiters, why] of failed) result.failed.set(`${label(contestant)}, ${waiters} waiters`, why)
       keep(result, contestant, measured)
       if (contestant === OURS) result.rows.push(growth(measured, oursToo))
-      log.progress(label(contestant))
     } catch (error) {
       result.failed.set(contestant, error.message)
       log(`${label(contestant)}: ${error.message}`)

@@ -75,6 +75,7 @@ async function measure(critical, names, { rounds, quick, log, server, fleets, co
   const pick = (figure) => perRound(measured, figure)
   const rates = pick(({ rate }) => rate)
   const p99 = pick((found) => found.p99)
+  const p99OfTime = pick((found) => found.p99OfTime)
   const commands = pick((found) => found.commands)
   const evenness = pick(({ most, least }) => most / least)
   const beyondIdeal = pick((found) => found.p99 / found.ideal)
@@ -82,6 +83,7 @@ async function measure(critical, names, { rounds, quick, log, server, fleets, co
     'acquisitions/s': rates,
     'wait p50, ms': pick(({ p50 }) => p50),
     'wait p99, ms': p99,
+    'wait p99 of the time waited, ms': p99OfTime,
     'wait max, ms': pick(({ max }) => max),
     'wait p99 / first-come ideal': beyondIdeal,
     'commands/acquisition': commands,
@@ -116,6 +118,7 @@ async function measure(critical, names, { rounds, quick, log, server, fleets, co
           alone('wait p99', beyondIdeal, 'first-come ideal', { atMost: 1.3 }),
         ]
   rows.push(
+    row('wait p99 of the time waited', p99OfTime, OURS, best(p99OfTime, peers)),
     alone('client commands', commands, 'acquisition', { atMost: 2.2 }),
     alone('most served process', evenness, 'least served', { atMost: 1.1 }),
   )
