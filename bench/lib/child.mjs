@@ -42,8 +42,9 @@ export class Child {
     return child
   }
 
-  get pid() {
-    return this.#process.pid
+  get alive() {
+    const { exitCode, signalCode, killed } = this.#process
+    return exitCode === null && signalCode === null && !killed
   }
 
   /** Whoever does not answer in time is killed: a contestant that hangs must not hang the run. */

@@ -40,6 +40,19 @@ function element(name, attributes, text) {
   return made
 }
 
+/** A logarithmic axis with a tick for each power of ten, and more only where there would be too few. */
+export function decades(numbers) {
+  const [low, high] = [Math.min(...numbers), Math.max(...numbers)]
+  const first = Math.floor(Math.log10(low))
+  const count = Math.ceil(Math.log10(high)) - first + 1
+  const inside = (parts) =>
+    Array.from({ length: count }, (_, index) => 10 ** (first + index))
+      .flatMap((power) => parts.map((part) => part * power))
+      .filter((tick) => tick >= low * 0.999 && tick <= high * 1.001)
+  const sparse = inside([1])
+  return { type: 'log', domain: [low, high], ticks: sparse.length > 2 ? sparse : inside([1, 2, 5]) }
+}
+
 /** Names at the right end of lines, moved apart where they would lie on each other. */
 export function nameLines(svg, ends, { gap = 16 } = {}) {
   const [x, y] = [svg.scale('x'), svg.scale('y')]
@@ -63,11 +76,12 @@ export function nameLines(svg, ends, { gap = 16 } = {}) {
       x2: column - 3,
       y2: text,
       stroke: colour(name),
-      'stroke-opacity': 0.4,
+      'stroke-opacity': 0.6,
+      'stroke-dasharray': '1 3',
     }
     svg.append(element('line', line))
     const bold = name === OURS ? 'bold' : 'normal'
-    const style = { fill: colour(name), 'font-weight': bold, 'font-size': 13 }
+    const style = { fill: colour(name), 'font-weight': bold, 'font-size': 13, 'text-anchor': 'start' }
     svg.append(element('text', { x: column, y: text, dy: '0.32em', ...style }, label(name)))
   }
   return svg

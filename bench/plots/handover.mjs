@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot'
 import { label } from '../contestants/index.mjs'
 import { short } from '../lib/figures.mjs'
-import { colour, conditionsNote, panel, picture } from './frame.mjs'
+import { colour, conditionsNote, decades, panel, picture } from './frame.mjs'
 
 export function handover({ figures, conditions }) {
   const data = Object.entries(figures['p50, ms']).map(([name, p50]) => ({
@@ -17,9 +17,8 @@ export function handover({ figures, conditions }) {
     marginTop: 6,
     marginBottom: 44,
     x: {
-      type: 'log',
+      ...decades(data.flatMap(({ p50, p99 }) => [p50 * 0.8, p99])),
       grid: true,
-      ticks: 6,
       tickFormat: short,
       label: 'ms (logarithmic)',
       labelAnchor: 'center',

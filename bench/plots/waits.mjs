@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot'
 import { OURS } from '../contestants/index.mjs'
 import { short } from '../lib/figures.mjs'
-import { colour, conditionsNote, nameLines, panel, picture, weight } from './frame.mjs'
+import { colour, conditionsNote, decades, nameLines, panel, picture, weight } from './frame.mjs'
 
 // Each nine more has the same width. The longest wait of all stands at the end, where it can be drawn.
 const END = 3.5
@@ -30,7 +30,12 @@ export function waits({ curves, figures, conditions }, critical) {
       labelArrow: 'none',
       grid: true,
     },
-    y: { type: 'log', grid: true, ticks: 6, tickFormat: short, label: 'wait, ms (logarithmic)' },
+    y: {
+      ...decades(points.map(({ y }) => y)),
+      grid: true,
+      tickFormat: short,
+      label: 'wait, ms (logarithmic)',
+    },
     marks: [
       Plot.line(points, {
         x: 'x',

@@ -23,16 +23,18 @@ export async function run({ rounds, quick, log }) {
   for (const contestant of [OURS, ...peers]) {
     const own = contestant === OURS ? [...sizes, oursToo] : sizes
     try {
-      const children = await startChildren(contestant, server.port, PROCESSES)
-      const turn = (waiters) =>
-        contendTogether(children.slice(0, waiters), {
-          name: `${waiters} waiters`,
-          waiters,
-          ms,
-          // All of them must have been served once, before it counts.
-          lead: 300 + waiters / 5,
-          patience: PATIENCE,
-        })
+      let children = []
+      const turn = async (waiters) => {
+        // Those that did not come to an end with too many waiters were killed.
+        if (children.length === 0 || !children.every(({ alive }) => alive)) {
+          for (const child of children) child.kill()
+          children = await startChildren(contestant, server.port, PROCESSES)
+        }
+        // All of them must have been served once, before it counts.
+        const lead = 300 + waiters / 5
+        const contention = { name: `${waiters} waiters`, waiters, ms, lead, patience: PATIENCE }
+        return contendTogether(children.slice(0, waiters), contention)
+      }
       const { measured, failed } = await inTurns(own, turns, turn, log)
       for (const child of children) child.kill()
       for (const [waiters, why] of failed) result.failed.set(`${label(contestant)}, ${waiters} waiters`, why)

@@ -18,7 +18,7 @@ const BUSY_PING = 'PING back to back'
 const pause = () => 5 + Math.random() * 200
 
 export async function run({ rounds, quick, log }) {
-  const ms = quick ? 700 : 1800
+  const ms = quick ? 700 : 1500
   const server = await Server.start()
   const fleets = new Map()
   try {

@@ -10,7 +10,7 @@ export const title = 'lock and unlock, one after the other, cycles/s'
 const FLOOR = 'redis-benchmark'
 
 export async function run({ rounds, quick, log }) {
-  const ms = quick ? 200 : 700
+  const ms = quick ? 200 : 600
   const names = [OURS, ...peers, BARE]
   const floor = await Server.start()
   const { measured, failed } = await withChildren(names, async (_server, children) => {
