@@ -33,7 +33,7 @@ export async function run({ quick, log }) {
   if (quick) log(`leases are of ${lease / 1000} s only, so that they are renewed at all`)
 
   const each = (pick) =>
-    Object.fromEntries(Object.entries(found).map(([name, figures]) => [name, [pick(figures)]]))
+    Object.fromEntries(able.filter((name) => found[name]).map((name) => [name, [pick(found[name])]]))
   const cpu = each(({ share }) => share * 100)
   const memory = each((figures) => figures.memory)
   const figures = {
