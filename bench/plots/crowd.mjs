@@ -17,7 +17,7 @@ export function pointsOf(figures, kind) {
 }
 
 /** Lines over sizes that are powers of ten, with a thin range from the least to the largest round. */
-export function lines(points, { y, height = 270 }) {
+export function lines(points, { y, height = 284 }) {
   const sizes = [...new Set(points.map(({ x }) => x))]
   const last = new Map(points.map((point) => [point.name, point]))
   const of = { x: 'x', z: 'name', stroke: ({ name }) => colour(name) }
@@ -25,7 +25,7 @@ export function lines(points, { y, height = 270 }) {
     height,
     marginLeft: 62,
     marginRight: 165,
-    marginTop: 10,
+    marginTop: 24,
     marginBottom: 44,
     x: {
       type: 'log',

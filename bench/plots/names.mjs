@@ -9,7 +9,7 @@ export function names({ figures, conditions }) {
   return picture({
     title: 'Lock and unlock beside many held names',
     better: 'Time of a cycle: lower is better, and it should be flat',
-    panels: [{ svg: lines(points, { y: { scale, sizes }, height: 330 }) }],
+    panels: [{ svg: lines(points, { y: { scale, sizes }, height: 344 }) }],
     note: conditionsNote(conditions),
   })
 }

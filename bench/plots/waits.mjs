@@ -16,10 +16,10 @@ export function waits({ curves, figures, conditions }, critical) {
   points.sort((a, b) => weight(a.name) - weight(b.name))
   const ends = points.filter(({ x }) => x === END)
   const svg = panel({
-    height: 400,
+    height: 414,
     marginLeft: 62,
     marginRight: 165,
-    marginTop: 10,
+    marginTop: 24,
     marginBottom: 46,
     x: {
       domain: [0, END],
@@ -64,13 +64,13 @@ function idealMarks(figures, critical) {
   const y = p99 / beyond
   return [
     Plot.ruleY([y], { stroke: '#57606a', strokeDasharray: '4 4' }),
-    Plot.text([{ x: 0, y }], {
+    Plot.text([{ x: END, y }], {
       x: 'x',
       y: 'y',
       text: () => 'first come, first served',
-      dx: 6,
-      dy: -8,
-      textAnchor: 'start',
+      dx: -6,
+      dy: 13,
+      textAnchor: 'end',
       fill: '#57606a',
       stroke: 'white',
       strokeWidth: 4,
