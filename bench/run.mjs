@@ -1,7 +1,9 @@
 import fs from 'node:fs'
 import { parseArgs } from 'node:util'
+import { label } from './contestants/index.mjs'
 import { conditions } from './lib/conditions.mjs'
 import { makeLog } from './lib/log.mjs'
+import { fact } from './lib/rows.mjs'
 import { figuresTable, table } from './lib/table.mjs'
 import { find, scenarios } from './scenarios/index.mjs'
 
@@ -54,6 +56,8 @@ async function measure(scenarios) {
     log.wipe()
     if (result.figures) log.title(figuresTable(result.figures))
     log.title(`  ${Math.round((performance.now() - start) / 1000)} s`)
+    const { name } = scenario
+    for (const [who, why] of result.failed) result.rows.push(fact(name, 'not finished', label(who), why))
     rows.push(...result.rows)
     save(scenario.name, { conditions: under, ...result, failed: Object.fromEntries(result.failed) })
   }
