@@ -207,7 +207,8 @@ declare namespace lockFactory {
      *
      * @param resourceId Any string but the empty one.
      * @returns A promise of the lock. Rejects with `ResourceLockedError` when somebody else holds the resource, be it
-     * only after the last retry or when `timeout` has passed; with the reason of `signal` when that aborts before.
+     * when `timeout` has passed; with the reason of `signal` when that aborts before. Whoever waits is served in order
+     * of arrival, over all processes.
      *
      * @example
      * const lock = await locker.lock('User:1602', { expire: 30, timeout: 5000 })
@@ -243,7 +244,7 @@ declare namespace lockFactory {
     /**
      * Runs a callback under a lock, as `navigator.locks.request()` of the Web Locks specification does
      * (https://w3c.github.io/web-locks/): waits until the lock is granted, renews it while the callback runs, and
-     * unlocks when that has settled. Exclusive locks only; those who wait ask every 200 ms, in no order.
+     * unlocks when that has settled. Requests are granted in order of arrival, over all processes. Exclusive locks only.
      *
      * @param name Any string but the empty one and those that begin with `-`.
      * @param callback Gets the lock; with `ifAvailable`, `null` where somebody else holds it.
@@ -324,18 +325,22 @@ declare namespace lockFactory {
      * 0 means the default, 60.
      */
     expire?: number | null | undefined
-    /** Whether to try again while somebody else holds the resource. Default: `false`. */
-    retry?: boolean | null | undefined
     /**
-     * With `retry`: how many more attempts follow the first one, a whole number from 0 on, or `Infinity`. Default: 20.
-     * Does not go with `timeout`.
+     * Whether to wait while somebody else holds the resource, for `retryInterval * maxRetryAttempts` ms in all. Default:
+     * `false`.
      */
+    retry?: boolean | null | undefined
+    /** With `retry`: a whole number from 0 on, or `Infinity`. Default: 20. Does not go with `timeout`. */
     maxRetryAttempts?: number | null | undefined
-    /** Time between two attempts: milliseconds from 0 to 2147483647. Default: 200. */
+    /**
+     * Time between two looks at a lock of which nobody will tell the end, as it is held by lock-inc 1.2.0: milliseconds
+     * from 0 to 2147483647. Default: 200.
+     */
     retryInterval?: number | null | undefined
     /**
-     * Tries again for so long, without `retry` too, while somebody else holds the resource, there is no connection, or
-     * the server is loading or busy: milliseconds from 0 on, or `Infinity`. 0 is one attempt. Default: as `retry` says.
+     * Waits for so long, without `retry` too, while somebody else holds the resource, there is no connection, or the
+     * server is loading or busy: milliseconds from 0 on, or `Infinity`. 0 is one attempt. Default: as `retry` says.
+     * Where Redis does not answer at the end, the call may settle a tenth of it later, half a second at the most.
      */
     timeout?: number | null | undefined
     /**
@@ -360,7 +365,7 @@ declare namespace lockFactory {
     maxBlocked?: number | null | undefined
   }
 
-  /** As for `lock`, where the names are the same. `retryInterval` is 200. */
+  /** As for `lock`, where the names are the same. */
   interface RequestOptions {
     /** The only mode that there is: `'shared'` rejects with a `NotSupportedError`. */
     mode?: 'exclusive' | undefined
@@ -468,12 +473,25 @@ declare namespace lockFactory {
 
   /** What is known of a resource that is held. */
   interface Inspection {
-    /** One, as there are exclusive locks only. */
+    /** One, as there are exclusive locks only; or none, for the moment between the end of a lease and the next grant. */
     readonly holders: readonly InspectedHolder[]
-    /** Empty: who waits asks again, and is not known in between. */
-    readonly waiters: readonly unknown[]
-    /** Attempts on the resource since it was taken, the holder's included: 1 or more. */
+    /** Who waits, in the order in which they will have their turns. */
+    readonly waiters: readonly Waiter[]
+    /** Attempts on the resource since it was taken, the holder's included: 1 or more, and 0 without a holder. */
     readonly count: number
+  }
+
+  /** A call that waits for a resource. */
+  interface Waiter {
+    /** The random id of its locker. */
+    readonly clientId: string
+    /** The name of its machine. */
+    readonly host: string
+    /** The id of its process. */
+    readonly pid: number
+    /** Since when it has been waiting, by the clock of Redis. */
+    readonly since: Date
+    readonly mode: 'exclusive'
   }
 
   /** A holder; of lock-inc 1.2.0, which does not tell, nothing is known but the lease. */
@@ -587,7 +605,7 @@ declare namespace lockFactory {
     constructor(
       resourceId: string,
       numberOfLocks: number,
-      more: { holder?: Holder | null | undefined; leaseLeft: number },
+      more: { holder?: Holder | null | undefined; leaseLeft: number; position?: number | null | undefined },
     )
     readonly name: 'ResourceLockedError'
     readonly code: 'ERR_RESOURCE_LOCKED'
@@ -601,6 +619,8 @@ declare namespace lockFactory {
     readonly holder: Holder | null
     /** Milliseconds that the holder's lock still lives without an unlock. */
     readonly leaseLeft: number
+    /** The place in the queue when waiting ended, 1 for whoever was next; `null` for a call that did not wait. */
+    readonly position: number | null
   }
 
   type LossReason =
@@ -689,6 +709,7 @@ declare namespace lockFactory {
     RetryTrouble,
     Settings,
     TlsOptions,
+    Waiter,
   }
 
   /** The part of an AbortSignal that is used, for compilers that know none. */

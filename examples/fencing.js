@@ -35,7 +35,7 @@ async function main() {
   // Anna takes the lock and is held up: a long pause, a swapped out process, a slow disk.
   const late = await anna.lock('account', { expire: 0.2, timeout: 5000 })
   // Meanwhile her lease ends, and Ben gets the lock and writes.
-  const inTime = await ben.lock('account', { timeout: 5000, retryInterval: 20 })
+  const inTime = await ben.lock('account', { timeout: 5000 })
   const written = await write(inTime.token, 'by Ben')
   console.log(`Ben writes with token ${inTime.token}: ${written ? 'accepted' : 'refused'}`)
   assert(written)

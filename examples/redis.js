@@ -30,8 +30,8 @@ async function main() {
     console.log(`${error.message}: held by process ${error.holder?.pid}, for ${error.leaseLeft} ms at most`)
   })
 
-  // It expires by itself, so trying again will do.
-  const lock = await locker.lock('User:1602', { retry: true, retryInterval: 100, maxRetryAttempts: 20 })
+  // It expires by itself, so waiting will do.
+  const lock = await locker.lock('User:1602', { timeout: 2000 })
   console.log(`expired and taken again, token ${lock.token}`)
 
   // All locks under the prefix are removed, this one too.

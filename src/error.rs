@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// Somebody else holds the resource. Becomes `ResourceLockedError`; the text is that of lock-inc 1.2.0.
     #[error("Resource locked")]
-    Locked(Contention),
+    Locked(Box<Contention>),
 
     /// No answer within the deadline, or no hope of one. Becomes `ConnectionError`.
     #[error("{0}")]

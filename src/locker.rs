@@ -17,8 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::waiting::WaitingCall;
 use crate::{
     core::{
-        Backoff, Hold, Holds, Inspection, Lease, Moment, Nonce, Nonces, Renewal, Renewing, Resource, Standing,
-        StoreClock, Waiters,
+        Backoff, Hold, Holds, Inspection, Lease, Moment, Nonce, Nonces, Renewal, Renewing, Resource,
+        Standing, StoreClock, Waiters,
     },
     driver::{Acquired, Attempt, Deadline, LostReason, Notice, Released, Renewed, SharedDriver},
     error::{Error, Limit, Result},
@@ -133,8 +133,7 @@ impl Locker {
         cancelled: CancellationToken,
     ) -> Result<Hold> {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        let attempt =
-            Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No };
+        let attempt = Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No };
         if cancelled.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -162,7 +161,7 @@ impl Locker {
                 let lease = Lease { sent: grant.sent, length };
                 Ok(self.hold(attempt.resource, nonce, grant.token, lease, options))
             }
-            Ok(Acquired::Contended { contention, .. }) => Err(Error::Locked(contention)),
+            Ok(Acquired::Contended { contention, .. }) => Err(Error::Locked(contention.into())),
             Err(error) => {
                 // It may have been granted without its being known.
                 if error.outcome_unknown() || matches!(error, Error::Cancelled) {
@@ -347,7 +346,13 @@ impl Locker {
 
     /// Releases by nonce in the background until the store has confirmed it, or until the lock, if it was ever
     /// granted, has expired by itself. `waiting`: the lease that was asked for, if the call may be in the queue.
-    fn cancel(self: &Arc<Self>, resource: Resource, nonce: Nonce, waiting: Option<Duration>, lease: Duration) {
+    fn cancel(
+        self: &Arc<Self>,
+        resource: Resource,
+        nonce: Nonce,
+        waiting: Option<Duration>,
+        lease: Duration,
+    ) {
         let locker = self.clone();
         let expired = Moment::now() + lease;
         self.cancels.spawn(async move {

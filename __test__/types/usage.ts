@@ -272,7 +272,7 @@ export const look = async () => {
   found.count
   if (found === null) return
   expectType<number>()(found.count, true)
-  expectType<readonly unknown[]>()(found.waiters, true)
+  expectType<readonly lockFactory.Waiter[]>()(found.waiters, true)
   for (const holder of found.holders) {
     expectType<InspectedHolder>()(holder, true)
     expectType<number>()(holder.leaseLeft, true)
@@ -381,7 +381,7 @@ if (error instanceof LockError) {
 }
 // As a user's test would make them.
 export const errors: LockError[] = [
-  new ResourceLockedError('User:1602', 2, { leaseLeft: 1000 }),
+  new ResourceLockedError('User:1602', 2, { leaseLeft: 1000, position: 1 }),
   new LockLostError('User:1602', 1, 'expired'),
   new ConnectionError('no route', { code: 'ERR_CONNECTION', resourceId: 'User:1602' }),
   new RedisError('no', {

@@ -84,11 +84,9 @@ impl StoreClock {
     /// The moment at which the store's clock said `time`; or an earlier one, never a later one. That takes a store whose
     /// clock has not been set meanwhile; if it has been put forward, `now` is the limit.
     pub fn moment(&self, time: Duration, now: Moment) -> Moment {
-        let moment = match time.checked_sub(self.time) {
-            Some(later) => self.sent + later,
-            None => self.sent - (self.time - time),
-        };
-        moment.min(now)
+        let later = time.saturating_sub(self.time);
+        let earlier = self.time.saturating_sub(time);
+        (self.sent + later - earlier).min(now)
     }
 }
 

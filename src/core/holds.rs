@@ -245,7 +245,8 @@ mod tests {
 
     fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
         let length = Duration::from_millis(ms);
-        let renewal = renewed.then_some(Renewal { lease: length, until: None, max_blocked: None, once: false });
+        let renewal =
+            renewed.then_some(Renewal { lease: length, until: None, max_blocked: None, once: false });
         Hold {
             resource: Resource::new(name),
             nonce: Nonces::new(token.into()).next(),

@@ -107,7 +107,8 @@ mod tests {
         let now = Moment::now();
         let seconds = Duration::from_secs;
         let running = Lease { sent: now - seconds(4), length: seconds(10) };
-        let renewal = |left| Renewal { lease: seconds(10), until: Some(now + left), max_blocked: None, once: false };
+        let renewal =
+            |left| Renewal { lease: seconds(10), until: Some(now + left), max_blocked: None, once: false };
         assert_eq!(renewal(seconds(60)).next(now, running), Some(seconds(10)));
         assert_eq!(renewal(seconds(8)).next(now, running), Some(seconds(8)));
         assert_eq!(renewal(seconds(6)).next(now, running), None);

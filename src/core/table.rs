@@ -172,7 +172,8 @@ impl LockTable {
             held.count += 1;
             let mut contention = held.contention(now.moment);
             let ticket = claim.waits.then(|| self.join(claim));
-            contention.place = ticket.and(self.queues.get(resource.hash())).map(|queue| queue.tickets.len() as u64);
+            contention.place =
+                ticket.and(self.queues.get(resource.hash())).map(|queue| queue.tickets.len() as u64);
             return Err(Box::new(TurnedAway { contention, ticket }));
         }
         let waiter = InQueue { nonce, lease, identity: claim.identity.clone() };
@@ -313,7 +314,8 @@ impl LockTable {
             since: Duration::from_micros(*ticket),
             identity: waiter.identity.clone(),
         };
-        let waiters = self.queues.get(hash).into_iter().flat_map(|queue| &queue.by_ticket).map(waiter).collect();
+        let waiters =
+            self.queues.get(hash).into_iter().flat_map(|queue| &queue.by_ticket).map(waiter).collect();
         Some(Inspection { holding: Some(holding), waiters })
     }
 
@@ -428,12 +430,26 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Acquire { resource: usize, lease: u64, waits: bool },
-        Again { attempt: usize },
+        Acquire {
+            resource: usize,
+            lease: u64,
+            waits: bool,
+        },
+        Again {
+            attempt: usize,
+        },
         /// Also cancels an attempt that waits.
-        Release { attempt: usize },
-        Renew { attempt: usize, renewing: Renewing },
-        Poll { attempt: usize, last: bool },
+        Release {
+            attempt: usize,
+        },
+        Renew {
+            attempt: usize,
+            renewing: Renewing,
+        },
+        Poll {
+            attempt: usize,
+            last: bool,
+        },
         Wait(u64),
         Purge,
     }

@@ -158,7 +158,8 @@ impl<T> Waiters<T> {
             let Some((_, hash)) = self.polls.pop_first() else { break };
             let Some(group) = self.groups.get_mut(&hash) else { continue };
             group.next_poll = None;
-            let queued = |(&(ticket, nonce), &lease): (&(u64, Nonce), &Duration)| Queued { nonce, lease, ticket };
+            let queued =
+                |(&(ticket, nonce), &lease): (&(u64, Nonce), &Duration)| Queued { nonce, lease, ticket };
             let ask = match std::mem::replace(&mut group.doubtful, Doubt::Nothing) {
                 Doubt::All => group.in_order.iter().map(queued).collect(),
                 Doubt::Nothing => group.in_order.iter().take(1).map(queued).collect(),
@@ -181,7 +182,8 @@ impl<T> Waiters<T> {
         if group.next_poll.is_some() {
             return;
         }
-        let pause = if std::mem::replace(&mut group.again, false) { Duration::ZERO } else { pause(group.interval) };
+        let pause =
+            if std::mem::replace(&mut group.again, false) { Duration::ZERO } else { pause(group.interval) };
         let next = now + pause;
         group.next_poll = Some(next);
         self.polls.insert((next, hash.into()));

@@ -282,11 +282,11 @@ impl Place {
                     return self.settle(Ok(turn));
                 }
                 self.unsettled = false;
-                Err(Error::Locked(contention.unwrap_or(queue.contention)))
+                Err(Error::Locked(contention.unwrap_or(queue.contention).into()))
             }
             // In so short a time no answer says nothing: what is known is who holds it.
             Err(Error::Connection(_)) if queue.since.until_now() < PLENTY_TO_ASK => {
-                Err(Error::Locked(queue.contention))
+                Err(Error::Locked(queue.contention.into()))
             }
             Err(error) => Err(error),
         }

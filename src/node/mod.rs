@@ -24,8 +24,7 @@ use crate::{
     core::{Identity, Resource},
     driver::{SharedDriver, memory::Memory, redis::Redis, redis::config::Reconnect},
     error::Result,
-    locker,
-    random,
+    locker, random,
 };
 
 mod bridge;

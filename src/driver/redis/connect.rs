@@ -145,8 +145,7 @@ async fn handshake(
             .map_err(|error| refusal::of_handshake(&error))?;
     let driver = tokio::spawn(driver);
     let mut subscribing = connection.clone();
-    let ((), subscribed) =
-        tokio::join!(name(&connection, session), subscribing.subscribe(&session.channel));
+    let ((), subscribed) = tokio::join!(name(&connection, session), subscribing.subscribe(&session.channel));
     Ok(Connected { connection, driver, hears: subscribed.is_ok() })
 }
 

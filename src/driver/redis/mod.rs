@@ -12,12 +12,11 @@ use self::{
     scripts::{ACQUIRE, INSPECT, LuaScript, POLL, RELEASE, REMOVE, RENEW},
 };
 use super::{
-    Acquired, Answer, Attempt, Deadline, Driver, Grant, HandOver, Notices, Polled, Released, Renewed, Renewing,
+    Acquired, Answer, Attempt, Deadline, Driver, Grant, HandOver, Notices, Polled, Released, Renewed,
+    Renewing,
 };
 use crate::{
-    core::{
-        Contention, Holder, Identity, Inspection, Nonce, Queued, Resource, Standing, StoreClock, Waiter,
-    },
+    core::{Contention, Holder, Identity, Inspection, Nonce, Queued, Resource, Standing, StoreClock, Waiter},
     error::{Cause, Error, Limit, Refusal, RefusalKind, Result},
 };
 
@@ -114,9 +113,7 @@ impl Redis {
     ) -> Result<Polled> {
         let members: Vec<_> = waiting
             .iter()
-            .map(|&Queued { nonce, lease, ticket }| {
-                [ticket.to_string(), self.member(resource, nonce, lease)]
-            })
+            .map(|&Queued { nonce, lease, ticket }| [ticket.to_string(), self.member(resource, nonce, lease)])
             .collect();
         let mut arguments = vec![&*self.identity.client, self.keys.channels(), if last { "1" } else { "" }];
         arguments.extend(members.iter().flatten().map(String::as_str));
@@ -205,9 +202,11 @@ impl Redis {
             let (next, page): (u64, Vec<Vec<u8>>) = decode(reply.value)?;
             // All that belongs to a lock goes in one step, whichever of its keys the page has.
             let locks: BTreeSet<_> = page.iter().filter_map(|key| self.keys.lock_of(key)).collect();
-            try_join_all(locks.into_iter().map(async |lock| {
-                self.remove(&self.keys.of_lock(lock), Deadline::after(patience)).await
-            }))
+            try_join_all(
+                locks
+                    .into_iter()
+                    .map(async |lock| self.remove(&self.keys.of_lock(lock), Deadline::after(patience)).await),
+            )
             .await?;
             if next == 0 {
                 return Ok(());

@@ -41,7 +41,11 @@ impl Session {
                 let mut number = || fields.next()?.parse().ok();
                 let (token, at, lease) = (number()?, number()?, number()?);
                 let hand_over = HandOver { nonce, token, lease: Duration::from_millis(lease) };
-                Some(Notice::Granted { hash: hash(fields.next()?)?, hand_over, at: Duration::from_micros(at) })
+                Some(Notice::Granted {
+                    hash: hash(fields.next()?)?,
+                    hand_over,
+                    at: Duration::from_micros(at),
+                })
             }
             _ => None,
         }
