@@ -192,9 +192,11 @@ describe('calls that wait', () => {
       const lock = await direct().lock('resource', { expire: 2 })
       const calls = await queue(2, [locker])
       scene.proxy.dropMessages()
+      const start = performance.now()
       await lock.unlock()
       // The poll finds it, and the next one has its turn by an answer.
       await Promise.all(calls)
+      expect(performance.now() - start).toBeGreaterThan(500)
       expect(await keys()).toEqual([`${scene.prefix}fence`])
     })
 
@@ -375,6 +377,17 @@ describe('calls that wait', () => {
       expect(await keys()).toEqual([`${scene.prefix}fence`])
     })
 
+    it('that forbids some to subscribe have their turns in order beside those who hear', async () => {
+      const config = await user('-subscribe')
+      const deaf = newLocker(config)
+      const lock = await direct().lock('resource', { expire: 600 })
+      const order = []
+      const calls = await queue(6, [deaf, direct()], order, { retryInterval: 20 })
+      await lock.unlock()
+      await Promise.all(calls)
+      expect(order).toEqual(inOrder(6))
+    })
+
     it('that forbids to publish have their turns at the next poll', async () => {
       const config = await user('-publish')
       const lock = await newLocker(config).lock('resource', { expire: 600 })
@@ -382,6 +395,128 @@ describe('calls that wait', () => {
       await lock.unlock()
       await Promise.all(calls)
     })
+  })
+
+  it('hear of their turns although the server was busy when they connected', async () => {
+    const lock = await direct().lock('resource', { expire: 600 })
+    await scene.server.call('CONFIG', 'SET', 'lua-time-limit', 10)
+    const busy = scene.server.client()
+    const spinning = busy.call('EVAL', 'while true do end', 0).catch(() => 'killed')
+    await until(
+      () =>
+        scene.server.call('PING').then(
+          () => false,
+          (error) => /BUSY/.test(error.message),
+        ),
+      'it is busy',
+    )
+    const call = direct().lock('resource', { timeout })
+    await sleep(300)
+    await scene.server.call('SCRIPT', 'KILL')
+    await spinning
+    await waiting('resource', 1)
+    await listening()
+    await lock.unlock()
+    expect((await call).held).toBe(true)
+  })
+
+  it('keep their places whatever their retryInterval is', async () => {
+    const old = oldLocker({ port: scene.server.port, prefix: scene.prefix })
+    await old.lock('resource')
+    const call = direct().lock('resource', { timeout, retryInterval: 60_000 })
+    await waiting('resource', 1)
+    const queueLeft = () => scene.server.call('PTTL', `${key('resource')}:queue`)
+    await until(async () => (await queueLeft()) < 14_000)
+    await until(async () => (await queueLeft()) > 14_000, 'it gives a sign of life')
+    await old.unlock('resource')
+    expect(await direct().tryLock('resource')).toBeNull()
+    expect((await call).held).toBe(true)
+    await old.close()
+  })
+
+  it('are not given up for the time that a slow network takes', async () => {
+    const locker = newLocker()
+    await locker.lock('resource')
+    scene.proxy.delay = 60
+    const error = await rejection(locker.lock('resource', { timeout: 1000 }))
+    expect(error).toMatchObject({ code: 'ERR_RESOURCE_LOCKED', position: 1 })
+  })
+
+  it('for less than a slow network takes come to an end', async () => {
+    const lock = await direct().lock('resource', { expire: 600 })
+    const locker = newLocker()
+    await locker.isLocked('warm-up')
+    scene.proxy.delay = 60
+    const short = locker.lock('resource', { timeout, expire: 0.1 })
+    await waiting('resource', 1)
+    const next = direct().lock('resource', { timeout })
+    await waiting('resource', 2)
+    await lock.unlock()
+    expect((await short).held).toBe(false)
+    expect((await next).held).toBe(true)
+  })
+
+  it('that were never sent are not followed up', async () => {
+    await scene.server.kill()
+    const locker = direct()
+    const calls = Array.from({ length: 50 }, () => rejection(locker.lock('resource', { timeout: 50 })))
+    for (const error of await Promise.all(calls)) expect(error.code).toBe('ERR_CONNECTION')
+    await scene.server.start()
+    await locker.isLocked('resource')
+    await sleep(300)
+    expect(await scene.server.commandCount('evalsha')).toBe(0)
+  })
+
+  it('leave no trace when they are cancelled while a lost queue is made anew', async () => {
+    const [locker, holder] = [newLocker(), direct()]
+    const lock = await holder.lock('resource', { expire: 2 })
+    const controller = new AbortController()
+    const { signal } = controller
+    const calls = Array.from({ length: 1000 }, () =>
+      locker.lock('resource', { timeout, signal }).catch(() => 0),
+    )
+    await waiting('resource', 1000)
+    await scene.server.call('DEL', `${key('resource')}:queue`)
+    scene.proxy.delay = 20
+    // The poll at the end of the lease finds that the queue is gone.
+    await until(async () => (await scene.server.call('ZCARD', `${key('resource')}:queue`)) > 1)
+    controller.abort()
+    // One of them has had its turn.
+    for (const granted of (await Promise.all(calls)).filter(Boolean)) await granted.unlock()
+    await until(async () => (await holder.inspect('resource')) === null, 'nothing is left')
+    expect(await lock.unlock()).toBe(false)
+  })
+
+  it('do not leave traces of clients that have gone, in a queue that is never empty', async () => {
+    const lock = await direct().lock('resource', { expire: 600 })
+    const controller = new AbortController()
+    const stays = direct()
+      .lock('resource', { timeout, signal: controller.signal })
+      .catch(() => 0)
+    await waiting('resource', 1)
+    const alive = `${key('resource')}:alive`
+    for (let index = 0; index < 60; index++) {
+      // As a client that was here a while ago, and has left.
+      await scene.server.call('HSET', alive, `client${index}`, Date.now() - 1000)
+    }
+    const before = await scene.server.commandCount('evalsha')
+    await until(async () => (await scene.server.commandCount('evalsha')) > before, 'it polls')
+    expect(await scene.server.call('HLEN', alive)).toBe(1)
+    controller.abort()
+    await stays
+    await lock.unlock()
+  })
+
+  it('have a queue that ends, whatever becomes of its keys', async () => {
+    const lock = await direct().lock('resource', { expire: 600 })
+    const calls = [direct().lock('resource', { timeout })]
+    await waiting('resource', 1)
+    await scene.server.call('DEL', `${key('resource')}:queue`)
+    calls.push(direct().lock('resource', { timeout }))
+    await until(async () => (await scene.server.call('EXISTS', `${key('resource')}:queue`)) === 1)
+    expect(await scene.server.call('PTTL', `${key('resource')}:queue`)).toBeGreaterThan(0)
+    await lock.unlock()
+    await Promise.all(calls.map(async (call) => (await call).unlock()))
   })
 
   it('do not hurt others, even where ten thousand of one process want the same', async () => {
@@ -402,7 +537,10 @@ describe('calls that wait', () => {
     // Nobody is busy with waiting.
     expect(user + system).toBeLessThan(500_000)
     expect((await scene.server.commandCount('evalsha')) - before).toBeLessThanOrEqual(2)
+    const start = performance.now()
     for (let round = 0; round < 100; round++) await (await locker.lock(`other ${round}`)).unlock()
+    // Each takes less than a millisecond where nobody waits.
+    expect(performance.now() - start).toBeLessThan(2000)
     await lock.unlock()
     await Promise.all(calls)
     expect(turns).toBe(count)

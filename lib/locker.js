@@ -108,7 +108,6 @@ class Locker {
 
   async #unlock(lock) {
     const { resourceId, token } = lock
-    this.#forget(lock)
     const released = (held, error) => ({
       resourceId,
       token,
@@ -123,6 +122,9 @@ class Locker {
     } catch (error) {
       publish(channels.release, () => released(undefined, error))
       throw error
+    } finally {
+      // Only now: until then it may be told that the lock was lost before.
+      this.#forget(lock)
     }
   }
 

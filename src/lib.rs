@@ -10,6 +10,7 @@
 //! * `node`: the only code that knows N-API: exports, arguments, promises, errors.
 //! * [`options`]: validated settings, and their defaults.
 //! * [`random`]: randomness from the operating system.
+//! * [`tasks`]: tasks that run where they are woken, so that a call need not change threads.
 //! * [`error`]: everything that can be rejected with, each with a stable code.
 
 pub mod core;
@@ -21,3 +22,4 @@ pub mod locker;
 mod node;
 pub mod options;
 pub mod random;
+pub mod tasks;

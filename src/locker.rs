@@ -45,7 +45,9 @@ pub struct Locker {
     clock: Mutex<Option<StoreClock>>,
     /// Whether news come.
     hears: AtomicBool,
-    /// Something is due earlier than before.
+    /// When the task that looks after all this will wake up by itself, if ever.
+    wakes: Mutex<Option<Moment>>,
+    /// Something is due before that.
     sooner: Notify,
     /// The store has answered, or will not, what was asked about some hold.
     answered: Notify,
@@ -99,6 +101,7 @@ impl Locker {
             waiters: Mutex::default(),
             clock: Mutex::default(),
             hears: AtomicBool::new(false),
+            wakes: Mutex::default(),
             sooner: Notify::new(),
             answered: Notify::new(),
             listener,
@@ -200,6 +203,8 @@ impl Locker {
     /// Gives up the lock with this token, or the newest one on the resource. `false` if this locker holds none, or
     /// if the store says that it had expired or been taken away.
     pub async fn unlock(self: Arc<Self>, resource: Resource, token: Option<u64>) -> Result<bool> {
+        // Whoever has stood still past the end of its lease is told so first.
+        self.look_after_due();
         // From here on it is not renewed any more.
         let Some(hold) = self.holds().take(resource.hash(), token) else { return Ok(false) };
         // What has expired is given up all the same: the store may still keep it, if only for a moment.
@@ -392,11 +397,20 @@ impl Locker {
     /// Changes the holds, and sees to it that what has become due earlier is not missed.
     fn change_holds<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
         let mut holds = self.holds();
-        let before = holds.next_due();
         let result = change(&mut holds);
-        if holds.next_due() < before || before.is_none() {
-            self.sooner.notify_one();
+        let next = holds.next_due();
+        drop(holds);
+        if let Some(next) = next {
+            self.wake_by(next);
         }
         result
+    }
+
+    /// The task that looks after holds and waiters is to wake up by then.
+    fn wake_by(&self, when: Moment) {
+        let wakes = *self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if wakes.is_none_or(|wakes| when < wakes) {
+            self.sooner.notify_one();
+        }
     }
 }

@@ -30,9 +30,16 @@ class FaultyProxy {
       upstream.destroy()
       this.#links.delete(link)
     }
+    // One after the other, also when the delay changes meanwhile.
+    const passing = new Map([client, upstream].map((socket) => [socket, Promise.resolve()]))
     const pass = (socket, data) => {
-      if (this.delay) setTimeout(() => socket.write(data), this.delay)
-      else socket.write(data)
+      const due = performance.now() + this.delay
+      const late = () => due - performance.now()
+      const passed = passing.get(socket).then(async () => {
+        if (late() > 0) await new Promise((resolve) => setTimeout(resolve, late()))
+        socket.write(data)
+      })
+      passing.set(socket, passed)
     }
     client.on('data', (data) => link.silent || pass(upstream, data))
     upstream.on('data', (data) => {

@@ -62,6 +62,36 @@ function waiting(specOf) {
       }
     })
 
+    it('is ended at once, also the first time, long before anybody would ask', async () => {
+      for (let round = 0; round < 10; round++) {
+        const lock = await newLocker().lock('resource')
+        const start = performance.now()
+        const next = newLocker().lock('resource', { timeout })
+        await scene.waiting('resource', 1)
+        await lock.unlock()
+        await (await next).unlock()
+        expect(performance.now() - start).toBeLessThan(1500)
+      }
+    })
+
+    it('keeps its order beside leases that end without an unlock', async () => {
+      const [a, b] = [newLocker(), newLocker()]
+      const first = await newLocker().lock('resource')
+      const short = a.lock('resource', { timeout, expire: 0.3 })
+      await scene.waiting('resource', 1)
+      const order = []
+      const calls = []
+      for (const [index, locker] of [a, b, a].entries()) {
+        const call = locker.lock('resource', { timeout, expire: 10 })
+        calls.push(call.then((lock) => order.push(index) && lock.unlock()))
+        await scene.waiting('resource', index + 2)
+      }
+      await first.unlock()
+      await short
+      await Promise.all(calls)
+      expect(order).toEqual([0, 1, 2])
+    })
+
     it('is ended by the end of a lease', async () => {
       await newLocker().lock('resource', { expire: 0.2 })
       const [first, second] = [newLocker(), newLocker()].map((locker) => locker.lock('resource', { timeout }))

@@ -92,6 +92,11 @@ impl Holds {
         entries.get(index(entries, token)?).map(|entry| &entry.hold)
     }
 
+    /// Whether this nonce holds something here.
+    pub fn has(&self, hash: &str, nonce: Nonce) -> bool {
+        self.by_hash.get(hash).is_some_and(|entries| entries.iter().any(|entry| entry.hold.nonce == nonce))
+    }
+
     /// Takes out the hold on `hash`: the one with this token, or else the newest.
     pub fn take(&mut self, hash: &str, token: Option<u64>) -> Option<Hold> {
         let entries = self.by_hash.get_mut(hash)?;

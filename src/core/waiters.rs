@@ -21,7 +21,7 @@ pub const SHORTEST_POLL: Duration = Duration::from_millis(1);
 /// not arrive. `unit`: a random number in `0.0..1.0`, so that those who wait for the same do not all ask at once.
 pub fn poll_after(contention: &Contention, hears: bool, interval: Duration, unit: f64) -> Duration {
     if contention.holder.is_none() || !hears {
-        return interval.max(SHORTEST_POLL);
+        return interval.clamp(SHORTEST_POLL, LONGEST_POLL);
     }
     let spread = (contention.lease_left / 10).max(Duration::from_millis(10));
     let end_of_lease = contention.lease_left + SHORTEST_POLL + spread.mul_f64(unit);
@@ -56,6 +56,8 @@ struct Waiting<T> {
     lease: Duration,
     /// Known from the answer on that put it into the queue.
     ticket: Option<u64>,
+    /// There was news of it before that answer.
+    doubtful: bool,
     kept: T,
 }
 
@@ -90,15 +92,16 @@ impl<T> Default for Waiters<T> {
 impl<T> Waiters<T> {
     /// A call that asks to be let into the queue. From here on a grant may come for it.
     pub fn join(&mut self, resource: Resource, nonce: Nonce, lease: Duration, kept: T) {
-        self.by_nonce.insert(nonce, Waiting { resource, lease, ticket: None, kept });
+        self.by_nonce.insert(nonce, Waiting { resource, lease, ticket: None, doubtful: false, kept });
     }
 
-    /// The call is in the queue, and whoever holds the resource is to be asked about at `poll`. `interval`: see
+    /// The call is in the queue, and whoever holds the resource is to be asked about after `pause`. `interval`: see
     /// [`poll_after`].
-    pub fn queued(&mut self, nonce: Nonce, ticket: u64, interval: Duration, poll: Moment) {
+    pub fn queued(&mut self, nonce: Nonce, ticket: u64, interval: Duration, now: Moment, pause: Duration) {
+        let poll = now + pause;
         let Some(waiting) = self.by_nonce.get_mut(&nonce) else { return };
         waiting.ticket = Some(ticket);
-        let (resource, lease) = (waiting.resource.clone(), waiting.lease);
+        let (resource, lease, doubtful) = (waiting.resource.clone(), waiting.lease, waiting.doubtful);
         let hash = resource.shared_hash();
         let group = self.groups.entry(hash.clone()).or_insert_with(|| {
             self.polls.insert((poll, hash.clone()));
@@ -113,7 +116,9 @@ impl<T> Waiters<T> {
         });
         group.interval = group.interval.min(interval);
         group.in_order.insert((ticket, nonce), lease);
-        if group.next_poll.is_some_and(|next| poll < next) {
+        if doubtful {
+            self.doubt(nonce, now);
+        } else if group.next_poll.is_some_and(|next| poll < next) {
             self.poll_at(&hash, poll);
         }
     }
@@ -135,9 +140,18 @@ impl<T> Waiters<T> {
         Some((resource, kept))
     }
 
+    /// Those who wait of these.
+    pub fn still(&self, queued: &[Queued]) -> Vec<Queued> {
+        queued.iter().filter(|queued| self.contains(queued.nonce)).copied().collect()
+    }
+
     /// Whether this call still waits.
     pub fn contains(&self, nonce: Nonce) -> bool {
         self.by_nonce.contains_key(&nonce)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_nonce.is_empty()
     }
 
     /// Those who are in the queue of a resource.
@@ -184,14 +198,15 @@ impl<T> Waiters<T> {
         }
         let pause =
             if std::mem::replace(&mut group.again, false) { Duration::ZERO } else { pause(group.interval) };
-        let next = now + pause;
+        let next = now + pause.min(LONGEST_POLL);
         group.next_poll = Some(next);
         self.polls.insert((next, hash.into()));
     }
 
     /// The store may have granted the lock to this call without our having heard of it: asks about it at once.
     pub fn doubt(&mut self, nonce: Nonce, now: Moment) {
-        let Some(waiting) = self.by_nonce.get(&nonce) else { return };
+        let Some(waiting) = self.by_nonce.get_mut(&nonce) else { return };
+        waiting.doubtful = waiting.ticket.is_none();
         let hash = waiting.resource.shared_hash();
         if let Some(group) = self.groups.get_mut(&hash)
             && group.doubtful != Doubt::All
@@ -263,8 +278,7 @@ mod tests {
         fn wait(&mut self, name: &str, ticket: u64, poll: u64) -> Nonce {
             let nonce = self.nonces.next();
             self.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
-            let poll = self.at(poll);
-            self.waiters.queued(nonce, ticket, INTERVAL, poll);
+            self.waiters.queued(nonce, ticket, INTERVAL, self.now, Duration::from_millis(poll));
             nonce
         }
 
@@ -319,6 +333,22 @@ mod tests {
     }
 
     #[test]
+    fn news_of_a_call_before_it_is_known_to_be_in_the_queue_are_not_forgotten() {
+        let mut scene = Scene::new();
+        scene.wait("a", 1, 100);
+        for name in ["a", "b"] {
+            let nonce = scene.nonces.next();
+            scene.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
+            scene.waiters.doubt(nonce, scene.now);
+            assert!(scene.due(0).iter().all(|due| due.1 == [1]));
+            scene.polled("a", 0);
+            scene.waiters.queued(nonce, 2, INTERVAL, scene.now, Duration::from_secs(5));
+            let due = scene.due(0);
+            assert!(due.iter().any(|due| due.0 == name && due.1.contains(&2)), "{due:?}");
+        }
+    }
+
+    #[test]
     fn nothing_is_left_of_those_who_have_gone() {
         let mut scene = Scene::new();
         let all = [scene.wait("a", 1, 10), scene.wait("a", 2, 5), scene.wait("b", 3, 1)];
@@ -331,7 +361,7 @@ mod tests {
             assert!(scene.waiters.take(nonce).is_none());
         }
         scene.polled("b", 10);
-        scene.waiters.queued(asking, 4, INTERVAL, scene.now);
+        scene.waiters.queued(asking, 4, INTERVAL, scene.now, Duration::ZERO);
         assert_eq!(scene.waiters.next_due(), None);
         assert!(scene.waiters.groups.is_empty() && scene.waiters.by_nonce.is_empty());
     }
@@ -356,5 +386,6 @@ mod tests {
         let old = Contention { holder: None, ..held(60_000) };
         assert_eq!(poll_after(&old, true, INTERVAL, 0.5), INTERVAL);
         assert_eq!(poll_after(&old, true, Duration::ZERO, 0.5), SHORTEST_POLL);
+        assert_eq!(poll_after(&old, true, Duration::from_mins(1), 0.5), LONGEST_POLL);
     }
 }

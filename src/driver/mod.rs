@@ -199,6 +199,9 @@ pub trait Driver: Send + Sync + 'static {
     /// Removes every lock under the prefix, whoever holds it; who does is told. `patience` bounds each round trip.
     fn purge(&self, patience: Limit) -> Answer<'_, ()>;
 
+    /// Takes notices that another thread should have taken, which may be busy. Called now and then while calls wait.
+    fn look(&self) {}
+
     /// From now on nothing waits for a connection any more: without one, calls are refused as closed.
     fn begin_close(&self);
 

@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,6 +18,9 @@ use crate::{
 /// A runtime's timers stand still while the machine sleeps. So nothing is waited for longer than this at a time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// Between two looks for news while calls wait, as the thread that takes them may be busy.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+
 /// Between two renewals of which the server has refused the first.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -26,15 +29,15 @@ impl Locker {
     pub(super) async fn keep(self: Arc<Self>, mut notices: mpsc::UnboundedReceiver<Notice>) {
         let mut connected = false;
         loop {
-            let next = [self.holds().next_due(), self.waiters().next_due()].into_iter().flatten().min();
+            let due = self.set_alarm();
             let due = async {
-                match next {
-                    Some(due) => sleep(Moment::now().until(due).min(LONGEST_SLEEP)).await,
+                match due {
+                    Some(due) => sleep(Moment::now().until(due)).await,
                     None => pending().await,
                 }
             };
             tokio::select! {
-                () = due => {}
+                () = due => self.driver.look(),
                 () = self.sooner.notified() => {}
                 Some(notice) = notices.recv() => match notice {
                     Notice::Connected { hears } => {
@@ -50,24 +53,41 @@ impl Locker {
                 },
             }
             self.poll_due();
-            let due = self.holds().due(Moment::now());
-            for due in due {
-                match due {
-                    Due::Renew(hold) => self.look_after(hold),
-                    Due::Expired { hold, unanswered: false } => {
-                        self.listener.tell(Event::Lost(hold, LostReason::Expired));
-                    }
-                    Due::Expired { hold, unanswered: true } => {
-                        self.listener.tell(Event::Lost(hold, LostReason::Connection));
-                    }
-                }
-            }
+            self.look_after_due();
             // Whoever closes wakes this loop.
             if self.closed.initialized() && (self.holds().is_empty() || !self.listener.tell(Event::Alive)) {
                 self.listener.tell(Event::Ended);
                 return;
             }
         }
+    }
+
+    /// Renews what is due, and tells what has ended.
+    pub(super) fn look_after_due(self: &Arc<Self>) {
+        let due = self.holds().due(Moment::now());
+        for due in due {
+            match due {
+                Due::Renew(hold) => self.look_after(hold),
+                Due::Expired { hold, unanswered: false } => {
+                    self.listener.tell(Event::Lost(hold, LostReason::Expired));
+                }
+                Due::Expired { hold, unanswered: true } => {
+                    self.listener.tell(Event::Lost(hold, LostReason::Connection));
+                }
+            }
+        }
+    }
+
+    /// When to wake up next. Whatever becomes due before that says so.
+    fn set_alarm(&self) -> Option<Moment> {
+        let set = |alarm| *self.wakes.lock().unwrap_or_else(PoisonError::into_inner) = alarm;
+        // Whatever is entered while this looks says so.
+        set(None);
+        let next = [self.holds().next_due(), self.waiters().next_due()].into_iter().flatten().min();
+        let longest = if self.waiters().is_empty() { LONGEST_SLEEP } else { LOOK };
+        let alarm = next.map(|next| next.min(Moment::now() + longest));
+        set(alarm);
+        alarm
     }
 
     /// After a connection was lost, news may have been missed: asks about every hold, and for all who wait, at once.

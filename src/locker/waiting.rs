@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Locker;
+use super::{Locker, keeping::LOOK};
 use crate::{
     core::{
         Contention, Hold, Lease, Moment, Nonce, Queued, Resource, Waiters,
@@ -55,6 +55,8 @@ struct InQueue {
     ticket: u64,
     contention: Contention,
     since: Moment,
+    /// How long the answer took that says so.
+    round_trip: Duration,
 }
 
 impl Locker {
@@ -69,7 +71,7 @@ impl Locker {
         let (result, turn) = oneshot::channel();
         let interval = options.retry_interval;
         let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
-        self.waiters().join(resource, nonce, lease, WaitingCall { options, result });
+        self.change_waiters(|waiters| waiters.join(resource, nonce, lease, WaitingCall { options, result }));
         let mut place = Place { locker: self, attempt, interval, turn, unsettled: false };
         tokio::select! {
             result = place.wait(patience) => result,
@@ -77,46 +79,58 @@ impl Locker {
         }
     }
 
-    /// The lock goes to a waiting call; its lease counts from `since`. Whoever does not wait any more gives it to the
-    /// next one.
+    /// The lock goes to a waiting call, as the answer to a command says that was sent at `since`. Whoever does not wait any
+    /// more gives it to the next one.
     pub(super) fn deliver(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, since: Moment) {
         let HandOver { nonce, token, lease } = hand_over;
-        let now = Moment::now();
         let lease = Lease { sent: since, length: lease };
-        if self.waiters().contains(nonce) {
-            // Of so short a lease there is not much to be had anyway.
-            if lease.end() <= now && lease.length >= ENOUGH_TO_ASK {
-                // Too late: this process has stood still. It comes back to its place in the queue.
-                self.change_waiters(|waiters| waiters.doubt(nonce, now));
-            } else {
-                self.give(nonce, token, lease);
-            }
-        } else if self.holds().get(hash, Some(token)).is_none() {
+        if self.give(nonce, token, lease) {
+            return;
+        }
+        let hold = self.holds().get(hash, Some(token)).cloned();
+        if let Some(hold) = hold {
+            // Of this grant there has been news, with a shorter lease.
+            self.renewed(&hold, lease);
+        } else {
             // Cancelled meanwhile; or it was told twice, and the lock has been given up already.
+            let now = Moment::now();
             self.cancel(Resource::of_hash(hash.clone()), nonce, None, now.until(lease.over(now)));
         }
     }
 
-    /// Ends the waiting of a call with a lock.
-    fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Lease) {
-        let Some((resource, call)) = self.change_waiters(|waiters| waiters.take(nonce)) else { return };
-        let hold = self.hold(resource, nonce, token, lease, &call.options);
-        if let Err(Ok(hold)) = call.result.send(Ok(hold)) {
-            self.abandon(hold);
+    /// The lock went to a waiting call when the store's clock said `at`, as a notice says that may be read late.
+    pub(super) fn deliver_news(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, at: Duration) {
+        let HandOver { nonce, token, lease } = hand_over;
+        let now = Moment::now();
+        let clock = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let lease = clock.map(|clock| Lease { sent: clock.moment(at, now), length: lease });
+        match lease.filter(|lease| now < lease.end()) {
+            Some(lease) if self.give(nonce, token, lease) => {}
+            // It cannot be told how old the news are, or they are too old, as this process has stood still: a poll
+            // tells, or brings the call back to its place in the queue.
+            None if self.waiters().contains(nonce) => {
+                self.change_waiters(|waiters| waiters.doubt(nonce, now));
+            }
+            _ => {
+                if self.holds().get(hash, Some(token)).is_none() {
+                    let over = lease.map_or(hand_over.lease, |lease| now.until(lease.over(now)));
+                    self.cancel(Resource::of_hash(hash.clone()), nonce, None, over);
+                }
+            }
         }
     }
 
-    /// As [`deliver`](Self::deliver), of a lock that was handed over when the store's clock said `at`.
-    pub(super) fn deliver_news(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, at: Duration) {
-        let clock = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(clock) = clock {
-            self.deliver(hash, hand_over, clock.moment(at, Moment::now()));
-        } else if self.waiters().contains(hand_over.nonce) {
-            // It cannot be told how old the news is; the answer to a poll can be dated.
-            self.change_waiters(|waiters| waiters.doubt(hand_over.nonce, Moment::now()));
-        } else {
-            self.deliver(hash, hand_over, Moment::now());
+    /// Ends the waiting of a call with a lock. `false` if there is no such call.
+    fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Lease) -> bool {
+        // Held until the lock is among the holds: whoever does not find the call here finds it there.
+        let mut waiters = self.waiters();
+        let Some((resource, call)) = waiters.take(nonce) else { return false };
+        let hold = self.hold(resource, nonce, token, lease, &call.options);
+        drop(waiters);
+        if let Err(Ok(hold)) = call.result.send(Ok(hold)) {
+            self.abandon(hold);
         }
+        true
     }
 
     /// Asks about those whose time has come.
@@ -130,14 +144,29 @@ impl Locker {
     async fn poll(self: Arc<Self>, resource: Resource, waiting: Vec<Queued>) {
         let mut known = None;
         for page in waiting.chunks(POLL_PAGE) {
-            match self.driver.poll(&resource, page, false, self.deadline()).await {
-                Ok(polled) => known = self.polled(&resource, waiting.len(), polled),
+            // Some may have gone while others were asked about.
+            let page = self.waiters().still(page);
+            if page.is_empty() {
+                continue;
+            }
+            match self.driver.poll(&resource, &page, false, self.deadline()).await {
+                Ok(polled) => {
+                    if polled.missing > 0 {
+                        self.take_back(&resource, &page);
+                    }
+                    known = self.polled(&resource, waiting.len(), polled);
+                }
                 Err(error) if error.is_final() => {
                     self.give_up(&resource, &error);
                     break;
                 }
                 // Whatever it was, it is tried again.
-                Err(_) => break,
+                Err(_) => {
+                    if waiting.len() > 2 {
+                        self.change_waiters(|waiters| waiters.doubt_all(resource.hash(), 1, Moment::now()));
+                    }
+                    break;
+                }
             }
         }
         let hears = self.hears();
@@ -147,6 +176,17 @@ impl Locker {
                 None => interval.max(SHORTEST_POLL),
             });
         });
+    }
+
+    /// A poll may have put calls into the queue that have gone meanwhile.
+    fn take_back(self: &Arc<Self>, resource: &Resource, polled: &[Queued]) {
+        for &Queued { nonce, lease, .. } in polled {
+            // In this order, as a call goes from the waiters to the holds.
+            let waits = self.waiters().contains(nonce);
+            if !waits && !self.holds().has(resource.hash(), nonce) {
+                self.cancel(resource.clone(), nonce, Some(lease), lease);
+            }
+        }
     }
 
     /// Draws the conclusions from the answer to a poll of so many calls. Returns who is in the way.
@@ -168,6 +208,20 @@ impl Locker {
         contention
     }
 
+    /// A last look for a call, which takes it out of the queue. Returns who is in the way.
+    async fn look(
+        self: Arc<Self>,
+        resource: Resource,
+        waiting: Queued,
+        deadline: Deadline,
+    ) -> Result<Option<Contention>> {
+        let polled = self.driver.poll(&resource, &[waiting], true, deadline).await?;
+        if let Some(hand_over) = polled.hand_over {
+            self.deliver(&resource.shared_hash(), hand_over, polled.clock.sent);
+        }
+        Ok(polled.contention)
+    }
+
     /// Tells all who wait for a resource that it is of no use.
     fn give_up(&self, resource: &Resource, error: &Error) {
         let nonces = self.waiters().of(resource.hash());
@@ -186,11 +240,14 @@ impl Locker {
     /// Changes who waits, and sees to it that a poll that has become due earlier is not missed.
     pub(super) fn change_waiters<T>(&self, change: impl FnOnce(&mut Waiters<WaitingCall>) -> T) -> T {
         let mut waiters = self.waiters();
-        let before = waiters.next_due();
         let result = change(&mut waiters);
-        let next = waiters.next_due();
-        if next.is_some_and(|next| before.is_none_or(|before| next < before)) {
-            self.sooner.notify_one();
+        let (next, nobody) = (waiters.next_due(), waiters.is_empty());
+        drop(waiters);
+        if let Some(next) = next {
+            self.wake_by(next);
+        }
+        if !nobody {
+            self.wake_by(Moment::now() + LOOK);
         }
         result
     }
@@ -226,7 +283,7 @@ impl Place {
         let attempt = self.attempt.clone();
         loop {
             let deadline = locker.deadline().earlier(patience);
-            self.unsettled = true;
+            let before = std::mem::replace(&mut self.unsettled, true);
             let answer = tokio::select! {
                 answer = locker.driver.acquire(&attempt, deadline) => answer,
                 // Of an earlier sending, whose answer was lost.
@@ -243,11 +300,15 @@ impl Place {
                     let now = Moment::now();
                     let pause = poll_after(&contention, locker.hears(), self.interval, random::unit());
                     let (nonce, interval) = (attempt.nonce, self.interval);
-                    locker.change_waiters(|waiters| waiters.queued(nonce, ticket, interval, now + pause));
-                    return Ok(Joined::Queue(InQueue { ticket, contention, since: now }));
+                    locker.change_waiters(|waiters| waiters.queued(nonce, ticket, interval, now, pause));
+                    let round_trip = clock.sent.until(now);
+                    return Ok(Joined::Queue(InQueue { ticket, contention, since: now, round_trip }));
                 }
                 Ok(Acquired::Contended { .. }) => Error::Internal,
-                Err(error) => error,
+                Err(error) => {
+                    self.unsettled = before || error.outcome_unknown();
+                    error
+                }
             };
             let over = patience.is_some_and(|patience| patience.left().is_zero());
             if error.is_final() || over {
@@ -265,22 +326,22 @@ impl Place {
     /// The patience is over: a last look, which also takes the call out of the queue and says who is in the way now.
     async fn last_look(&mut self, queue: InQueue, limit: Limit) -> Result<Hold> {
         let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
-        let time = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK);
-        let deadline = Deadline { limit, ..Deadline::after(Limit { time, ..limit }) };
-        let locker = self.locker.clone();
-        let waiting = [Queued { nonce, lease, ticket: queue.ticket }];
+        let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(queue.round_trip * 4);
+        let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
+        let looking =
+            self.locker.clone().look(resource, Queued { nonce, lease, ticket: queue.ticket }, deadline);
+        let (told, mut answer) = oneshot::channel();
+        // It may bring the turn of another call, so it goes on if this one ends.
+        tokio::spawn(async move { told.send(looking.await) });
         let answer = tokio::select! {
-            answer = locker.driver.poll(&resource, &waiting, true, deadline) => answer,
+            answer = &mut answer => answer.unwrap_or(Err(Error::Internal)),
             turn = &mut self.turn => return self.settle(turn),
         };
+        if let Ok(turn) = self.turn.try_recv() {
+            return self.settle(Ok(turn));
+        }
         match answer {
-            Ok(Polled { contention, hand_over, clock, .. }) => {
-                if let Some(hand_over) = hand_over {
-                    locker.deliver(&resource.shared_hash(), hand_over, clock.sent);
-                }
-                if let Ok(turn) = self.turn.try_recv() {
-                    return self.settle(Ok(turn));
-                }
+            Ok(contention) => {
                 self.unsettled = false;
                 Err(Error::Locked(contention.unwrap_or(queue.contention).into()))
             }

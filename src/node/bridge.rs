@@ -5,12 +5,13 @@
 //! JavaScript thread once for all that gather there until it comes. Promises are made and settled directly.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     ffi::c_void,
     ptr,
     rc::Rc,
     sync::Arc,
+    task::Waker,
 };
 
 use napi::{
@@ -19,6 +20,8 @@ use napi::{
     sys,
 };
 
+#[cfg(target_os = "linux")]
+use super::event_loop::{self, Sockets};
 use super::{
     JsFunction,
     inbox::{Deferred, Inbox, Mail},
@@ -26,9 +29,12 @@ use super::{
     outcome::{self, Outcome},
     runtime, strategy,
 };
+#[cfg(unix)]
+use crate::driver::redis::socket::Watcher;
 use crate::{
     error::{Error, Result},
     locker::{Event, Locker},
+    tasks,
 };
 
 /// An environment's side of the bridge. Lives on its JavaScript thread.
@@ -41,6 +47,8 @@ pub struct Bridge {
     /// Functions of JavaScript's, by the numbers that other threads know them by.
     functions: RefCell<HashMap<usize, Rc<JsFunction>>>,
     next_function: Cell<usize>,
+    #[cfg(target_os = "linux")]
+    sockets: OnceCell<Arc<Sockets>>,
 }
 
 impl Bridge {
@@ -55,7 +63,20 @@ impl Bridge {
         // SAFETY: `tear_down` takes back the reference that `raw` carries, once. Hooks run in reverse order, so it
         // comes before the threadsafe function, made earlier, is torn down by its own hook.
         check(unsafe { sys::napi_add_env_cleanup_hook(env.raw(), Some(tear_down), raw) })?;
+        #[cfg(target_os = "linux")]
+        if let Some(sockets) = event_loop::watch(env, &bridge) {
+            let _ = bridge.sockets.set(sockets);
+        }
         Ok(bridge)
+    }
+
+    /// Who watches sockets for the event loop of this environment. Without one, the runtime reads them alone.
+    #[cfg(unix)]
+    pub fn watcher(&self) -> Option<Arc<dyn Watcher>> {
+        #[cfg(target_os = "linux")]
+        return self.sockets.get().map(|sockets| sockets.clone() as Arc<dyn Watcher>);
+        #[cfg(not(target_os = "linux"))]
+        return None;
     }
 
     fn new(env: &Env) -> NapiResult<Self> {
@@ -88,6 +109,8 @@ impl Bridge {
             lockers: RefCell::default(),
             functions: RefCell::default(),
             next_function: Cell::new(0),
+            #[cfg(target_os = "linux")]
+            sockets: OnceCell::new(),
         })
     }
 
@@ -138,10 +161,24 @@ impl Bridge {
             // SAFETY: on the thread of the environment, which is alive.
             check(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.wake) })?;
         }
-        self.inbox.is_alive();
         let promised = Promised { inbox: self.inbox.clone(), deferred: Some(deferred) };
-        runtime.spawn(async move { promised.settle(work.await) });
+        self.inbox.attend();
+        tasks::assist(&runtime, || tasks::spawn(&runtime, async move { promised.settle(work.await) }));
+        // Of what has come meanwhile, only promises are settled: a caller does not expect to be called back.
+        for mail in self.inbox.take_settled() {
+            if let Mail::Settle(deferred, outcome) = mail {
+                self.settle(env, deferred, outcome);
+            }
+        }
         Ok(promise)
+    }
+
+    /// Something can be read from a socket, of which these wait: reads it, and settles what comes of it.
+    pub fn assist(&self, env: &Env, readers: impl IntoIterator<Item = Waker>) {
+        let Ok(runtime) = runtime::handle() else { return };
+        self.inbox.attend();
+        tasks::assist(&runtime, || readers.into_iter().for_each(Waker::wake));
+        self.read(env);
     }
 
     fn read(&self, env: &Env) {

@@ -40,8 +40,29 @@ struct InboxState {
     /// `None` before the environment is set up and from its teardown on.
     wake: Option<Wake>,
     mail: Vec<Mail>,
+    /// The JavaScript thread is at work here, and reads its mail when it has done that.
+    attended: bool,
     /// When the thread last showed that it runs.
     alive: Option<Moment>,
+}
+
+impl InboxState {
+    /// Wakes the JavaScript thread. `false` if the environment is closing: from here on nobody reads the inbox.
+    fn wake(&mut self) -> bool {
+        let Some(Wake(wake)) = self.wake else { return false };
+        // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
+        let status = unsafe {
+            sys::napi_call_threadsafe_function(
+                wake,
+                ptr::null_mut(),
+                sys::ThreadsafeFunctionCallMode::nonblocking,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            self.wake = None;
+        }
+        status == sys::Status::napi_ok
+    }
 }
 
 /// A threadsafe function that may be called: only ever used under the inbox's lock.
@@ -66,24 +87,12 @@ impl Inbox {
     /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
     pub fn post(&self, mail: Mail) -> Option<Mail> {
         let mut state = self.lock();
-        let Some(Wake(wake)) = state.wake else { return Some(mail) };
-        state.mail.push(mail);
-        if state.mail.len() == 1 {
-            // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
-            let status = unsafe {
-                sys::napi_call_threadsafe_function(
-                    wake,
-                    ptr::null_mut(),
-                    sys::ThreadsafeFunctionCallMode::nonblocking,
-                )
-            };
-            if status != sys::Status::napi_ok {
-                // The environment is closing: from here on nobody reads the inbox.
-                state.wake = None;
-                return state.mail.pop();
-            }
+        if state.wake.is_none() {
+            return Some(mail);
         }
-        None
+        state.mail.push(mail);
+        // Whoever attends, or was woken for what came before, reads this as well.
+        if state.mail.len() > 1 || state.attended || state.wake() { None } else { state.mail.pop() }
     }
 
     /// Since when the thread has given no sign of life. Asks for one: mail that it will read.
@@ -99,19 +108,35 @@ impl Inbox {
         silent
     }
 
-    /// The thread runs.
-    pub fn is_alive(&self) {
-        self.lock().alive = Some(Moment::now());
-    }
-
     pub fn is_open(&self) -> bool {
         self.lock().wake.is_some()
+    }
+
+    /// The thread runs, and will [take](Self::take) its mail soon: until then it need not be woken.
+    pub fn attend(&self) {
+        let mut state = self.lock();
+        state.alive = Some(Moment::now());
+        state.attended = true;
     }
 
     pub fn take(&self) -> Vec<Mail> {
         let mut state = self.lock();
         state.alive = Some(Moment::now());
+        state.attended = false;
         std::mem::take(&mut state.mail)
+    }
+
+    /// [Takes](Self::take) what is to be settled and came before anything else. What is left is read later.
+    pub fn take_settled(&self) -> Vec<Mail> {
+        let mut state = self.lock();
+        state.attended = false;
+        let settled = state.mail.iter().take_while(|mail| matches!(mail, Mail::Settle(..))).count();
+        let rest = state.mail.split_off(settled);
+        let settled = std::mem::replace(&mut state.mail, rest);
+        if !state.mail.is_empty() {
+            state.wake();
+        }
+        settled
     }
 
     /// Takes no more mail, and returns what nobody will read.

@@ -28,6 +28,8 @@ use crate::{
 };
 
 mod bridge;
+#[cfg(target_os = "linux")]
+mod event_loop;
 mod inbox;
 mod listener;
 mod lock_options;
@@ -72,7 +74,14 @@ pub fn lock_factory(env: Env, spec: Unknown, host: String, listener: Unknown) ->
                 config.reconnect =
                     Reconnect::Custom(Arc::new(JsStrategy { inbox: bridge.inbox().clone(), number }));
             }
-            Arc::new(Redis::open(config, &settings.prefix, identity, notices))
+            Arc::new(Redis::open(
+                config,
+                &settings.prefix,
+                identity,
+                notices,
+                #[cfg(unix)]
+                bridge.watcher(),
+            ))
         }
     };
     let listener = JsListener { inbox: bridge.inbox().clone(), number: bridge.keep_function(listener)? };

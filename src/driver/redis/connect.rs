@@ -1,10 +1,17 @@
 //! Makes one connection: socket, TLS, handshake.
 
-use std::{convert::Infallible, io, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use redis::{
-    AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value,
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisResult, Value,
     aio::{MultiplexedConnection, PubSub},
     cmd,
 };
@@ -14,17 +21,24 @@ use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
-    task::JoinHandle,
+    runtime::Handle,
+    sync::oneshot,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+#[cfg(unix)]
+use super::socket::Socket;
 use super::{
     config::{Config, Endpoint, Family},
     news::Session,
     refusal::{self, ConnectError},
 };
-use crate::error::{Cause, Refusal, RefusalKind};
+use crate::{
+    error::{Cause, Refusal, RefusalKind},
+    tasks,
+};
 
 /// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
 /// a call may take: whoever waits would not wait for longer.
@@ -33,10 +47,10 @@ const TRY_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration:
 /// Commands that may wait for room in the connection's own queue before callers are made to wait.
 const QUEUE: usize = 4096;
 
-/// A live connection. When `driver` ends, it is gone.
+/// A live connection, until it ends or `ending` is dropped.
 pub struct Connected {
     pub connection: MultiplexedConnection,
-    pub driver: JoinHandle<()>,
+    pub ending: Ending,
     /// Whether the session hears its news. Not if the server's ACL forbids it.
     pub hears: bool,
 }
@@ -44,6 +58,31 @@ pub struct Connected {
 /// A socket, with or without TLS. Boxed: each command is two calls of it at the most.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Ends the connection that it belongs to.
+pub struct Ending {
+    _stop: DropGuard,
+    ended: oneshot::Receiver<Infallible>,
+}
+
+impl Ending {
+    /// Runs what keeps a connection going.
+    fn of(driver: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (running, ended) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tasks::spawn(&Handle::current(), async move {
+            let _running = running;
+            stopped.run_until_cancelled_owned(driver).await;
+        });
+        Self { _stop: stop.drop_guard(), ended }
+    }
+
+    /// Waits until it is gone.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+}
 
 pub async fn connect(config: &Config, session: &Session) -> Result<Connected, ConnectError> {
     let limit = try_timeout(config);
@@ -60,16 +99,16 @@ fn try_timeout(config: &Config) -> Duration {
 /// Speaks RESP3, in which the server sends news on the same connection. To one that does not know it (a proxy, a
 /// managed service), RESP2, and listens to the news on a second connection.
 async fn open(config: &Config, session: &Session) -> Result<Connected, ConnectError> {
-    match handshake(config, session, open_stream(config).await?).await {
+    match handshake(config, session, open_stream(config, session).await?).await {
         Err(ConnectError::Refused(Refusal { kind: RefusalKind::TooOld, .. })) => {
-            let streams = (open_stream(config).await?, open_stream(config).await?);
+            let streams = (open_stream(config, session).await?, open_stream(config, session).await?);
             handshake_resp2(config, session, streams).await
         }
         connected => connected,
     }
 }
 
-async fn open_stream(config: &Config) -> Result<Box<dyn Stream>, ConnectError> {
+async fn open_stream(config: &Config, session: &Session) -> Result<Box<dyn Stream>, ConnectError> {
     match &config.endpoint {
         Endpoint::Tcp { host, port, family } => {
             let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
@@ -79,13 +118,18 @@ async fn open_stream(config: &Config) -> Result<Box<dyn Stream>, ConnectError> {
             // What a connection that is given up has not got rid of yet must not arrive after what the next one sends.
             // Nothing is lost by it: a connection that is closed in order has had all its answers.
             socket.set_linger(Some(Duration::ZERO))?;
+            #[cfg(unix)]
+            let stream = Socket::new(stream.into_std()?, session.watcher.clone())?;
             let Some(tls) = &config.tls else { return Ok(Box::new(stream)) };
             let connector = TlsConnector::from(tls.client.clone());
             let stream = connector.connect(tls.server_name.clone(), stream).await;
             Ok(Box::new(stream.map_err(|error| tls_error(&error))?))
         }
         #[cfg(unix)]
-        Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path).await?.into_std()?;
+            Ok(Box::new(Socket::new(stream, session.watcher.clone())?))
+        }
         #[cfg(not(unix))]
         Endpoint::Unix(_) => {
             Err(io::Error::new(io::ErrorKind::Unsupported, "this platform has no Unix sockets").into())
@@ -130,12 +174,12 @@ async fn handshake(
     session: &Session,
     stream: Box<dyn Stream>,
 ) -> Result<Connected, ConnectError> {
-    let hears = session.clone();
+    let listener = session.clone();
     let settings = settings().set_push_sender(move |push: PushInfo| {
         if push.kind == PushKind::Message
             && let [_, Value::BulkString(message)] = &push.data[..]
         {
-            hears.hear(message);
+            listener.hear(message);
         }
         Ok::<_, Infallible>(())
     });
@@ -143,10 +187,10 @@ async fn handshake(
         MultiplexedConnection::new_with_config(&info(config, ProtocolVersion::RESP3), stream, settings)
             .await
             .map_err(|error| refusal::of_handshake(&error))?;
-    let driver = tokio::spawn(driver);
+    let ending = Ending::of(driver);
     let mut subscribing = connection.clone();
     let ((), subscribed) = tokio::join!(name(&connection, session), subscribing.subscribe(&session.channel));
-    Ok(Connected { connection, driver, hears: subscribed.is_ok() })
+    Ok(Connected { connection, ending, hears: hears(session, subscribed)? })
 }
 
 async fn handshake_resp2(
@@ -159,15 +203,14 @@ async fn handshake_resp2(
         .await
         .map_err(|error| refusal::of_handshake(&error))?;
     let mut listening = PubSub::new(&info, news).await.map_err(|error| refusal::of_handshake(&error))?;
-    // An ACL may forbid it: then there is no news.
-    let subscribed = listening.subscribe(&session.channel).await.is_ok();
-    let hears = session.clone();
+    let hears = hears(session, listening.subscribe(&session.channel).await)?;
+    let listener = session.clone();
     // Either of the two connections is of no use without the other.
-    let driver = tokio::spawn(async move {
+    let ending = Ending::of(async move {
         let mut messages = listening.into_on_message();
         let listen = async {
             while let Some(message) = messages.next().await {
-                hears.hear(message.get_payload_bytes());
+                listener.hear(message.get_payload_bytes());
             }
         };
         tokio::select! {
@@ -176,7 +219,18 @@ async fn handshake_resp2(
         }
     });
     name(&connection, session).await;
-    Ok(Connected { connection, driver, hears: subscribed })
+    Ok(Connected { connection, ending, hears })
+}
+
+/// Whether messages will come: an ACL may forbid the subscription. Any other failure is one of the connection.
+fn hears(session: &Session, subscribed: RedisResult<()>) -> Result<bool, ConnectError> {
+    let hears = match subscribed.map_err(|error| refusal::of_handshake(&error)) {
+        Ok(()) => true,
+        Err(ConnectError::Refused(Refusal { kind: RefusalKind::NoPerm | RefusalKind::TooOld, .. })) => false,
+        Err(error) => return Err(ConnectError::Passing(error.cause().clone())),
+    };
+    session.hears.store(hears, Ordering::Relaxed);
+    Ok(hears)
 }
 
 fn info(config: &Config, protocol: ProtocolVersion) -> RedisConnectionInfo {

@@ -12,11 +12,12 @@ use std::{
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::watch,
-    task::AbortHandle,
     time::{sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(unix)]
+use super::watchdog::Watchdog;
 use super::{
     config::{Config, Decision, Reconnect, Trouble},
     connect::{Connected, connect, endpoint_name},
@@ -46,6 +47,9 @@ pub struct Connection {
     /// See [`SILENCE`].
     silence: Duration,
     state: watch::Receiver<State>,
+    /// Where another thread reads from the socket.
+    #[cfg(unix)]
+    watchdog: Option<Arc<Watchdog>>,
     /// Nothing waits for a connection any more.
     closing: CancellationToken,
     /// The keeper shall end.
@@ -71,6 +75,15 @@ struct Live {
     useless: CancellationToken,
 }
 
+/// How a script is sent. Any other command has one form only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// By its hash.
+    Short,
+    /// With its source, for a server that does not know it.
+    Whole,
+}
+
 /// A reply, and what is known of its command.
 #[derive(Debug)]
 pub struct Reply {
@@ -86,11 +99,15 @@ impl Connection {
     pub fn open(config: Arc<Config>, session: Session) -> Self {
         let (publish, state) = watch::channel(State::Connecting(None));
         let closed = CancellationToken::new();
+        #[cfg(unix)]
+        let watchdog = session.watcher.clone().map(|watcher| Watchdog::start(watcher, closed.clone()));
         let connection = Self {
             endpoint: endpoint_name(&config),
             offline_queue: config.offline_queue,
             silence: SILENCE.min(config.command_timeout / 2),
             state,
+            #[cfg(unix)]
+            watchdog,
             closing: CancellationToken::new(),
             closed: closed.clone(),
         };
@@ -99,14 +116,12 @@ impl Connection {
         connection
     }
 
-    /// Sends a command until it is answered, at the latest at `deadline`. The command must be idempotent.
-    /// `source` makes the form of a script call that a server takes which does not know the script.
-    pub async fn call(
-        &self,
-        mut command: Cmd,
-        source: Option<&(dyn Fn() -> Cmd + Sync)>,
-        deadline: Deadline,
-    ) -> Result<Reply> {
+    /// Sends a command until it is answered, at the latest at `deadline`. The command must be idempotent. It is made
+    /// when there is a connection to send it on.
+    pub async fn call(&self, make: &(dyn Fn(Form) -> Cmd + Sync), deadline: Deadline) -> Result<Reply> {
+        let mut form = Form::Short;
+        #[cfg(unix)]
+        let _awaited = self.watchdog.as_ref().map(|watchdog| watchdog.await_answer());
         let mut sent = None;
         let mut trouble = None;
         let mut refused: Option<Refusal> = None;
@@ -137,10 +152,11 @@ impl Connection {
             let left = deadline.at.saturating_duration_since(now);
             let patience = self.silence.max(left / 2).min(left);
             let mut connection = live.connection.clone();
+            let command = make(form);
             match timeout_at((now + patience).into(), connection.send_packed_command(&command)).await {
                 Ok(Ok(Value::ServerError(error))) => {
-                    if let (Some(source), "NOSCRIPT") = (source, error.code()) {
-                        command = source();
+                    if error.code() == "NOSCRIPT" && form == Form::Short {
+                        form = Form::Whole;
                         continue;
                     }
                     let refusal = refusal::of_reply(&error, resent);
@@ -172,6 +188,14 @@ impl Connection {
                     }
                 }
             }
+        }
+    }
+
+    /// Reads what another thread should have read.
+    pub fn look(&self) {
+        #[cfg(unix)]
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.look();
         }
     }
 
@@ -261,14 +285,6 @@ enum NotLive {
     Error(Error),
 }
 
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// The task that keeps the connection up.
 struct Keeper {
     config: Arc<Config>,
@@ -320,16 +336,15 @@ impl Keeper {
 
     /// Lets calls use the connection until it is gone, and says why it is.
     async fn serve(&self, connected: Connected) -> Cause {
-        let Connected { connection, mut driver, hears } = connected;
         // Whoever drops this future, as `run` does, ends the connection.
-        let _ended = AbortOnDrop(driver.abort_handle());
+        let Connected { connection, mut ending, hears } = connected;
         let useless = CancellationToken::new();
         let live = Live { number: self.times_connected, connection, useless: useless.clone() };
         self.publish.send_replace(State::Ready(live));
         // Without a receiver the locker is no more.
         let _ = self.session.notices.send(Notice::Connected { hears });
         tokio::select! {
-            _ = &mut driver => Cause::new("ECONNRESET", "the connection was closed"),
+            () = ending.ended() => Cause::new("ECONNRESET", "the connection was closed"),
             () = useless.cancelled() => Cause::new("ETIMEDOUT", "the connection had to be replaced"),
         }
     }

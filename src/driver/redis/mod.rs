@@ -1,6 +1,15 @@
 //! Locks in Redis. `docs/protocol.md` is the reference for what is sent.
 
-use std::{collections::BTreeSet, future::ready, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::ready,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 use redis::{Cmd, Value, cmd, from_redis_value};
@@ -27,8 +36,12 @@ mod keys;
 mod news;
 mod refusal;
 mod scripts;
+#[cfg(unix)]
+pub mod socket;
 pub mod tls;
 pub mod url;
+#[cfg(unix)]
+mod watchdog;
 
 /// Keys that one `SCAN` of a purge looks at.
 const PURGE_PAGE: usize = 1000;
@@ -38,23 +51,35 @@ pub struct Redis {
     connection: Connection,
     keys: Keys,
     identity: Identity,
+    /// Whether messages reach us.
+    hears: Arc<AtomicBool>,
 }
 
 impl Redis {
-    /// Starts to connect. Must be called on the runtime.
-    pub fn open(config: config::Config, prefix: &str, identity: Identity, notices: Notices) -> Self {
+    /// Starts to connect. Must be called on the runtime. `watcher`: who else reads from the socket.
+    pub fn open(
+        config: config::Config,
+        prefix: &str,
+        identity: Identity,
+        notices: Notices,
+        #[cfg(unix)] watcher: Option<Arc<dyn socket::Watcher>>,
+    ) -> Self {
         let keys = Keys::new([&config.key_prefix, prefix].concat());
+        let hears = Arc::<AtomicBool>::default();
         let session = Session {
             name: format!("lock-inc:{}", identity.client),
             channel: [keys.channels(), &identity.client].concat(),
             prefix: keys.prefix().to_owned(),
             notices,
+            hears: hears.clone(),
+            #[cfg(unix)]
+            watcher,
         };
         let connection = Connection::open(Arc::new(config), session);
-        Self { connection, keys, identity }
+        Self { connection, keys, identity, hears }
     }
 
-    /// Runs a script; `fill` adds the keys and arguments.
+    /// Runs a script. `fill` adds the keys, of which there are so many, and the arguments.
     async fn run(
         &self,
         script: &LuaScript,
@@ -62,23 +87,28 @@ impl Redis {
         fill: impl Fn(&mut Cmd) + Sync,
         deadline: Deadline,
     ) -> Result<Reply> {
-        let source = || script.by_source(keys, &fill);
-        self.connection.call(script.by_sha(keys, &fill), Some(&source), deadline).await
+        self.connection.call(&|form| script.command(form, keys, &fill), deadline).await
     }
 
-    /// Runs a script that may hand a lock over, with these arguments.
+    /// Runs a script that may hand a lock over.
     async fn run_with_queue(
         &self,
         script: &LuaScript,
         keys: &LockKeys<'_>,
-        arguments: &[&str],
+        arguments: impl Fn(&mut Cmd) + Sync,
         deadline: Deadline,
     ) -> Result<Reply> {
         let LockKeys { lock, owner, fence, queue, alive } = keys;
         let fill = |command: &mut Cmd| {
-            command.arg(lock).arg(owner).arg(fence).arg(queue).arg(alive).arg(arguments);
+            command.arg(lock).arg(owner).arg(fence).arg(queue).arg(alive);
+            arguments(command);
         };
         self.run(script, 5, fill, deadline).await
+    }
+
+    /// As the scripts have it, and true of the connection that the command is about to be sent on.
+    fn hears(&self) -> &'static str {
+        if self.hears.load(Ordering::Relaxed) { "1" } else { "0" }
     }
 
     /// What stands for a waiting call in the queue.
@@ -89,10 +119,12 @@ impl Redis {
     async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {
         let record = self.identity.record(attempt.resource.name());
         let (nonce, lease) = (attempt.nonce.to_string(), attempt.lease.as_millis().to_string());
-        let waits = if attempt.waits { "1" } else { "" };
-        let arguments = [&*nonce, &lease, &record, self.keys.channels(), waits];
+        let arguments = |command: &mut Cmd| {
+            let waits = if attempt.waits { self.hears() } else { "" };
+            command.arg(&nonce).arg(&lease).arg(&record).arg(self.keys.channels()).arg(waits);
+        };
         let keys = self.keys.of(&attempt.resource);
-        let Reply { value, sent, .. } = self.run_with_queue(&ACQUIRE, &keys, &arguments, deadline).await?;
+        let Reply { value, sent, .. } = self.run_with_queue(&ACQUIRE, &keys, arguments, deadline).await?;
         if let Value::Int(token) = value {
             return Ok(Acquired::Granted(Grant { token: token.unsigned_abs(), sent }));
         }
@@ -115,10 +147,15 @@ impl Redis {
             .iter()
             .map(|&Queued { nonce, lease, ticket }| [ticket.to_string(), self.member(resource, nonce, lease)])
             .collect();
-        let mut arguments = vec![&*self.identity.client, self.keys.channels(), if last { "1" } else { "" }];
-        arguments.extend(members.iter().flatten().map(String::as_str));
+        let arguments = |command: &mut Cmd| {
+            command.arg(&self.identity.client).arg(self.keys.channels()).arg(self.hears());
+            command.arg(if last { "1" } else { "" });
+            for [ticket, member] in &members {
+                command.arg(ticket).arg(member);
+            }
+        };
         let keys = self.keys.of(resource);
-        let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, &arguments, deadline).await?;
+        let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
         let (time, missing, place, granted, count, left, record): (u64, u64, u64, Value, u64, i64, String) =
             decode(value)?;
         Ok(Polled {
@@ -138,9 +175,10 @@ impl Redis {
     ) -> Result<Released> {
         let text = nonce.to_string();
         let member = waiting.map(|lease| self.member(resource, nonce, lease));
-        let mut arguments = vec![&*text, &self.identity.client, self.keys.channels()];
-        arguments.extend(member.as_deref());
-        let reply = self.run_with_queue(&RELEASE, &self.keys.of(resource), &arguments, deadline).await?;
+        let arguments = |command: &mut Cmd| {
+            command.arg(&text).arg(&self.identity.client).arg(self.keys.channels()).arg(&member);
+        };
+        let reply = self.run_with_queue(&RELEASE, &self.keys.of(resource), arguments, deadline).await?;
         Ok(match reply.value {
             Value::Int(0) if reply.resent => Released::NotAnyMore,
             Value::Int(0) => Released::No,
@@ -189,16 +227,22 @@ impl Redis {
     }
 
     async fn remove(&self, keys: &LockKeys<'_>, deadline: Deadline) -> Result<bool> {
-        decode(self.run_with_queue(&REMOVE, keys, &[self.keys.channels()], deadline).await?.value)
+        let channels = |command: &mut Cmd| {
+            command.arg(self.keys.channels());
+        };
+        decode(self.run_with_queue(&REMOVE, keys, channels, deadline).await?.value)
     }
 
     async fn purge(&self, patience: Limit) -> Result<()> {
         let pattern = self.keys.pattern();
         let mut cursor = 0u64;
         loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(PURGE_PAGE);
-            let reply = self.connection.call(scan, None, Deadline::after(patience)).await?;
+            let scan = |_| {
+                let mut scan = cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(PURGE_PAGE);
+                scan
+            };
+            let reply = self.connection.call(&scan, Deadline::after(patience)).await?;
             let (next, page): (u64, Vec<Vec<u8>>) = decode(reply.value)?;
             // All that belongs to a lock goes in one step, whichever of its keys the page has.
             let locks: BTreeSet<_> = page.iter().filter_map(|key| self.keys.lock_of(key)).collect();
@@ -243,9 +287,13 @@ impl Driver for Redis {
 
     fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
         Box::pin(async move {
-            let mut exists = cmd("EXISTS");
-            exists.arg(self.keys.of(resource).lock);
-            decode(self.connection.call(exists, None, deadline).await?.value)
+            let lock = self.keys.of(resource).lock;
+            let exists = |_| {
+                let mut exists = cmd("EXISTS");
+                exists.arg(&lock);
+                exists
+            };
+            decode(self.connection.call(&exists, deadline).await?.value)
         })
     }
 
@@ -269,6 +317,10 @@ impl Driver for Redis {
 
     fn purge(&self, patience: Limit) -> Answer<'_, ()> {
         Box::pin(self.purge(patience))
+    }
+
+    fn look(&self) {
+        self.connection.look();
     }
 
     fn begin_close(&self) {

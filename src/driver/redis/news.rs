@@ -1,11 +1,16 @@
 //! News of a locker's locks, which the server publishes on the locker's own channel.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
+#[cfg(unix)]
+use super::socket::Watcher;
 use crate::driver::{HandOver, Notice, Notices};
 
 /// What a connection is for, besides commands.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Session {
     /// How `CLIENT LIST` shows it.
     pub name: String,
@@ -14,6 +19,11 @@ pub struct Session {
     /// What the names of locks begin with.
     pub prefix: String,
     pub notices: Notices,
+    /// Whether messages reach us on the present connection. Not if the server's ACL forbids it.
+    pub hears: Arc<AtomicBool>,
+    /// Who else reads from the socket.
+    #[cfg(unix)]
+    pub watcher: Option<Arc<dyn Watcher>>,
 }
 
 impl Session {
@@ -62,8 +72,15 @@ mod tests {
     #[test]
     fn messages_are_read_also_with_spaces_in_the_prefix_and_others_are_passed_over() {
         let (notices, mut heard) = mpsc::unbounded_channel();
-        let session =
-            Session { name: String::new(), channel: String::new(), prefix: "my app ".into(), notices };
+        let session = Session {
+            name: String::new(),
+            channel: String::new(),
+            prefix: "my app ".into(),
+            notices,
+            hears: Arc::default(),
+            #[cfg(unix)]
+            watcher: None,
+        };
         let nonce = Nonces::new(3).next();
         session.hear(b"lost 7 my app abc=");
         session.hear(format!("grant {nonce} 8 1700000000000000 5000 my app abc=").as_bytes());

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Script};
 
+use super::connection::Form;
+
 /// A script and its SHA-1.
 pub struct LuaScript {
     source: &'static str,
@@ -15,19 +17,14 @@ impl LuaScript {
         Self { source, sha: Script::new(source).get_hash().to_owned() }
     }
 
-    /// `EVALSHA`; `fill` adds keys and arguments.
-    pub fn by_sha(&self, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
-        Self::command("EVALSHA", &self.sha, keys, fill)
-    }
-
-    /// `EVAL`, which also leaves the script in the server's cache.
-    pub fn by_source(&self, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
-        Self::command("EVAL", self.source, keys, fill)
-    }
-
-    fn command(name: &str, script: &str, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
+    /// `EVALSHA`, or `EVAL`, which also leaves the script in the server's cache. `fill` adds keys and arguments.
+    pub fn command(&self, form: Form, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
         let mut command = Cmd::new();
-        command.arg(name).arg(script).arg(keys);
+        match form {
+            Form::Short => command.arg("EVALSHA").arg(&self.sha),
+            Form::Whole => command.arg("EVAL").arg(self.source),
+        };
+        command.arg(keys);
         fill(&mut command);
         command
     }

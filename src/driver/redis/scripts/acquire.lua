@@ -1,5 +1,5 @@
 -- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: nonce, lease in ms, the client's part of the
--- record, what channels begin with, '1' to join the queue if need be.
+-- record, what channels begin with, and to join the queue if need be '1', or '0' if messages do not reach the client.
 -- Returns the token (an integer), or {attempts since the grant, lease left in ms, owner record or '', server time in
 -- microseconds, ticket, place in the queue}.
 -- A lock or a register of a foreign type makes it fail before the first write.
@@ -28,14 +28,9 @@ if nonce == ARGV[1] then
   redis.call('HDEL', KEYS[5], 'granted')
   return granted
 end
-local left = redis.call('PTTL', KEYS[1])
-if left == -1 then
-  -- A 1.2.0 client died between its INCR and its EXPIRE.
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  left = tonumber(ARGV[2])
-end
+local left = lease_left(ARGV[2])
 if granted then count = count - granted + 1 end
-if ARGV[5] ~= '1' then return {count, left, record or '', now, 0, 0} end
+if ARGV[5] == '' then return {count, left, record or '', now, 0, 0} end
 
 local waiter = ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
 if redis.call('ZADD', KEYS[4], 'NX', text, waiter) == 1 then
@@ -43,5 +38,6 @@ if redis.call('ZADD', KEYS[4], 'NX', text, waiter) == 1 then
 else
   token = tonumber(redis.call('ZSCORE', KEYS[4], waiter))
 end
-mark_alive(string.match(ARGV[3], '^%S+'), now)
-return {count, left, record or '', now, token, redis.call('ZCARD', KEYS[4])}
+local place = redis.call('ZCARD', KEYS[4])
+mark_alive(string.match(ARGV[3], '^%S+'), now, ARGV[5], place == 1)
+return {count, left, record or '', now, token, place}

@@ -11,7 +11,7 @@ local alive = {}
 local time = redis.call('TIME')
 local clients = redis.call('HGETALL', KEYS[4])
 for index = 1, #clients, 2 do
-  alive[clients[index]] = tonumber(clients[index + 1]) or 0
+  alive[clients[index]] = math.abs(tonumber(clients[index + 1]) or 0)
 end
 local waiters = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
 for index = 1, #waiters, 2 do

@@ -18,6 +18,15 @@ local function raise_lease(ms)
   redis.call('PEXPIRE', KEYS[2], ms)
 end
 
+-- What is left of the lease in ms. A lock without one, as a 1.2.0 client leaves it that dies between its INCR and its
+-- EXPIRE, gets `ms`.
+local function lease_left(ms)
+  local left = redis.call('PTTL', KEYS[1])
+  if left ~= -1 then return left end
+  redis.call('PEXPIRE', KEYS[1], ms)
+  return tonumber(ms)
+end
+
 -- Removes what is left of a lock of this nonce that an old client has deleted.
 local function drop_leftover(nonce)
   local record = redis.pcall('GET', KEYS[2])

@@ -1,7 +1,7 @@
 -- What a client sends for those of its calls that wait for a lock: when their timer fires, after a reconnect, and as a
 -- last look before one of them gives up.
--- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: client, what channels begin with, '1' for a last
--- look, then ticket and queue member of each waiter.
+-- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: client, what channels begin with, '1' if messages
+-- reach the client, '1' for a last look, then ticket and queue member of each waiter.
 -- Returns {server time in microseconds, how many of them were not in the queue, the first one's place in it, {nonce,
 -- token, lease in ms} of a grant to one of them or false, attempts since the grant or 0 if nobody holds the lock,
 -- lease left in ms, owner record or ''}.
@@ -12,7 +12,7 @@ local record, owner, granted = bound_owner(value)
 if not value then pass_over_lapsed(now) end
 
 local joined, grant = 0, false
-for index = 4, #ARGV, 2 do
+for index = 5, #ARGV, 2 do
   local nonce, lease = string.match(ARGV[index + 1], '^(%S+) (%d+)')
   if nonce == owner then
     -- The message about it was lost, or has yet to come.
@@ -23,7 +23,7 @@ for index = 4, #ARGV, 2 do
     joined = joined + redis.call('ZADD', KEYS[4], 'NX', ARGV[index], ARGV[index + 1])
   end
 end
-if redis.call('EXISTS', KEYS[4]) == 1 then mark_alive(ARGV[1], now) end
+if redis.call('EXISTS', KEYS[4]) == 1 then mark_alive(ARGV[1], now, ARGV[3], true) end
 
 if not value then
   local _, mine = hand_over(now, token, ARGV[2], ARGV[1])
@@ -31,15 +31,8 @@ if not value then
   value = tonumber(redis.call('GET', KEYS[1]) or nil)
   record, owner, granted = bound_owner(value)
 end
-local place = (redis.call('ZRANK', KEYS[4], ARGV[5]) or -1) + 1
-if ARGV[3] == '1' and redis.call('ZREM', KEYS[4], ARGV[5]) == 1 and redis.call('EXISTS', KEYS[4]) == 0 then
-  redis.call('DEL', KEYS[5])
-end
-local count, left = value or 0, redis.call('PTTL', KEYS[1])
-if left == -1 then
-  -- A 1.2.0 client died between its INCR and its EXPIRE.
-  left = tonumber(string.match(ARGV[5], '^%S+ (%d+)'))
-  redis.call('PEXPIRE', KEYS[1], left)
-end
+local place = (redis.call('ZRANK', KEYS[4], ARGV[6]) or -1) + 1
+if ARGV[4] == '1' then leave(ARGV[6]) end
+local count, left = value or 0, lease_left(string.match(ARGV[6], '^%S+ (%d+)'))
 if granted then count = count - granted + 1 end
 return {now, joined, place, grant, count, left, record or ''}

@@ -1,18 +1,41 @@
 -- KEYS[4]: the queue, a sorted set of waiters, '<nonce> <lease in ms> <client> <pid> <host> <name>', by their tickets.
--- KEYS[5]: until when each client with waiters counts as alive, in ms of the server's clock; and in `granted` the
--- client of the last hand-over and the end of its first lease, until it has given a sign of life.
+-- KEYS[5]: until when each client with waiters counts as alive, in ms of the server's clock, negative for one that no
+-- message reaches; and in `granted` the client of the last hand-over and the end of its first lease, until it has given
+-- a sign of life.
 
 -- A waiter's first lease: a process that hangs keeps the others for no longer. It asks for the rest in time.
 local GRACE = 5000
 -- For so long after its last poll a client counts as alive: three times the longest time between two of them.
 local ALIVE = 15000
 
-local function mark_alive(client, now)
-  local known = tonumber(redis.call('HGET', KEYS[5], client) or 0)
-  if known > now / 1000 + ALIVE * 0.9 then return end
-  redis.call('HSET', KEYS[5], client, digits(math.floor(now / 1000) + ALIVE))
+local function ms(now) return math.floor(now / 1000) end
+
+-- Forgets the clients that have left, unless there are few of them. They are no more than the waiters, at the most.
+local function forget_dead(now)
+  if redis.call('HLEN', KEYS[5]) <= 2 * redis.call('ZCARD', KEYS[4]) + 16 then return end
+  local clients = redis.call('HGETALL', KEYS[5])
+  for index = 1, #clients, 2 do
+    local ends = tonumber(clients[index + 1])
+    if ends and math.abs(ends) < ms(now) then redis.call('HDEL', KEYS[5], clients[index]) end
+  end
+end
+
+-- `hears`: '1' if messages reach the client. `anew`: the queue may have no TTL yet.
+local function mark_alive(client, now, hears, anew)
+  local sign = hears == '1' and 1 or -1
+  local known = tonumber(redis.call('HGET', KEYS[5], client) or 0) * sign
+  if not anew and known > ms(now) + ALIVE * 0.9 then return end
+  redis.call('HSET', KEYS[5], client, digits(sign * (ms(now) + ALIVE)))
   redis.call('PEXPIRE', KEYS[4], ALIVE)
   redis.call('PEXPIRE', KEYS[5], ALIVE)
+  forget_dead(now)
+end
+
+-- Takes a waiter out of the queue.
+local function leave(waiter)
+  if redis.call('ZREM', KEYS[4], waiter) == 1 and redis.call('EXISTS', KEYS[4]) == 0 then
+    redis.call('DEL', KEYS[5])
+  end
 end
 
 -- The lock is gone without a release. If its first lease after a hand-over has ended and its holder gave no sign of
@@ -22,12 +45,24 @@ local function pass_over_lapsed(now)
   if client and tonumber(ends) * 1000 <= now then redis.call('HDEL', KEYS[5], client, 'granted') end
 end
 
--- Gives the lock to the first waiter whose client is alive and listens. `client`: whose call this is, which learns of
--- a grant by the reply. Returns nothing if nobody got it, else true and, for the reply, {nonce, token, lease in ms}.
-local function hand_over(now, token, channels, client)
-  local text = digits(token)
+-- Makes a waiter the holder. `whole`: the lease that it has asked for.
+local function grant(nonce, token, now, part, client, lease, whole)
+  redis.call('SET', KEYS[1], digits(token), 'PX', digits(lease))
+  own(nonce, token, now, part, digits(lease))
+  local last = redis.call('EXISTS', KEYS[4]) == 0
+  if last then redis.call('DEL', KEYS[5]) end
+  if whole > lease then
+    redis.call('HSET', KEYS[5], 'granted', client .. ' ' .. digits(ms(now) + lease))
+    if last then redis.call('PEXPIRE', KEYS[5], digits(lease)) end
+  end
+end
+
+-- Gives the lock to the first waiter whose client is alive and listens. `caller`: the client whose call this is, which
+-- learns of a grant by the reply. Returns nothing if nobody got it, else true and, for the reply, {nonce, token, lease in
+-- ms}.
+local function hand_over(now, token, channels, caller)
   -- The first write. Where the server refuses it (maxmemory), nothing has changed.
-  if redis.pcall('SET', KEYS[3], text).err then return end
+  if redis.pcall('SET', KEYS[3], digits(token)).err then return end
   local deaf = {}
   while true do
     local head = redis.pcall('ZPOPMIN', KEYS[4])
@@ -35,13 +70,16 @@ local function hand_over(now, token, channels, client)
       redis.call('DEL', KEYS[5])
       return
     end
-    local nonce, lease, part, waiter = string.match(head[1], '^(%S+) (%d+) ((%S+).*)$')
-    if not deaf[waiter] and tonumber(redis.call('HGET', KEYS[5], waiter) or 0) * 1000 > now then
-      lease = math.min(tonumber(lease), GRACE)
+    local nonce, whole, part, client = string.match(head[1], '^(%S+) (%d+) ((%S+).*)$')
+    local alive = client and not deaf[client] and tonumber(redis.pcall('HGET', KEYS[5], client) or 0) or 0
+    if math.abs(alive) > ms(now) then
+      whole = tonumber(whole)
+      local lease = math.min(whole, GRACE)
+      -- Whom no message reaches asks often.
       local told = 1
-      if waiter ~= client then
-        local news = { 'grant', nonce, text, digits(now), digits(lease), KEYS[1] }
-        told = redis.pcall('PUBLISH', channels .. waiter, table.concat(news, ' '))
+      if client ~= caller and alive > 0 then
+        local news = { 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }
+        told = redis.pcall('PUBLISH', channels .. client, table.concat(news, ' '))
         if type(told) ~= 'number' then
           -- Not allowed: whose turn it is finds out by polling.
           redis.call('ZADD', KEYS[4], head[2], head[1])
@@ -50,17 +88,11 @@ local function hand_over(now, token, channels, client)
         end
       end
       if told > 0 then
-        redis.call('SET', KEYS[1], text, 'PX', digits(lease))
-        own(nonce, token, now, part, digits(lease))
-        if redis.call('EXISTS', KEYS[4]) == 1 then
-          redis.call('HSET', KEYS[5], 'granted', waiter .. ' ' .. digits(math.floor(now / 1000) + lease))
-        else
-          redis.call('DEL', KEYS[5])
-        end
-        if waiter ~= client then return true end
+        grant(nonce, token, now, part, client, lease, whole)
+        if client ~= caller then return true end
         return true, { nonce, token, lease }
       end
     end
-    deaf[waiter] = true
+    if client then deaf[client] = true end
   end
 end

@@ -5,17 +5,17 @@
 local _, nonce = bound_owner(tonumber(redis.call('GET', KEYS[1]) or nil))
 if nonce ~= ARGV[1] then
   drop_leftover(ARGV[1])
-  if ARGV[4] and redis.call('ZREM', KEYS[4], ARGV[4]) == 1 and redis.call('EXISTS', KEYS[4]) == 0 then
-    redis.call('DEL', KEYS[5])
-  end
+  if ARGV[4] then leave(ARGV[4]) end
   return 0
 end
-if redis.call('EXISTS', KEYS[4]) == 1 then
-  local now, token = next_token()
-  if token then
-    local done, mine = hand_over(now, token, ARGV[3], ARGV[2])
-    if done then return mine or 1 end
-  end
+if redis.call('EXISTS', KEYS[4]) == 0 then
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
+  return 1
+end
+local now, token = next_token()
+if token then
+  local done, mine = hand_over(now, token, ARGV[3], ARGV[2])
+  if done then return mine or 1 end
 end
 redis.call('DEL', KEYS[1], KEYS[2])
 return 1
