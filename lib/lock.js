@@ -9,6 +9,7 @@ class Lock {
   #locked = true
   #lost
   #controller
+  #granted = performance.now()
 
   /** `handle`: the locker's side of this lock: `unlock`, `remaining`, `extend`. */
   constructor(resourceId, token, handle) {
@@ -50,6 +51,11 @@ class Lock {
   /** Gives the lock up if that has not been done. What went wrong with that does not hide what the block did. */
   async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
     if (this.#locked) await this.unlock().catch(() => {})
+  }
+
+  /** Milliseconds since the grant. */
+  static heldFor(lock) {
+    return performance.now() - lock.#granted
   }
 
   static isOf(value, handle) {

@@ -4,6 +4,7 @@ const channels = require('./diagnostics')
 const { ResourceLockedError, checked, dated, toError } = require('./errors')
 const { Lock } = require('./lock')
 const { onAbort, signalOf } = require('./signals')
+const { gatherCalls } = require('./turns')
 const { request } = require('./request')
 
 /**
@@ -18,8 +19,6 @@ class Locker {
   #held = new Map()
   /** The newest of them on each resource. */
   #newest = new Map()
-  /** When they were granted, for the diagnostics. */
-  #granted = new WeakMap()
   /** How many grants are awaited, and the losses that were told before the grants, by token. */
   #awaited = 0
   #lostEarly = new Map()
@@ -43,6 +42,7 @@ class Locker {
     if (signal?.aborted) cancellation.cancel()
     const observed = channels.renew.hasSubscribers
     const granting = checked(() => this.#native.lock(resourceId, options, observed, cancellation))
+    gatherCalls()
     return this.#grant(granting, resourceId, signal, cancellation)
   }
 
@@ -68,10 +68,9 @@ class Locker {
   close = () => this.#call('close')
 
   #call(method, resourceId, ...args) {
-    return settled(
-      checked(() => this.#native[method](resourceId, ...args)),
-      resourceId,
-    )
+    const promise = checked(() => this.#native[method](resourceId, ...args))
+    gatherCalls()
+    return settled(promise, resourceId)
   }
 
   async #grant(granting, resourceId, signal, cancellation) {
@@ -79,11 +78,10 @@ class Locker {
     const forget = signal && onAbort(signal, cancellation)
     this.#awaited++
     try {
-      const token = await settled(granting, resourceId)
+      const token = await granting
       const lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
       this.#newest.set(resourceId, lock)
-      this.#granted.set(lock, performance.now())
       publish(channels.acquire, () => ({ resourceId, token, duration: performance.now() - start }))
       if (this.#lostEarly.has(token)) this.#hear('lost', resourceId, token, this.#lostEarly.get(token))
       if (signal?.aborted) {
@@ -92,7 +90,8 @@ class Locker {
         throw signal.reason
       }
       return lock
-    } catch (error) {
+    } catch (failure) {
+      const error = toError(failure, resourceId)
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
       if (error instanceof ResourceLockedError) {
         const { holder, leaseLeft, position, details } = error
@@ -113,7 +112,7 @@ class Locker {
       token,
       held,
       error,
-      duration: performance.now() - this.#granted.get(lock),
+      duration: Lock.heldFor(lock),
     })
     try {
       const held = await this.#call('unlock', resourceId, token)
@@ -143,7 +142,7 @@ class Locker {
       return
     }
     this.#forget(lock)
-    const duration = performance.now() - this.#granted.get(lock)
+    const duration = Lock.heldFor(lock)
     publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
     Lock.lose(lock, detail)
   }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Notify, OnceCell, mpsc},
     time::{sleep, timeout_at},
 };
@@ -23,7 +24,7 @@ use crate::{
     driver::{Acquired, Attempt, Deadline, LostReason, Notice, Released, Renewed, SharedDriver},
     error::{Error, Limit, Result},
     options::{LockOptions, Wait},
-    random,
+    random, tasks,
 };
 
 mod keeping;
@@ -110,7 +111,7 @@ impl Locker {
             cancels: TaskTracker::new(),
             closed: OnceCell::new(),
         });
-        tokio::spawn(locker.clone().keep(notices));
+        tasks::spawn(&Handle::current(), locker.clone().keep(notices));
         locker
     }
 

@@ -49,22 +49,35 @@ pub fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) 
     Arc::new(Task { work, state: AtomicU8::new(SCHEDULED), runtime: runtime.clone() }).dispatch();
 }
 
-/// Runs `begin`, and then all tasks that this thread has woken, until none is left to be polled.
+/// Runs `begin`, and then all tasks that this thread has woken, until none is left to be polled. Between
+/// [`gather`] and [`finish`] they are left for the latter.
 pub fn assist<T>(runtime: &Handle, begin: impl FnOnce() -> T) -> T {
     let _on_runtime = runtime.enter();
-    let outermost = ASSISTING.with_borrow_mut(|tasks| {
+    let outermost = gather();
+    let result = begin();
+    if outermost {
+        finish(runtime);
+    }
+    result
+}
+
+/// From now on, tasks that this thread wakes wait for [`finish`], which runs them together: what they have to send goes
+/// out in one piece. `false` if they have been waiting already.
+pub fn gather() -> bool {
+    ASSISTING.with_borrow_mut(|tasks| {
         let outermost = tasks.is_none();
         tasks.get_or_insert_default();
         outermost
-    });
-    let result = begin();
-    if outermost {
-        while let Some(task) = ASSISTING.with_borrow_mut(|tasks| tasks.as_mut()?.pop_front()) {
-            task.run();
-        }
-        ASSISTING.set(None);
+    })
+}
+
+/// Polls all tasks that this thread has woken, until none is left.
+pub fn finish(runtime: &Handle) {
+    let _on_runtime = runtime.enter();
+    while let Some(task) = ASSISTING.with_borrow_mut(|tasks| tasks.as_mut()?.pop_front()) {
+        task.run();
     }
-    result
+    ASSISTING.set(None);
 }
 
 impl Task {
@@ -161,6 +174,19 @@ mod tests {
             assert_eq!(told.recv(), Ok(worker));
             wake.send(()).unwrap();
             assert_eq!(told.recv(), Ok(worker));
+        });
+    }
+
+    #[test]
+    fn tasks_that_are_gathered_run_when_that_is_finished() {
+        in_runtime(|runtime, _| {
+            let here = thread::current().id();
+            assert!(gather());
+            let (_wake, first) = assist(runtime, || waiting(runtime));
+            let (_wake, second) = assist(runtime, || waiting(runtime));
+            assert!(first.try_recv().is_err() && second.try_recv().is_err());
+            finish(runtime);
+            assert_eq!((first.try_recv(), second.try_recv()), (Ok(here), Ok(here)));
         });
     }
 

@@ -164,13 +164,29 @@ impl Bridge {
         let promised = Promised { inbox: self.inbox.clone(), deferred: Some(deferred) };
         self.inbox.attend();
         tasks::assist(&runtime, || tasks::spawn(&runtime, async move { promised.settle(work.await) }));
-        // Of what has come meanwhile, only promises are settled: a caller does not expect to be called back.
+        self.settle_taken(env);
+        Ok(promise)
+    }
+
+    /// Of what has come meanwhile, only promises are settled: a caller does not expect to be called back.
+    fn settle_taken(&self, env: &Env) {
         for mail in self.inbox.take_settled() {
             if let Mail::Settle(deferred, outcome) = mail {
                 self.settle(env, deferred, outcome);
             }
         }
-        Ok(promise)
+    }
+
+    /// From now on calls of this turn of the event loop wait for [`finish`](Self::finish), to be sent together.
+    pub fn gather(&self) {
+        tasks::gather();
+    }
+
+    pub fn finish(&self, env: &Env) {
+        let Ok(runtime) = runtime::handle() else { return };
+        self.inbox.attend();
+        tasks::finish(&runtime);
+        self.settle_taken(env);
     }
 
     /// Something can be read from a socket, of which these wait: reads it, and settles what comes of it.
@@ -281,6 +297,10 @@ unsafe extern "C" fn read_mail(
 unsafe extern "C" fn tear_down(bridge: *mut c_void) {
     // SAFETY: `Bridge::of` made this pointer with `Rc::into_raw`, on this thread, for this one call.
     let bridge = unsafe { Rc::from_raw(bridge.cast_const().cast::<Bridge>()) };
+    // What was called last, in a turn that did not come to its end.
+    if let Ok(runtime) = runtime::handle() {
+        tasks::finish(&runtime);
+    }
     for mail in bridge.inbox.close() {
         if let Mail::Settle(_, Ok(outcome)) = mail {
             outcome.discard();

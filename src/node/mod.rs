@@ -90,6 +90,19 @@ pub fn lock_factory(env: Env, spec: Unknown, host: String, listener: Unknown) ->
     Ok(Locker { inner: locker, bridge, strategy: strategy_number, aliased_database })
 }
 
+/// From now on calls wait for `finish`, which sends them together. Called after the first call in a turn of the event
+/// loop, which has been sent already.
+#[napi]
+pub fn gather(env: Env) -> NapiResult<()> {
+    Bridge::of(&env).map(|bridge| bridge.gather())
+}
+
+/// Sends what was called since `gather`.
+#[napi]
+pub fn finish(env: Env) -> NapiResult<()> {
+    Bridge::of(&env).map(|bridge| bridge.finish(&env))
+}
+
 /// What `lib/locker.js` wraps. Promises are rejected with plain objects, from which it makes errors.
 #[napi]
 pub struct Locker {

@@ -36,9 +36,9 @@ macro_rules! script {
     };
 }
 
-pub static ACQUIRE: LazyLock<LuaScript> = script!("clock", "owner", "queue", "acquire");
+pub static ACQUIRE: LazyLock<LuaScript> = script!("acquire_free", "clock", "owner", "queue", "acquire");
 pub static POLL: LazyLock<LuaScript> = script!("clock", "owner", "queue", "poll");
-pub static RELEASE: LazyLock<LuaScript> = script!("clock", "owner", "queue", "release");
+pub static RELEASE: LazyLock<LuaScript> = script!("release_alone", "clock", "owner", "queue", "release");
 pub static REMOVE: LazyLock<LuaScript> = script!("clock", "owner", "queue", "remove");
 pub static RENEW: LazyLock<LuaScript> = script!("owner", "renew");
 pub static INSPECT: LazyLock<LuaScript> = script!("owner", "inspect");

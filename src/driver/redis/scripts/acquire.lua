@@ -14,7 +14,7 @@ local text = digits(token)
 
 if redis.call('SET', KEYS[1], text, 'NX', 'PX', ARGV[2]) then
   redis.call('SET', KEYS[3], text)
-  own(ARGV[1], token, now, ARGV[3], ARGV[2])
+  own(ARGV[1], token, ARGV[3], ARGV[2])
   return token
 end
 

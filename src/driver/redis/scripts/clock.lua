@@ -14,7 +14,8 @@ local function no_token()
   return redis.error_reply('WRONGTYPE the fence register ' .. KEYS[3] .. ' does not hold a token')
 end
 
--- Makes a nonce the owner. `part`: what its client says of itself.
-local function own(nonce, token, now, part, ms)
-  redis.call('SET', KEYS[2], nonce .. ' ' .. digits(token) .. ' ' .. digits(math.floor(now / 1000)) .. ' ' .. part, 'PX', ms)
+-- Makes a nonce the owner. `part`: what its client says of itself. The time of the grant is that of the token, in ms.
+local function own(nonce, token, part, ms)
+  local text = digits(token)
+  redis.call('SET', KEYS[2], nonce .. ' ' .. text .. ' ' .. string.sub(text, 1, -4) .. ' ' .. part, 'PX', ms)
 end

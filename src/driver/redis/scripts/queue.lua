@@ -48,7 +48,7 @@ end
 -- Makes a waiter the holder. `whole`: the lease that it has asked for.
 local function grant(nonce, token, now, part, client, lease, whole)
   redis.call('SET', KEYS[1], digits(token), 'PX', digits(lease))
-  own(nonce, token, now, part, digits(lease))
+  own(nonce, token, part, digits(lease))
   local last = redis.call('EXISTS', KEYS[4]) == 0
   if last then redis.call('DEL', KEYS[5]) end
   if whole > lease then

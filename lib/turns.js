@@ -1,0 +1,23 @@
+'use strict'
+
+const native = require('../native')
+
+let gathering = false
+
+/**
+ * Called after each call: the first one in a turn of the event loop is sent at once, and what follows in the same turn is
+ * sent together at its end.
+ */
+function gatherCalls() {
+  if (gathering) return
+  gathering = true
+  native.gather()
+  queueMicrotask(finish)
+}
+
+function finish() {
+  gathering = false
+  native.finish()
+}
+
+module.exports = { gatherCalls }
