@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{
+    Either::{Left, Right},
+    pending, ready,
+};
 use tokio::{
     runtime::Handle,
     sync::{Notify, OnceCell, mpsc},
@@ -40,7 +44,7 @@ pub struct Locker {
     nonces: Nonces,
     /// std's Mutex: held for a few instructions, never over an await.
     holds: Mutex<Holds>,
-    /// The same goes for these.
+    /// The same goes for these. Whoever has both takes this one first.
     waiters: Mutex<Waiters<WaitingCall>>,
     /// By it, news of a grant are dated. None before a server has told its time on the present connection.
     clock: Mutex<Option<StoreClock>>,
@@ -120,13 +124,9 @@ impl Locker {
     where
         F: Future<Output = Result<T>>,
     {
-        let closing = self.closing.clone();
-        self.calls.track_future(async move {
-            if closing.is_cancelled() {
-                return Err(Error::Closed);
-            }
-            call.await
-        })
+        // Not an async block: that would keep room for `call` twice.
+        let call = if self.closing.is_cancelled() { Left(ready(Err(Error::Closed))) } else { Right(call) };
+        self.calls.track_future(call)
     }
 
     /// Takes the resource. While somebody else holds it, waits for as long as the options allow, until `cancelled`.
@@ -134,11 +134,11 @@ impl Locker {
         self: Arc<Self>,
         resource: Resource,
         options: LockOptions,
-        cancelled: CancellationToken,
+        cancelled: Option<CancellationToken>,
     ) -> Result<Hold> {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
         let attempt = Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No };
-        if cancelled.is_cancelled() {
+        if cancelled.as_ref().is_some_and(CancellationToken::is_cancelled) {
             return Err(Error::Cancelled);
         }
         let patience = match options.wait {
@@ -146,18 +146,19 @@ impl Locker {
             Wait::AtMost(time) => Some(Deadline::after(Limit { time, option: "options.timeout" })),
             Wait::Forever => None,
         };
-        self.lock_or_wait(attempt, options, patience, cancelled).await
+        // Boxed, as are parts of it: what waits for long should be small.
+        Box::pin(self.lock_or_wait(attempt, options, patience, cancelled)).await
     }
 
     async fn lock_now(
         self: Arc<Self>,
         attempt: Attempt,
         options: &LockOptions,
-        cancelled: CancellationToken,
+        cancelled: Option<CancellationToken>,
     ) -> Result<Hold> {
         let answer = tokio::select! {
             answer = self.driver.acquire(&attempt, self.deadline()) => answer,
-            () = cancelled.cancelled() => Err(Error::Cancelled),
+            () = cancellation(cancelled) => Err(Error::Cancelled),
         };
         let Attempt { nonce, lease: length, .. } = attempt;
         match answer {
@@ -329,9 +330,15 @@ impl Locker {
     /// Lets what is in flight settle, then ends the connection. Whoever waits for a lock or for a connection is told
     /// at once that the locker is closed, and leaves the queue. Held locks stay until their leases end, as in lock-inc
     /// 1.2.0.
-    pub async fn close(self: Arc<Self>) {
+    ///
+    /// From this call on, not from when the future is polled, other calls are refused.
+    pub fn close(self: Arc<Self>) -> impl Future<Output = ()> {
+        self.closing.cancel();
+        self.shut_down()
+    }
+
+    async fn shut_down(self: Arc<Self>) {
         let shut_down = || async {
-            self.closing.cancel();
             self.driver.begin_close();
             for tasks in [&self.calls, &self.cancels] {
                 tasks.close();
@@ -413,5 +420,13 @@ impl Locker {
         if wakes.is_none_or(|wakes| when < wakes) {
             self.sooner.notify_one();
         }
+    }
+}
+
+/// Waits until a call is given up, if that can happen.
+async fn cancellation(cancelled: Option<CancellationToken>) {
+    match cancelled {
+        Some(cancelled) => cancelled.cancelled_owned().await,
+        None => pending().await,
     }
 }

@@ -83,7 +83,10 @@ impl Locker {
         let set = |alarm| *self.wakes.lock().unwrap_or_else(PoisonError::into_inner) = alarm;
         // Whatever is entered while this looks says so.
         set(None);
-        let next = [self.holds().next_due(), self.waiters().next_due()].into_iter().flatten().min();
+        // One after the other: whoever has both locks takes that of the waiters first.
+        let of_holds = self.holds().next_due();
+        let of_waiters = self.waiters().next_due();
+        let next = of_holds.into_iter().chain(of_waiters).min();
         let longest = if self.waiters().is_empty() { LONGEST_SLEEP } else { LOOK };
         let alarm = next.map(|next| next.min(Moment::now() + longest));
         set(alarm);

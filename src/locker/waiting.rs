@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Locker, keeping::LOOK};
+use super::{Locker, cancellation, keeping::LOOK};
 use crate::{
     core::{
         Contention, Hold, Lease, Moment, Nonce, Queued, Resource, Waiters,
@@ -66,7 +66,7 @@ impl Locker {
         attempt: Attempt,
         options: LockOptions,
         patience: Option<Deadline>,
-        cancelled: CancellationToken,
+        cancelled: Option<CancellationToken>,
     ) -> Result<Hold> {
         let (result, turn) = oneshot::channel();
         let interval = options.retry_interval;
@@ -75,7 +75,7 @@ impl Locker {
         let mut place = Place { locker: self, attempt, interval, turn, unsettled: false };
         tokio::select! {
             result = place.wait(patience) => result,
-            () = cancelled.cancelled() => Err(Error::Cancelled),
+            () = cancellation(cancelled) => Err(Error::Cancelled),
         }
     }
 
@@ -255,7 +255,7 @@ impl Locker {
 
 impl Place {
     async fn wait(&mut self, patience: Option<Deadline>) -> Result<Hold> {
-        let queue = match self.join(patience).await? {
+        let queue = match Box::pin(self.join(patience)).await? {
             Joined::Granted(hold) => return Ok(hold),
             Joined::Queue(queue) => queue,
         };
@@ -272,7 +272,7 @@ impl Place {
             () = patience_over => {}
         }
         match patience {
-            Some(patience) => self.last_look(queue, patience.limit).await,
+            Some(patience) => Box::pin(self.last_look(queue, patience.limit)).await,
             None => Err(Error::Internal),
         }
     }

@@ -14,6 +14,7 @@ use std::{
     task::Waker,
 };
 
+use futures_util::FutureExt;
 use napi::{
     Env, Error as NapiError, JsValue, Result as NapiResult, Status, Unknown,
     bindgen_prelude::{FromNapiValue, Function},
@@ -163,7 +164,9 @@ impl Bridge {
         }
         let promised = Promised { inbox: self.inbox.clone(), deferred: Some(deferred) };
         self.inbox.attend();
-        tasks::assist(&runtime, || tasks::spawn(&runtime, async move { promised.settle(work.await) }));
+        // Not an async block: that would keep room for `work` twice.
+        let work = work.map(|result| promised.settle(result));
+        tasks::assist(&runtime, || tasks::spawn(&runtime, work));
         self.settle_taken(env);
         Ok(promise)
     }

@@ -4,6 +4,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use futures_util::FutureExt;
 use napi::{
     Env, Result as NapiResult, Unknown,
     bindgen_prelude::{FromNapiValue, FunctionRef},
@@ -134,7 +135,7 @@ impl Locker {
         let resource = resource(env, resource_id)?;
         let mut options = lock_options::read(options).map_err(|error| error.throw(env))?;
         options.observed = observed;
-        let cancelled = cancellation.map(|cancellation| cancellation.token.clone()).unwrap_or_default();
+        let cancelled = cancellation.map(|cancellation| cancellation.token.clone());
         let locker = self.inner.clone();
         self.promise(env, async move {
             let hold = locker.clone().lock(resource, options, cancelled).await?;
@@ -209,11 +210,8 @@ impl Locker {
         if let Some(strategy) = self.strategy {
             self.bridge.forget_function(strategy);
         }
-        let locker = self.inner.clone();
-        let promise = self.bridge.promise(env, async move {
-            locker.close().await;
-            Ok(Outcome::Undefined)
-        })?;
+        let closing = self.inner.clone().close();
+        let promise = self.bridge.promise(env, closing.map(|()| Ok(Outcome::Undefined)))?;
         // SAFETY: a value that was just made in this environment.
         unsafe { Unknown::from_napi_value(env.raw(), promise) }
     }
