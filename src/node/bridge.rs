@@ -180,11 +180,7 @@ impl Bridge {
         }
     }
 
-    /// From now on calls of this turn of the event loop wait for [`finish`](Self::finish), to be sent together.
-    pub fn gather(&self) {
-        tasks::gather();
-    }
-
+    /// Runs the calls of this turn of the event loop that were [gathered](tasks::gather), which sends them together.
     pub fn finish(&self, env: &Env) {
         let Ok(runtime) = runtime::handle() else { return };
         self.inbox.attend();
