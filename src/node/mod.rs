@@ -25,7 +25,7 @@ use crate::{
     core::{Identity, Resource},
     driver::{SharedDriver, memory::Memory, redis::Redis, redis::config::Reconnect},
     error::Result,
-    locker, random,
+    locker, random, tasks,
 };
 
 mod bridge;
@@ -94,8 +94,8 @@ pub fn lock_factory(env: Env, spec: Unknown, host: String, listener: Unknown) ->
 /// From now on calls wait for `finish`, which sends them together. Called after the first call in a turn of the event
 /// loop, which has been sent already.
 #[napi]
-pub fn gather(env: Env) -> NapiResult<()> {
-    Bridge::of(&env).map(|bridge| bridge.gather())
+pub fn gather() {
+    tasks::gather();
 }
 
 /// Sends what was called since `gather`.
