@@ -1,0 +1,96 @@
+'use strict'
+
+const { execFileSync } = require('node:child_process')
+const { runNode } = require('./support/child')
+const { block, redisScene } = require('./support/scene')
+const { until } = require('./support/until')
+
+// Which thread does the work, and when it is sent.
+describe('a call', () => {
+  const scene = redisScene({ throughProxy: true })
+  const { newLocker, spec, exists } = scene
+
+  it('of many in one turn of the event loop is sent with the others, in one piece', async () => {
+    const locker = newLocker()
+    const names = Array.from({ length: 100 }, (_, index) => `resource ${index}`)
+    // The connection is there, and the server knows the scripts.
+    await (await locker.lock('warm-up')).unlock()
+    const before = scene.proxy.pieces
+    const locks = await Promise.all(names.map((name) => locker.lock(name)))
+    // The first one by itself, and the rest in what a socket takes at once.
+    expect(scene.proxy.pieces - before).toBeLessThanOrEqual(6)
+    const sent = scene.proxy.pieces
+    expect(new Set(await Promise.all(locks.map((lock) => lock.unlock())))).toEqual(new Set([true]))
+    expect(scene.proxy.pieces - sent).toBeLessThanOrEqual(6)
+  })
+
+  it('is sent at once, also if its thread is busy from then on', async () => {
+    const locker = newLocker({ port: scene.server.port })
+    await (await locker.lock('warm-up')).unlock()
+    const locking = locker.lock('resource')
+    // This blocks the thread.
+    const asked = [
+      '-e',
+      'require("node:net").connect(process.argv[1], "127.0.0.1").end(process.argv[2]).pipe(process.stdout)',
+    ]
+    const command = `EXISTS ${scene.key('resource')}\r\nQUIT\r\n`
+    expect(execFileSync(process.execPath, [...asked, scene.server.port, command]).toString()).toMatch(/^:1/)
+    await (await locking).unlock()
+  })
+
+  it('is answered by the other thread while its own is busy', async () => {
+    const locker = newLocker({ port: scene.server.port })
+    await (await locker.lock('warm-up')).unlock()
+    const locking = locker.lock('resource', { expire: 0.3, renew: true })
+    // Renewal needs that somebody has read the grant.
+    block(1000)
+    const lock = await locking
+    expect(lock.held).toBe(true)
+    expect(await lock.unlock()).toBe(true)
+  })
+
+  it('that waits has its turn taken by the other thread while its own is busy', async () => {
+    const locker = newLocker({ port: scene.server.port })
+    const { child, messages } = runNode(
+      `lockFactory(args).lock('resource').then((lock) => {
+        tell('held')
+        process.stdin.once('data', () => lock.unlock().then(() => process.exit(0)))
+      })`,
+      spec(),
+    )
+    await until(() => messages.includes('held'))
+    const waiting = locker.lock('resource', { expire: 0.5, renew: true, timeout: 60_000 })
+    await scene.waiting('resource', 1)
+    child.stdin.write('unlock')
+    block(1500)
+    expect((await waiting).held).toBe(true)
+  })
+
+  it('needs no other thread of a process that is idle', async () => {
+    const { child, messages, ended } = runNode(
+      `
+      const fs = require('node:fs')
+      const switches = () => {
+        const task = fs.readdirSync('/proc/self/task').find((id) =>
+          fs.readFileSync('/proc/self/task/' + id + '/comm', 'utf8').trim() === 'lock-inc')
+        return Number(fs.readFileSync('/proc/self/task/' + task + '/status', 'utf8').match(/\\nvoluntary_ctxt_switches:\\s+(\\d+)/)[1])
+      }
+      const main = async () => {
+        const locker = lockFactory(args)
+        for (let round = 0; round < 100; round++) await (await locker.lock('resource')).unlock()
+        const before = switches()
+        for (let round = 0; round < 1000; round++) await (await locker.lock('resource')).unlock()
+        tell(switches() - before)
+        await locker.close()
+      }
+      main()
+      `,
+      spec(),
+    )
+    await ended
+    // One for each would be two thousand. It wakes up now and then to see whether it is needed.
+    expect(messages[0]).toBeLessThan(500)
+    expect(child.exitCode).toBe(0)
+    expect(await exists('resource')).toBe(false)
+  })
+})
