@@ -45,6 +45,15 @@ impl Moment {
         self.0
     }
 
+    /// The next moment, from this one on, of those that are multiples of `step` from the start of the clock.
+    #[must_use]
+    pub fn round_up(self, step: Duration) -> Self {
+        let Some(past) = self.0.as_nanos().checked_rem(step.as_nanos()).filter(|past| *past > 0) else {
+            return self;
+        };
+        self + step.saturating_sub(Duration::from_nanos(u64::try_from(past).unwrap_or(0)))
+    }
+
     /// Time that has passed since.
     pub fn until_now(self) -> Duration {
         self.until(Self::now())
@@ -102,6 +111,14 @@ mod tests {
         assert_eq!(clock.moment(ms(1200), now), sent + ms(200));
         assert_eq!(clock.moment(ms(900), now), sent - ms(100));
         assert_eq!(clock.moment(ms(9000), now), now);
+    }
+
+    #[test]
+    fn is_rounded_up_to_a_multiple_and_not_at_all_without_a_step() {
+        let (moment, step) = (Moment(Duration::from_millis(1234)), Duration::from_millis(100));
+        assert_eq!(moment.round_up(step), Moment(Duration::from_millis(1300)));
+        assert_eq!(moment.round_up(step).round_up(step), Moment(Duration::from_millis(1300)));
+        assert_eq!(moment.round_up(Duration::ZERO), moment);
     }
 
     #[test]

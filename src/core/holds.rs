@@ -349,9 +349,10 @@ mod tests {
         let first = hold("a", 1, now, 300, true);
         let renewal = first.renewal.map(|renewal| Renewal { once: true, ..renewal });
         assert!(holds.insert(Hold { renewal, ..first.clone() }));
-        assert_eq!(holds.due(now + third).len(), 1);
-        holds.restore(Hold { renewal, ..first.clone() }, now + third);
-        assert_eq!(holds.due(now + third).len(), 1);
+        let due = first.lease.renewal();
+        assert_eq!(holds.due(due).len(), 1);
+        holds.restore(Hold { renewal, ..first.clone() }, due);
+        assert_eq!(holds.due(due).len(), 1);
         let lease = Lease { sent: now + third, length: third * 9 };
         assert!(holds.renewed(&hash("a"), 1, lease, lease.over(now), now + third));
         assert_eq!(holds.next_due(), Some(lease.end()));
@@ -364,13 +365,13 @@ mod tests {
         let first = hold("a", 1, now, 300, true);
         assert!(holds.insert(first.clone()));
         assert_eq!(holds.due(now + third / 2), []);
-        assert_eq!(holds.due(now + third), [Due::Renew(first.clone())]);
+        assert_eq!(holds.due(first.lease.renewal()), [Due::Renew(first.clone())]);
         assert_eq!(holds.next_due(), Some(first.lease.end()));
 
         // It worked.
         let lease = Lease { sent: now + third, length: third * 3 };
         assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4, now + third));
-        assert_eq!(holds.next_due(), Some(now + third * 2));
+        assert_eq!(holds.next_due(), Some(lease.renewal()));
 
         // A shorter one was asked for; a longer one changes nothing before it is there.
         let shorter = Lease { sent: now + third, length: third * 2 };

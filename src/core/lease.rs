@@ -31,9 +31,11 @@ impl Lease {
         self.length / 100 + Duration::from_millis(2)
     }
 
-    /// When a renewed lock is renewed: two thirds are left for trying.
+    /// When a renewed lock is renewed: a third of the lease has passed then, or a little more, and nearly two thirds are
+    /// left for trying. It is one of 64 moments in the time of a lease, so that the renewals of many locks come together
+    /// and are sent in one piece.
     pub fn renewal(&self) -> Moment {
-        self.sent + self.length / 3
+        (self.sent + self.length / 3).round_up(self.length / 64)
     }
 }
 
@@ -99,7 +101,11 @@ mod tests {
         assert_eq!(lease(Duration::from_mins(1)).end(), sent + Duration::from_millis(59_398));
         assert_eq!(lease(Duration::from_millis(1)).end(), sent);
         assert_eq!(lease(Duration::from_mins(1)).over(sent), sent + Duration::from_millis(60_602));
-        assert_eq!(lease(Duration::from_mins(1)).renewal(), sent + Duration::from_secs(20));
+        let (third, step) = (Duration::from_secs(20), Duration::from_mins(1) / 64);
+        let renewal = lease(Duration::from_mins(1)).renewal();
+        assert!(renewal >= sent + third && renewal < sent + third + step);
+        let soon = Lease { sent: sent + step / 2, length: Duration::from_mins(1) }.renewal();
+        assert!(soon == renewal || soon == renewal + step);
     }
 
     #[test]
