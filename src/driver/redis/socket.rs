@@ -157,4 +157,82 @@ mod unix {
             Poll::Ready(self.inner.get_ref().shutdown(std::net::Shutdown::Write))
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use std::{
+            future::poll_fn, io::Write, os::unix::net::UnixStream, sync::Mutex, thread, time::Duration,
+        };
+
+        use super::*;
+
+        /// Knows one reader, and tells it when it is asked to.
+        #[derive(Default)]
+        struct Asked(Mutex<Option<Arc<Reader>>>);
+
+        impl Watcher for Asked {
+            fn watch(&self, _: BorrowedFd<'_>, reader: &Arc<Reader>) {
+                *self.0.lock().unwrap() = Some(reader.clone());
+            }
+
+            fn unwatch(&self, _: BorrowedFd<'_>) {
+                *self.0.lock().unwrap() = None;
+            }
+
+            fn look(&self) {
+                if let Some(waker) = self.0.lock().unwrap().as_ref().and_then(|reader| reader.tell()) {
+                    waker.wake();
+                }
+            }
+        }
+
+        fn pair(watcher: Option<Arc<dyn Watcher>>) -> (Socket, UnixStream) {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            (Socket::new(ours, watcher).unwrap(), theirs)
+        }
+
+        async fn read(socket: &mut Socket) -> Vec<u8> {
+            let mut memory = [0; 16];
+            let mut buffer = ReadBuf::new(&mut memory);
+            poll_fn(|context| Pin::new(&mut *socket).poll_read(context, &mut buffer)).await.unwrap();
+            buffer.filled().to_vec()
+        }
+
+        #[tokio::test]
+        async fn is_read_when_the_runtime_hears_of_it_if_nobody_else_watches() {
+            let (mut socket, mut peer) = pair(None);
+            for word in ["one", "two"] {
+                let mut peer = peer.try_clone().unwrap();
+                thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(20));
+                    peer.write_all(word.as_bytes())
+                });
+                assert_eq!(read(&mut socket).await, word.as_bytes());
+            }
+            peer.write_all(b"more than there is room for").unwrap();
+            drop(peer);
+            assert_eq!(read(&mut socket).await, b"more than there ");
+            assert_eq!(read(&mut socket).await, b"is room for");
+            assert_eq!(read(&mut socket).await, b"");
+        }
+
+        #[tokio::test]
+        async fn is_read_when_its_watcher_says_so_and_not_before() {
+            let asked = Arc::new(Asked::default());
+            let (mut socket, mut peer) = pair(Some(asked.clone()));
+            let mut reading = Box::pin(read(&mut socket));
+            assert!(futures_util::poll!(&mut reading).is_pending());
+            peer.write_all(b"word").unwrap();
+            assert!(futures_util::poll!(&mut reading).is_pending());
+            asked.look();
+            assert_eq!(reading.await, b"word");
+            // What was said before the try counts, too.
+            peer.write_all(b"another").unwrap();
+            asked.look();
+            assert_eq!(read(&mut socket).await, b"another");
+            drop(socket);
+            assert!(asked.0.lock().unwrap().is_none());
+        }
+    }
 }
