@@ -138,6 +138,37 @@ describe('processes that wait for one lock', () => {
     await until(async () => (await keys()).length === 1, 'nothing is left')
   })
 
+  it.each([
+    ['middle', 1],
+    ['tail', 2],
+  ])('have their turns before and after one that is stopped at the %s', async (_, place) => {
+    const lockers = await start(3)
+    const first = await newLocker().lock('resource')
+    for (const [id, locker] of lockers.entries()) {
+      locker.send({ id, call: 'lock', resource: 'resource' })
+      await waiting('resource', id + 1)
+    }
+    const stopped = lockers[place]
+    await stop(stopped.child)
+    const begin = performance.now()
+    await first.unlock()
+    for (const [id, locker] of lockers.entries()) {
+      if (locker === stopped) continue
+      await until(() => find(locker, id, 'token'), `call ${id} has its turn`)
+      expect(granted([stopped])).toEqual([])
+      locker.send({ id, call: 'unlock' })
+      await until(() => find(locker, id, 'unlocked'))
+    }
+    expect(performance.now() - begin).toBeLessThan(8500)
+    // What was granted to it is over by then, or is not.
+    stopped.child.kill('SIGCONT')
+    await until(() => find(stopped, place, 'token'), 'the stopped one has its turn')
+    stopped.send({ id: place, call: 'held' })
+    expect((await until(() => find(stopped, place, 'held'))).held).toBe(true)
+    stopped.send({ id: place, call: 'unlock' })
+    await until(async () => (await keys()).length === 1, 'nothing is left')
+  })
+
   it('pass over one that is stopped, after one grace period, also if nobody was behind it at first', async () => {
     const [stopped, next] = await start(2)
     const first = await newLocker().lock('resource')
