@@ -107,6 +107,7 @@ class Locker {
 
   async #unlock(lock) {
     const { resourceId, token } = lock
+    this.#unlist(lock)
     const released = (held, error) => ({
       resourceId,
       token,
@@ -123,12 +124,12 @@ class Locker {
       throw error
     } finally {
       // Only now: until then it may be told that the lock was lost before.
-      this.#forget(lock)
+      this.#held.delete(token)
     }
   }
 
-  #forget(lock) {
-    this.#held.delete(lock.token)
+  /** From here on it is not the lock that `unlock(resourceId)` means. */
+  #unlist(lock) {
     if (this.#newest.get(lock.resourceId) === lock) this.#newest.delete(lock.resourceId)
   }
 
@@ -141,7 +142,8 @@ class Locker {
       if (this.#awaited > 0) this.#lostEarly.set(token, detail)
       return
     }
-    this.#forget(lock)
+    this.#held.delete(token)
+    this.#unlist(lock)
     const duration = Lock.heldFor(lock)
     publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
     Lock.lose(lock, detail)

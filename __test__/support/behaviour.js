@@ -223,6 +223,14 @@ function behaviour(specOf) {
       expect(() => last.unlock()).toThrow('Not locked')
     })
 
+    it('of the locker does not mean a lock that is being unlocked', async () => {
+      const locker = newLocker()
+      const lock = await locker.lock('resource')
+      const unlocking = lock.unlock()
+      expect(await locker.unlock('resource')).toBe(false)
+      expect(await unlocking).toBe(true)
+    })
+
     it('of another locker does not free the resource', async () => {
       const lock = await newLocker().lock('resource')
       const other = newLocker()

@@ -8,10 +8,6 @@ if nonce ~= ARGV[1] then
   if ARGV[4] then leave(ARGV[4]) end
   return 0
 end
-if redis.call('EXISTS', KEYS[4]) == 0 then
-  redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
-  return 1
-end
 local now, token = next_token()
 if token then
   local done, mine = hand_over(now, token, ARGV[3], ARGV[2])
