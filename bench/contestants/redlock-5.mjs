@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { heldByRoutine } from '../lib/routine.mjs'
 
 const require = createRequire(import.meta.url)
 
@@ -31,18 +32,7 @@ export async function open(port) {
     lockWaiting: (name) => taken(name, 30_000, { retryCount: -1 }),
     hold(name, ms, { renewed, onLost }) {
       if (!renewed) return taken(name, ms)
-      return new Promise((resolve, reject) => {
-        const done = redlock.using([name], ms, (signal) => {
-          signal.addEventListener('abort', onLost)
-          return new Promise((end) => {
-            resolve(() => {
-              end()
-              return done
-            })
-          })
-        })
-        done.catch(reject)
-      })
+      return heldByRoutine((routine) => redlock.using([name], ms, routine), onLost)
     },
     close: () => client.quit(),
   }

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { heldByRoutine } from '../lib/routine.mjs'
 
 const require = createRequire(import.meta.url)
 
@@ -36,18 +37,7 @@ export async function open(port) {
     lockWaiting: (name) => known(patient, name, { retryAttempts: 1_000_000 }),
     hold(name, ms, { renewed, onLost }) {
       if (!renewed) return taken(createLock({ adapter, key: name, ttl: ms }))
-      return new Promise((resolve, reject) => {
-        const done = createLock({ adapter, key: name, ttl: ms }).using((signal) => {
-          signal.addEventListener('abort', onLost)
-          return new Promise((end) => {
-            resolve(() => {
-              end()
-              return done
-            })
-          })
-        })
-        done.catch(reject)
-      })
+      return heldByRoutine((routine) => createLock({ adapter, key: name, ttl: ms }).using(routine), onLost)
     },
     close: () => client.quit(),
   }
