@@ -227,6 +227,13 @@ impl<T> Waiters<T> {
         }
     }
 
+    /// A poll about all who wait for this resource has failed: the next one, when its time has come, is about all again.
+    pub fn doubt_all_still(&mut self, hash: &str) {
+        if let Some(group) = self.groups.get_mut(hash) {
+            group.doubtful = Doubt::All;
+        }
+    }
+
     /// News may have been missed: polls every group at once.
     pub fn poll_all(&mut self, now: Moment) {
         let hashes: Vec<_> = self.groups.keys().cloned().collect();
@@ -330,6 +337,11 @@ mod tests {
         assert_eq!(scene.due(0), []);
         scene.waiters.doubt_all(Resource::new("a").hash(), 1, now);
         assert_eq!(scene.due(0), [due("a", &[1, 2, 3, 4])]);
+        // It comes to nothing, and is not tried again at once.
+        scene.waiters.doubt_all_still(Resource::new("a").hash());
+        scene.polled("a", 5);
+        assert_eq!(scene.due(54), []);
+        assert_eq!(scene.due(55), [due("a", &[1, 2, 3, 4])]);
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Locker {
                 // Whatever it was, it is tried again.
                 Err(_) => {
                     if waiting.len() > 2 {
-                        self.change_waiters(|waiters| waiters.doubt_all(resource.hash(), 1, Moment::now()));
+                        self.waiters().doubt_all_still(resource.hash());
                     }
                     break;
                 }
