@@ -116,12 +116,17 @@ describe('whatever happens to those who wait, in whatever order', () => {
         async oldUnlock() {
           // Blindly, and nobody is told before somebody looks.
           const resource = pick(resources)
-          const state = model[resource]
+          const { holder, queue } = model[resource]
           await old.unlock(resource)
-          if (state.queue.length > 0) {
+          if (queue.length > 0) {
             expect(await watcher.tryLock(resource)).toBeNull()
           }
           await handOver(resource)
+          if (holder !== undefined) {
+            // Its record is left for as long as its lease, or until it asks.
+            holder.process.send({ id: holder.id, call: 'unlock' })
+            expect((await until(() => heardOf(holder, 'unlocked'))).unlocked).toBe(false)
+          }
           return resource
         },
         async forgetScripts() {
