@@ -116,10 +116,13 @@ class Locker {
       duration: Lock.heldFor(lock),
     })
     try {
-      const held = await this.#call('unlock', resourceId, token)
+      const releasing = this.#native.unlock(resourceId, token)
+      gatherCalls()
+      const held = await releasing
       publish(channels.release, () => released(held))
       return held
-    } catch (error) {
+    } catch (failure) {
+      const error = toError(failure, resourceId)
       publish(channels.release, () => released(undefined, error))
       throw error
     } finally {

@@ -206,11 +206,12 @@ impl Locker {
     /// if the store says that it had expired or been taken away.
     pub async fn unlock(self: Arc<Self>, resource: Resource, token: Option<u64>) -> Result<bool> {
         // Whoever has stood still past the end of its lease is told so first.
-        self.look_after_due();
+        let now = Moment::now();
+        self.look_after_due(now);
         // From here on it is not renewed any more.
         let Some(hold) = self.holds().take(resource.hash(), token) else { return Ok(false) };
         // What has expired is given up all the same: the store may still keep it, if only for a moment.
-        let expired = Moment::now() >= hold.lease.end();
+        let expired = now >= hold.lease.end();
         let released = self.driver.release(&resource, hold.nonce, None, self.deadline()).await;
         match released {
             Ok(Released::Yes(next)) => {

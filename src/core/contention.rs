@@ -17,12 +17,11 @@ pub struct Identity {
 const NAME_MAX: usize = 256;
 
 impl Identity {
-    /// How a record in the store begins to tell of a client: `<client> <pid> <host> <name>`, where the last, the name
-    /// of the resource, may itself hold spaces.
-    pub fn record(&self, name: &str) -> String {
+    /// The client in a record of the store: `<client> <pid> <host>`.
+    pub fn describe(&self) -> String {
         let Self { client, pid, host } = self;
         let host = if host.is_empty() { "-".into() } else { host.replace(char::is_whitespace, "-") };
-        format!("{client} {pid} {host} {}", &name[..name.floor_char_boundary(NAME_MAX)])
+        format!("{client} {pid} {host}")
     }
 
     fn parse(record: &str) -> Option<Self> {
@@ -35,28 +34,35 @@ impl Identity {
     }
 }
 
+/// What a record in the store says of a [client](Identity::describe) and the resource: `<client> <pid> <host> <name>`,
+/// where the last may itself hold spaces.
+pub fn record(client: &str, name: &str) -> String {
+    [client, " ", &name[..name.floor_char_boundary(NAME_MAX)]].concat()
+}
+
 /// The client that holds a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     pub nonce: Nonce,
     /// Its fencing token.
     pub token: u64,
-    /// When it got the lock: server time since 1970.
-    pub since: Duration,
     pub identity: Identity,
 }
 
 impl Holder {
-    /// Reads an owner record, `<nonce> <token> <since> ` and what [`Identity::record`] makes. `since` is in
-    /// milliseconds. `None` where it is not one of ours.
+    /// Reads an owner record, `<nonce> <token> ` and what [`record`] makes. `None` where it is not one of ours.
     pub fn parse(record: &str) -> Option<Self> {
-        let mut fields = record.splitn(4, ' ');
+        let mut fields = record.splitn(3, ' ');
         Some(Self {
             nonce: fields.next()?.parse().ok()?,
             token: fields.next()?.parse().ok()?,
-            since: Duration::from_millis(fields.next()?.parse().ok()?),
             identity: Identity::parse(fields.next()?)?,
         })
+    }
+
+    /// When it got the lock: server time since 1970. Tokens are made of that clock.
+    pub fn since(&self) -> Duration {
+        Duration::from_micros(self.token)
     }
 }
 
@@ -69,7 +75,7 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Reads a member of the queue, `<nonce> <lease> ` and what [`Identity::record`] makes.
+    /// Reads a member of the queue, `<nonce> <lease> ` and what [`record`] makes.
     pub fn parse(ticket: u64, member: &str) -> Option<Self> {
         let identity = Identity::parse(member.splitn(3, ' ').nth(2)?)?;
         Some(Self { since: Duration::from_micros(ticket), identity })
@@ -110,30 +116,29 @@ mod tests {
 
     #[test]
     fn records_are_read_back_as_they_were_written() {
-        let record = identity("my host").record("Kühe  und Katzen");
+        let record = record(&identity("my host").describe(), "Kühe  und Katzen");
         let nonce = Nonces::new(7).next();
-        let holder = Holder::parse(&format!("{nonce} 1700000000000001 1700000000000 {record}")).unwrap();
+        let holder = Holder::parse(&format!("{nonce} 1700000000000001 {record}")).unwrap();
         let token = 1_700_000_000_000_001;
-        assert_eq!(
-            holder,
-            Holder { nonce, token, since: Duration::from_secs(1_700_000_000), identity: identity("my-host") }
-        );
-        let waiter = Waiter::parse(1_700_000_000_000_000, &format!("{nonce} 60000 {record}")).unwrap();
-        assert_eq!(waiter, Waiter { since: holder.since, identity: holder.identity });
+        assert_eq!(holder, Holder { nonce, token, identity: identity("my-host") });
+        assert_eq!(holder.since(), Duration::new(1_700_000_000, 1000));
+        let waiter = Waiter::parse(token, &format!("{nonce} 60000 {record}")).unwrap();
+        assert_eq!(waiter, Waiter { since: holder.since(), identity: holder.identity });
     }
 
     #[test]
     fn a_long_name_is_cut_between_characters() {
-        assert_eq!(identity("").record(&"ü".repeat(300)), format!("c1 42 - {}", "ü".repeat(128)));
+        let client = identity("").describe();
+        assert_eq!(record(&client, &"ü".repeat(300)), format!("c1 42 - {}", "ü".repeat(128)));
     }
 
     #[test]
     fn a_line_that_is_not_a_record_is_refused() {
         let nonce = Nonces::new(7).next();
-        for line in ["", "nonce", "nonce token since c 1 h", "1 1 2 c 1 h name"] {
+        for line in ["", "nonce", "nonce token c 1 h", "1 1 c 1 h name"] {
             assert_eq!(Holder::parse(line), None, "{line}");
         }
-        for rest in ["1 2 c pid h name", "1", "x 2 c 1 h name"] {
+        for rest in ["1 c pid h name", "1", "x c 1 h name"] {
             assert_eq!(Holder::parse(&format!("{nonce} {rest}")), None, "{rest}");
         }
         assert_eq!(Waiter::parse(1, "nonce 1 c"), None);

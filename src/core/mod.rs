@@ -13,7 +13,7 @@ pub mod waiters;
 
 pub use backoff::Backoff;
 pub use clock::{Moment, StoreClock};
-pub use contention::{Contention, Holder, Identity, Inspection, Waiter};
+pub use contention::{Contention, Holder, Identity, Inspection, Waiter, record};
 pub use holds::{Due, Hold, Holds};
 pub use lease::{Lease, Renewal, Renewing};
 pub use nonce::{Nonce, Nonces};

@@ -12,14 +12,19 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(u128);
 
-impl fmt::Display for Nonce {
+impl Nonce {
     /// 22 characters of base64url: the form it has in the store.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub fn text(self) -> [u8; 22] {
         let mut text = [0; 22];
-        match URL_SAFE_NO_PAD.encode_slice(self.0.to_be_bytes(), &mut text) {
-            Ok(len) => f.write_str(str::from_utf8(&text[..len]).map_err(|_| fmt::Error)?),
-            Err(_) => Err(fmt::Error),
-        }
+        let len = URL_SAFE_NO_PAD.encode_slice(self.0.to_be_bytes(), &mut text);
+        debug_assert_eq!(len, Ok(text.len()));
+        text
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -44,7 +44,6 @@ pub struct TurnedAway {
 struct Held {
     nonce: Nonce,
     token: u64,
-    since: Duration,
     identity: Identity,
     count: u64,
     until: Moment,
@@ -52,8 +51,7 @@ struct Held {
 
 impl Held {
     fn contention(&self, now: Moment) -> Contention {
-        let Self { nonce, token, since, .. } = *self;
-        let holder = Holder { nonce, token, since, identity: self.identity.clone() };
+        let holder = Holder { nonce: self.nonce, token: self.token, identity: self.identity.clone() };
         Contention { count: self.count, holder: Some(holder), lease_left: now.until(self.until), place: None }
     }
 }
@@ -195,9 +193,9 @@ impl LockTable {
         let token = self.next_token(now);
         self.last_token = token;
         let InQueue { nonce, lease, identity } = waiter;
-        let (until, since) = (now.moment + lease, Duration::from_micros(token));
+        let until = now.moment + lease;
         self.deadlines.insert(until, token, hash.clone());
-        self.held.insert(hash, Held { nonce, token, since, identity, count: 1, until });
+        self.held.insert(hash, Held { nonce, token, identity, count: 1, until });
         token
     }
 

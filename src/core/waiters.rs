@@ -382,7 +382,7 @@ mod tests {
     fn polls_follow_the_end_of_the_lease_but_not_by_more_than_the_limit_and_an_old_holder_at_the_interval() {
         let nonce = Nonces::new(1).next();
         let identity = Identity { client: "c".into(), pid: 1, host: "h".into() };
-        let holder = Holder { nonce, token: 1, since: Duration::ZERO, identity };
+        let holder = Holder { nonce, token: 1, identity };
         let held = |ms| Contention {
             count: 2,
             holder: Some(holder.clone()),

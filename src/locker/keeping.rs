@@ -53,7 +53,7 @@ impl Locker {
                 },
             }
             self.poll_due();
-            self.look_after_due();
+            self.look_after_due(Moment::now());
             // Whoever closes wakes this loop.
             if self.closed.initialized() && (self.holds().is_empty() || !self.listener.tell(Event::Alive)) {
                 self.listener.tell(Event::Ended);
@@ -63,8 +63,8 @@ impl Locker {
     }
 
     /// Renews what is due, and tells what has ended.
-    pub(super) fn look_after_due(self: &Arc<Self>) {
-        let due = self.holds().due(Moment::now());
+    pub(super) fn look_after_due(self: &Arc<Self>, now: Moment) {
+        let due = self.holds().due(now);
         for due in due {
             match due {
                 Due::Renew(hold) => self.look_after(hold),

@@ -38,6 +38,9 @@ use crate::{
     tasks,
 };
 
+/// So many pieces of mail make values of JavaScript's before these are let go.
+const MAILS_IN_A_SCOPE: usize = 64;
+
 /// An environment's side of the bridge. Lives on its JavaScript thread.
 pub struct Bridge {
     wake: sys::napi_threadsafe_function,
@@ -197,30 +200,37 @@ impl Bridge {
     }
 
     fn read(&self, env: &Env) {
-        for mail in self.inbox.take() {
+        let mut mails = self.inbox.take().into_iter();
+        while mails.len() > 0 {
             let mut scope = ptr::null_mut();
             // SAFETY: opened and closed in this iteration, on the thread of `env`.
             let opened = unsafe { sys::napi_open_handle_scope(env.raw(), &raw mut scope) };
-            match mail {
-                Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
-                Mail::Ask(number, trouble, reply) => {
-                    let decision = strategy::decide(env, self.function(number).as_deref(), &trouble);
-                    // Nobody waits if the locker was closed meanwhile.
-                    let _ = reply.send(decision);
-                }
-                Mail::Event(number, Event::Ended) => self.forget_function(number),
-                Mail::Event(number, event) => {
-                    if let Some(function) = self.function(number) {
-                        // `lib/` catches what its listeners throw: an error here is an environment that ends.
-                        let _ = listener::call(env, &function, &event);
-                    }
-                }
-                Mail::Nudge => {}
+            for mail in mails.by_ref().take(MAILS_IN_A_SCOPE) {
+                self.read_one(env, mail);
             }
             if opened == sys::Status::napi_ok {
                 // SAFETY: as above.
                 unsafe { sys::napi_close_handle_scope(env.raw(), scope) };
             }
+        }
+    }
+
+    fn read_one(&self, env: &Env, mail: Mail) {
+        match mail {
+            Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
+            Mail::Ask(number, trouble, reply) => {
+                let decision = strategy::decide(env, self.function(number).as_deref(), &trouble);
+                // Nobody waits if the locker was closed meanwhile.
+                let _ = reply.send(decision);
+            }
+            Mail::Event(number, Event::Ended) => self.forget_function(number),
+            Mail::Event(number, event) => {
+                if let Some(function) = self.function(number) {
+                    // `lib/` catches what its listeners throw: an error here is an environment that ends.
+                    let _ = listener::call(env, &function, &event);
+                }
+            }
+            Mail::Nudge => {}
         }
     }
 

@@ -112,11 +112,9 @@ impl Inbox {
         self.lock().wake.is_some()
     }
 
-    /// The thread runs, and will [take](Self::take) its mail soon: until then it need not be woken.
+    /// The thread will [take](Self::take) its mail soon: until then it need not be woken.
     pub fn attend(&self) {
-        let mut state = self.lock();
-        state.alive = Some(Moment::now());
-        state.attended = true;
+        self.lock().attended = true;
     }
 
     pub fn take(&self) -> Vec<Mail> {
@@ -126,7 +124,8 @@ impl Inbox {
         std::mem::take(&mut state.mail)
     }
 
-    /// [Takes](Self::take) what is to be settled and came before anything else. What is left is read later.
+    /// [Takes](Self::take) what is to be settled and came before anything else. What is left is read later. A thread that
+    /// calls and calls, and never comes to read its mail, gives no sign of life by that.
     pub fn take_settled(&self) -> Vec<Mail> {
         let mut state = self.lock();
         state.attended = false;

@@ -7,7 +7,8 @@ use std::{rc::Rc, sync::Arc};
 use futures_util::FutureExt;
 use napi::{
     Env, Result as NapiResult, Unknown,
-    bindgen_prelude::{FromNapiValue, FunctionRef},
+    bindgen_prelude::{ClassInstance, FunctionCallContext, FunctionRef, JsObjectValue, Object, ToNapiValue},
+    sys,
 };
 use napi_derive::napi;
 use tokio::sync::mpsc;
@@ -53,9 +54,14 @@ pub fn hash(env: Env, text: Unknown) -> NapiResult<String> {
 
 /// Makes a locker, and begins to connect. `host`: the name of this machine. `listener`: hears of lost locks and more.
 #[napi]
-pub fn lock_factory(env: Env, spec: Unknown, host: String, listener: Unknown) -> NapiResult<Locker> {
-    let Spec { settings, driver } = spec::read(spec).map_err(|error| error.throw(&env))?;
-    let bridge = Bridge::of(&env)?;
+pub fn lock_factory<'env>(
+    env: &'env Env,
+    spec: Unknown,
+    host: String,
+    listener: Unknown,
+) -> NapiResult<Object<'env>> {
+    let Spec { settings, driver } = spec::read(spec).map_err(|error| error.throw(env))?;
+    let bridge = Bridge::of(env)?;
     let no_random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
     let client = random::bits().map_err(no_random)? >> 64;
     let start = random::bits().map_err(no_random)?;
@@ -88,7 +94,9 @@ pub fn lock_factory(env: Env, spec: Unknown, host: String, listener: Unknown) ->
     let listener = JsListener { inbox: bridge.inbox().clone(), number: bridge.keep_function(listener)? };
     let locker = locker::Locker::open(driver, heard, Box::new(listener), settings.command_timeout, start);
     bridge.adopt(locker.clone());
-    Ok(Locker { inner: locker, bridge, strategy: strategy_number, aliased_database })
+    let mut object = Locker { inner: locker, bridge, strategy: strategy_number }.into_object(env)?;
+    object.set_named_property("aliasedDatabase", aliased_database)?;
+    Ok(object)
 }
 
 /// From now on calls wait for `finish`, which sends them together. Called after the first call in a turn of the event
@@ -105,125 +113,129 @@ pub fn finish(env: Env) -> NapiResult<()> {
 }
 
 /// What `lib/locker.js` wraps. Promises are rejected with plain objects, from which it makes errors.
-#[napi]
-pub struct Locker {
+struct Locker {
     inner: Arc<locker::Locker>,
     bridge: Rc<Bridge>,
     /// The number of its `retry_strategy`, if it has one.
     strategy: Option<usize>,
-    aliased_database: Option<u32>,
 }
 
-#[napi]
+/// A call from JavaScript.
+type Call<'a> = FunctionCallContext<'a>;
+/// The promise it returns.
+type Promise = sys::napi_value;
+
 impl Locker {
-    /// The database that `config.database` alone has selected, for a warning.
-    #[napi(getter)]
-    pub fn aliased_database(&self) -> Option<u32> {
-        self.aliased_database
+    /// An object of functions. A class would be checked at each call for who else uses it, which took a twentieth of all
+    /// the time of the JavaScript thread.
+    fn into_object(self, env: &Env) -> NapiResult<Object<'_>> {
+        let mut methods = Methods { env, locker: Rc::new(self), object: Object::new(env)? };
+        methods.add("lock", Self::lock)?;
+        methods.add("unlock", Self::unlock)?;
+        methods.add("remaining", Self::remaining)?;
+        methods.add("extend", Self::extend)?;
+        methods.add("isLocked", Self::is_locked)?;
+        methods.add("inspect", Self::inspect)?;
+        methods.add("forceUnlock", Self::force_unlock)?;
+        methods.add("purge", Self::purge)?;
+        methods.add("close", Self::close)?;
+        Ok(methods.object)
     }
 
-    /// A promise of the lock's fencing token. `observed`: whether its renewals are told.
-    #[napi]
-    pub fn lock<'env>(
-        &self,
-        env: &'env Env,
-        resource_id: Unknown,
-        options: Unknown,
-        observed: bool,
-        cancellation: Option<&Cancellation>,
-    ) -> NapiResult<Unknown<'env>> {
-        let resource = resource(env, resource_id)?;
-        let mut options = lock_options::read(options).map_err(|error| error.throw(env))?;
-        options.observed = observed;
+    /// `lock(resourceId, options, observed, cancellation)`: a promise of the lock's fencing token. `observed`: whether its
+    /// renewals are told.
+    fn lock(&self, call: &Call) -> NapiResult<Promise> {
+        let resource = resource(call)?;
+        let mut options = lock_options::read(call.get(1)?).map_err(|error| error.throw(call.env))?;
+        options.observed = call.get(2)?;
+        let cancellation: Option<ClassInstance<Cancellation>> = call.get(3)?;
         let cancelled = cancellation.map(|cancellation| cancellation.token.clone());
         let locker = self.inner.clone();
-        self.promise(env, async move {
+        self.promise(call, async move {
             let hold = locker.clone().lock(resource, options, cancelled).await?;
             Ok(Outcome::Lock(hold, locker))
         })
     }
 
-    /// For how many milliseconds the lock with this token can be relied on. Never asks the store.
-    #[napi]
-    pub fn remaining(&self, resource_id: String, token: f64) -> f64 {
-        self.inner.remaining(&crate::core::resource::hash(&resource_id), token_of(token)).as_secs_f64()
-            * 1000.0
+    /// `unlock(resourceId, token)`: a promise of whether the lock was still held. Without a token: the newest lock on the
+    /// resource.
+    fn unlock(&self, call: &Call) -> NapiResult<Promise> {
+        let token = if call.length() > 1 { Some(token(call)?) } else { None };
+        let unlock = self.inner.clone().unlock(resource(call)?, token);
+        self.promise(call, async { unlock.await.map(Outcome::Bool) })
     }
 
-    /// A promise of whether the lock has a new lease of so many seconds.
-    #[napi]
-    pub fn extend<'env>(
-        &self,
-        env: &'env Env,
-        resource_id: Unknown,
-        token: f64,
-        seconds: Unknown,
-    ) -> NapiResult<Unknown<'env>> {
-        let resource = resource(env, resource_id)?;
-        let lease = lock_options::seconds(seconds).map_err(|error| error.throw(env))?;
-        let extend = self.inner.clone().extend(resource, token_of(token), lease);
-        self.promise(env, async { extend.await.map(Outcome::Bool) })
+    /// `remaining(resourceId, token)`: for how many milliseconds the lock can be relied on. Never asks the store.
+    fn remaining(&self, call: &Call) -> NapiResult<f64> {
+        let resource_id: String = call.get(0)?;
+        let remaining = self.inner.remaining(&crate::core::resource::hash(&resource_id), token(call)?);
+        Ok(remaining.as_secs_f64() * 1000.0)
     }
 
-    /// A promise of who holds the resource and who waits for it.
-    #[napi]
-    pub fn inspect<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
-        let inspect = self.inner.clone().inspect(resource(env, resource_id)?);
-        self.promise(env, async { inspect.await.map(Outcome::Inspection) })
+    /// `extend(resourceId, token, seconds)`: a promise of whether the lock has a new lease of so many seconds.
+    fn extend(&self, call: &Call) -> NapiResult<Promise> {
+        let lease = lock_options::seconds(call.get(2)?).map_err(|error| error.throw(call.env))?;
+        let extend = self.inner.clone().extend(resource(call)?, token(call)?, lease);
+        self.promise(call, async { extend.await.map(Outcome::Bool) })
     }
 
-    /// A promise of whether somebody has lost the resource.
-    #[napi]
-    pub fn force_unlock<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
-        let force_unlock = self.inner.clone().force_unlock(resource(env, resource_id)?);
-        self.promise(env, async { force_unlock.await.map(Outcome::Bool) })
+    /// `isLocked(resourceId)`: a promise of whether anybody holds the resource.
+    fn is_locked(&self, call: &Call) -> NapiResult<Promise> {
+        let is_locked = self.inner.clone().is_locked(resource(call)?);
+        self.promise(call, async { is_locked.await.map(Outcome::Bool) })
     }
 
-    /// A promise of whether the lock was still held. Without a token: the newest lock on the resource.
-    #[napi]
-    pub fn unlock<'env>(
-        &self,
-        env: &'env Env,
-        resource_id: Unknown,
-        token: Option<f64>,
-    ) -> NapiResult<Unknown<'env>> {
-        let resource = resource(env, resource_id)?;
-        let unlock = self.inner.clone().unlock(resource, token.map(token_of));
-        self.promise(env, async { unlock.await.map(Outcome::Bool) })
+    /// `inspect(resourceId)`: a promise of who holds the resource and who waits for it.
+    fn inspect(&self, call: &Call) -> NapiResult<Promise> {
+        let inspect = self.inner.clone().inspect(resource(call)?);
+        self.promise(call, async { inspect.await.map(Outcome::Inspection) })
     }
 
-    #[napi]
-    pub fn is_locked<'env>(&self, env: &'env Env, resource_id: Unknown) -> NapiResult<Unknown<'env>> {
-        let is_locked = self.inner.clone().is_locked(resource(env, resource_id)?);
-        self.promise(env, async { is_locked.await.map(Outcome::Bool) })
+    /// `forceUnlock(resourceId)`: a promise of whether somebody has lost the resource.
+    fn force_unlock(&self, call: &Call) -> NapiResult<Promise> {
+        let force_unlock = self.inner.clone().force_unlock(resource(call)?);
+        self.promise(call, async { force_unlock.await.map(Outcome::Bool) })
     }
 
-    #[napi]
-    pub fn purge<'env>(&self, env: &'env Env) -> NapiResult<Unknown<'env>> {
+    fn purge(&self, call: &Call) -> NapiResult<Promise> {
         let purge = self.inner.clone().purge();
-        self.promise(env, async { purge.await.map(|()| Outcome::Undefined) })
+        self.promise(call, async { purge.await.map(|()| Outcome::Undefined) })
     }
 
-    #[napi]
-    pub fn close<'env>(&self, env: &'env Env) -> NapiResult<Unknown<'env>> {
+    fn close(&self, call: &Call) -> NapiResult<Promise> {
         self.bridge.forget(&self.inner);
         if let Some(strategy) = self.strategy {
             self.bridge.forget_function(strategy);
         }
         let closing = self.inner.clone().close();
-        let promise = self.bridge.promise(env, closing.map(|()| Ok(Outcome::Undefined)))?;
-        // SAFETY: a value that was just made in this environment.
-        unsafe { Unknown::from_napi_value(env.raw(), promise) }
+        self.bridge.promise(call.env, closing.map(|()| Ok(Outcome::Undefined)))
     }
 
-    fn promise<'env>(
+    fn promise(
         &self,
-        env: &'env Env,
-        call: impl Future<Output = Result<Outcome>> + Send + 'static,
-    ) -> NapiResult<Unknown<'env>> {
-        let promise = self.bridge.promise(env, self.inner.call(call))?;
-        // SAFETY: a value that was just made in this environment.
-        unsafe { Unknown::from_napi_value(env.raw(), promise) }
+        call: &Call,
+        work: impl Future<Output = Result<Outcome>> + Send + 'static,
+    ) -> NapiResult<Promise> {
+        self.bridge.promise(call.env, self.inner.call(work))
+    }
+}
+
+/// An object in the making.
+struct Methods<'env> {
+    env: &'env Env,
+    locker: Rc<Locker>,
+    object: Object<'env>,
+}
+
+impl Methods<'_> {
+    fn add<R>(&mut self, name: &str, method: fn(&Locker, &Call) -> NapiResult<R>) -> NapiResult<()>
+    where
+        R: ToNapiValue + 'static,
+    {
+        let locker = self.locker.clone();
+        let function =
+            self.env.create_function_from_closure::<(), R, _>(name, move |call| method(&locker, &call))?;
+        self.object.set_named_property(name, function)
     }
 }
 
@@ -247,13 +259,14 @@ impl Cancellation {
     }
 }
 
-/// A token that JavaScript has from here.
+/// The second argument: a token that JavaScript has from here.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
-fn token_of(number: f64) -> u64 {
-    number as u64
+fn token(call: &Call) -> NapiResult<u64> {
+    call.get::<f64>(1).map(|number| number as u64)
 }
 
-fn resource(env: &Env, resource_id: Unknown) -> NapiResult<Resource> {
-    let name = read::resource_name(resource_id).map_err(|error| error.throw(env))?;
+/// The first argument.
+fn resource(call: &Call) -> NapiResult<Resource> {
+    let name = read::resource_name(call.get(0)?).map_err(|error| error.throw(call.env))?;
     Ok(Resource::new(&name))
 }

@@ -93,7 +93,7 @@ fn describe(env: &Env, object: &mut Object, contention: &Contention) -> NapiResu
     if let Some(holder) = &contention.holder {
         let mut value = Object::new(env)?;
         identify(&mut value, &holder.identity)?;
-        value.set_named_property("since", holder.since.as_secs_f64() * 1000.0)?;
+        value.set_named_property("since", holder.since().as_secs_f64() * 1000.0)?;
         value.set_named_property("token", number(holder.token))?;
         object.set_named_property("holder", value)?;
     }

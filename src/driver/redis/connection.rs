@@ -60,14 +60,13 @@ pub struct Connection {
 enum State {
     /// No connection yet or no longer; why, if a try has failed.
     Connecting(Option<ConnectError>),
-    Ready(Live),
+    Ready(Arc<Live>),
     /// The keeper has given up for good.
     GaveUp(Cause),
     /// The locker was closed.
     Closed,
 }
 
-#[derive(Clone)]
 struct Live {
     number: u32,
     connection: MultiplexedConnection,
@@ -128,8 +127,8 @@ impl Connection {
         let mut busy = 0;
         let mut resent = false;
         loop {
-            let live = match self.live(deadline).await {
-                Ok(live) => live,
+            let (live, now) = match self.live(deadline).await {
+                Ok(found) => found,
                 Err(NotLive::Error(error)) => return Err(after_sending(error, sent.is_some())),
                 Err(NotLive::Late(cause)) => {
                     let cause = cause.or(trouble);
@@ -145,7 +144,6 @@ impl Connection {
                     ));
                 }
             };
-            let now = Instant::now();
             let sending = *sent.insert(Moment::now());
             // Half of the time that is left, so that a connection that has gone silent is replaced and the
             // command sent again before the deadline. Whoever has little time is no judge of the connection.
@@ -209,13 +207,19 @@ impl Connection {
         self.closed.cancel();
     }
 
-    /// The live connection, as soon as there is one.
-    async fn live(&self, deadline: Deadline) -> Result<Live, NotLive> {
+    /// The live connection, as soon as there is one, and what time it is then.
+    async fn live(&self, deadline: Deadline) -> Result<(Arc<Live>, Instant), NotLive> {
+        let now = Instant::now();
+        if let State::Ready(live) = &*self.state.borrow()
+            && now < deadline.at
+        {
+            return Ok((live.clone(), now));
+        }
         let mut state = self.state.clone();
         loop {
-            let now = state.borrow_and_update().clone();
-            let last = match now {
-                State::Ready(live) if Instant::now() < deadline.at => return Ok(live),
+            let (found, now) = (state.borrow_and_update().clone(), Instant::now());
+            let last = match found {
+                State::Ready(live) if now < deadline.at => return Ok((live, now)),
                 State::Ready(_) => None,
                 State::Closed => return Err(NotLive::Error(Error::Closed)),
                 State::GaveUp(cause) => {
@@ -340,7 +344,7 @@ impl Keeper {
         let Connected { connection, mut ending, hears } = connected;
         let useless = CancellationToken::new();
         let live = Live { number: self.times_connected, connection, useless: useless.clone() };
-        self.publish.send_replace(State::Ready(live));
+        self.publish.send_replace(State::Ready(Arc::new(live)));
         // Without a receiver the locker is no more.
         let _ = self.session.notices.send(Notice::Connected { hears });
         tokio::select! {

@@ -5,6 +5,7 @@ use crate::core::{
     resource::{HASH_LEN, is_hash},
 };
 
+// All of one length.
 const OWNER: &str = ":owner";
 const QUEUE: &str = ":queue";
 const ALIVE: &str = ":alive";
@@ -30,12 +31,12 @@ impl Keys {
 
     /// The keys of a resource.
     pub fn of(&self, resource: &Resource) -> LockKeys<'_> {
-        self.of_lock_key([&self.prefix, resource.hash()].concat())
+        self.made_of(&self.prefix, resource.hash())
     }
 
-    fn of_lock_key(&self, lock: String) -> LockKeys<'_> {
-        let with = |suffix| [lock.as_str(), suffix].concat();
-        LockKeys { owner: with(OWNER), queue: with(QUEUE), alive: with(ALIVE), fence: &self.fence, lock }
+    fn made_of(&self, prefix: &str, rest: &str) -> LockKeys<'_> {
+        let text = [prefix, rest, OWNER, prefix, rest, QUEUE, prefix, rest, ALIVE].concat();
+        LockKeys { lock_len: prefix.len() + rest.len(), text, fence: &self.fence }
     }
 
     /// What the names of the clients' channels begin with; the client's id follows.
@@ -67,23 +68,45 @@ impl Keys {
 
     /// The keys of a lock, given its own.
     pub fn of_lock(&self, lock: &str) -> LockKeys<'_> {
-        self.of_lock_key(lock.to_owned())
+        self.made_of(lock, "")
     }
 }
 
 /// All keys that have to do with one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockKeys<'a> {
-    /// The lock itself: the key that lock-inc 1.2.0 increments.
-    pub lock: String,
-    /// Who holds it.
-    pub owner: String,
+    /// The keys with suffixes, one behind the other.
+    text: String,
+    lock_len: usize,
     /// The register of the last fencing token under this prefix.
     pub fence: &'a str,
+}
+
+impl LockKeys<'_> {
+    /// The lock itself: the key that lock-inc 1.2.0 increments.
+    pub fn lock(&self) -> &str {
+        &self.text[..self.lock_len]
+    }
+
+    /// Who holds it.
+    pub fn owner(&self) -> &str {
+        self.with_suffix(0)
+    }
+
     /// Who waits for it.
-    pub queue: String,
+    pub fn queue(&self) -> &str {
+        self.with_suffix(1)
+    }
+
     /// Which of the clients of those who wait have shown that they live.
-    pub alive: String,
+    pub fn alive(&self) -> &str {
+        self.with_suffix(2)
+    }
+
+    fn with_suffix(&self, index: usize) -> &str {
+        let len = self.lock_len + OWNER.len();
+        &self.text[index * len..(index + 1) * len]
+    }
 }
 
 #[cfg(test)]
@@ -93,21 +116,24 @@ mod tests {
     #[test]
     fn the_lock_key_is_that_of_1_2_0() {
         let keys = Keys::new("lock:".into());
-        let lock = keys.of(&Resource::new("abc")).lock;
-        assert_eq!(lock, "lock:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        let lock = keys.of(&Resource::new("abc"));
+        assert_eq!(lock.lock(), "lock:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
     }
 
     #[test]
     fn a_lock_is_found_by_each_of_its_keys_and_by_no_other() {
         let (keys, resource) = (Keys::new("l".into()), Resource::new("abc"));
         let all = keys.of(&resource);
-        for key in [&all.lock, &all.owner, &all.queue, &all.alive] {
+        for (key, suffix) in [(all.owner(), ":owner"), (all.queue(), ":queue"), (all.alive(), ":alive")] {
+            assert_eq!(key.strip_suffix(suffix), Some(all.lock()));
+        }
+        for key in [all.lock(), all.owner(), all.queue(), all.alive()] {
             assert_eq!(keys.of_lock(keys.lock_of(key.as_bytes()).unwrap()), all);
         }
         for key in ["lfence", "l", "", "lother:key", &format!("l2{}", resource.hash())] {
             assert_eq!(keys.lock_of(key.as_bytes()), None, "{key}");
         }
-        assert_eq!(keys.lock_of(format!("{}:mine", all.lock).as_bytes()), None);
+        assert_eq!(keys.lock_of(format!("{}:mine", all.lock()).as_bytes()), None);
     }
 
     #[test]

@@ -25,7 +25,10 @@ use super::{
     Renewing,
 };
 use crate::{
-    core::{Contention, Holder, Identity, Inspection, Nonce, Queued, Resource, Standing, StoreClock, Waiter},
+    core::{
+        Contention, Holder, Identity, Inspection, Nonce, Queued, Resource, Standing, StoreClock, Waiter,
+        record,
+    },
     error::{Cause, Error, Limit, Refusal, RefusalKind, Result},
 };
 
@@ -50,7 +53,10 @@ const PURGE_PAGE: usize = 1000;
 pub struct Redis {
     connection: Connection,
     keys: Keys,
-    identity: Identity,
+    /// The id of this locker.
+    client: String,
+    /// What records in the store say of it.
+    description: String,
     /// Whether messages reach us.
     hears: Arc<AtomicBool>,
 }
@@ -76,7 +82,7 @@ impl Redis {
             watcher,
         };
         let connection = Connection::open(Arc::new(config), session);
-        Self { connection, keys, identity, hears }
+        Self { connection, keys, description: identity.describe(), client: identity.client, hears }
     }
 
     /// Runs a script. `fill` adds the keys, of which there are so many, and the arguments.
@@ -98,9 +104,8 @@ impl Redis {
         arguments: impl Fn(&mut Cmd) + Sync,
         deadline: Deadline,
     ) -> Result<Reply> {
-        let LockKeys { lock, owner, fence, queue, alive } = keys;
         let fill = |command: &mut Cmd| {
-            command.arg(lock).arg(owner).arg(fence).arg(queue).arg(alive);
+            command.arg(keys.lock()).arg(keys.owner()).arg(keys.fence).arg(keys.queue()).arg(keys.alive());
             arguments(command);
         };
         self.run(script, 5, fill, deadline).await
@@ -113,15 +118,19 @@ impl Redis {
 
     /// What stands for a waiting call in the queue.
     fn member(&self, resource: &Resource, nonce: Nonce, lease: Duration) -> String {
-        format!("{nonce} {} {}", lease.as_millis(), self.identity.record(resource.name()))
+        format!("{nonce} {} {}", lease.as_millis(), self.record(resource))
+    }
+
+    fn record(&self, resource: &Resource) -> String {
+        record(&self.description, resource.name())
     }
 
     async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {
-        let record = self.identity.record(attempt.resource.name());
-        let (nonce, lease) = (attempt.nonce.to_string(), attempt.lease.as_millis().to_string());
+        let record = self.record(&attempt.resource);
+        let (nonce, lease) = (attempt.nonce.text(), in_ms(attempt.lease));
         let arguments = |command: &mut Cmd| {
             let waits = if attempt.waits { self.hears() } else { "" };
-            command.arg(&nonce).arg(&lease).arg(&record).arg(self.keys.channels()).arg(waits);
+            command.arg(&nonce).arg(lease).arg(&record).arg(self.keys.channels()).arg(waits);
         };
         let keys = self.keys.of(&attempt.resource);
         let Reply { value, sent, .. } = self.run_with_queue(&ACQUIRE, &keys, arguments, deadline).await?;
@@ -148,7 +157,7 @@ impl Redis {
             .map(|&Queued { nonce, lease, ticket }| [ticket.to_string(), self.member(resource, nonce, lease)])
             .collect();
         let arguments = |command: &mut Cmd| {
-            command.arg(&self.identity.client).arg(self.keys.channels()).arg(self.hears());
+            command.arg(&self.client).arg(self.keys.channels()).arg(self.hears());
             command.arg(if last { "1" } else { "" });
             for [ticket, member] in &members {
                 command.arg(ticket).arg(member);
@@ -173,10 +182,10 @@ impl Redis {
         waiting: Option<Duration>,
         deadline: Deadline,
     ) -> Result<Released> {
-        let text = nonce.to_string();
+        let nonce_text = nonce.text();
         let member = waiting.map(|lease| self.member(resource, nonce, lease));
         let arguments = |command: &mut Cmd| {
-            command.arg(&text).arg(&self.identity.client).arg(self.keys.channels()).arg(&member);
+            command.arg(&nonce_text).arg(&self.client).arg(self.keys.channels()).arg(&member);
         };
         let reply = self.run_with_queue(&RELEASE, &self.keys.of(resource), arguments, deadline).await?;
         Ok(match reply.value {
@@ -194,12 +203,13 @@ impl Redis {
         renewing: Renewing,
         deadline: Deadline,
     ) -> Result<Renewed> {
-        let lease = renewing.lease().unwrap_or_default().as_millis().to_string();
+        let lease = in_ms(renewing.lease().unwrap_or_default());
         let how = if matches!(renewing, Renewing::Set(_)) { "set" } else { "raise" };
-        let nonce = nonce.to_string();
-        let LockKeys { lock, owner, alive, .. } = self.keys.of(resource);
+        let nonce = nonce.text();
+        let keys = self.keys.of(resource);
         let fill = |command: &mut Cmd| {
-            command.arg(&[&*lock, &owner, &alive]).arg(&[&*nonce, &lease, how]);
+            command.arg(keys.lock()).arg(keys.owner()).arg(keys.alive());
+            command.arg(&nonce).arg(lease).arg(how);
         };
         let Reply { value, sent, .. } = self.run(&RENEW, 3, fill, deadline).await?;
         let standing = match decode(value)? {
@@ -211,9 +221,9 @@ impl Redis {
     }
 
     async fn inspect(&self, resource: &Resource, deadline: Deadline) -> Result<Option<Inspection>> {
-        let LockKeys { lock, owner, queue, alive, .. } = self.keys.of(resource);
+        let keys = self.keys.of(resource);
         let fill = |command: &mut Cmd| {
-            command.arg(&[&*lock, &owner, &queue, &alive]);
+            command.arg(keys.lock()).arg(keys.owner()).arg(keys.queue()).arg(keys.alive());
         };
         let mut fields: Vec<Value> = decode(self.run(&INSPECT, 4, fill, deadline).await?.value)?;
         let queue = fields.split_off(fields.len().min(3));
@@ -287,10 +297,10 @@ impl Driver for Redis {
 
     fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
         Box::pin(async move {
-            let lock = self.keys.of(resource).lock;
+            let keys = self.keys.of(resource);
             let exists = |_| {
                 let mut exists = cmd("EXISTS");
-                exists.arg(&lock);
+                exists.arg(keys.lock());
                 exists
             };
             decode(self.connection.call(&exists, deadline).await?.value)
@@ -337,6 +347,11 @@ impl Driver for Redis {
 fn contention(count: u64, left: i64, record: &str, place: u64) -> Contention {
     let lease_left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     Contention { count, holder: Holder::parse(record), lease_left, place: (place > 0).then_some(place) }
+}
+
+/// As scripts have it.
+fn in_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `{nonce, token, lease in ms}`

@@ -6,6 +6,10 @@ use redis::{Cmd, Script};
 
 use super::connection::Form;
 
+/// What there is room for in a new command: enough for what is called often.
+const ARGUMENTS: usize = 16;
+const BYTES: usize = 512;
+
 /// A script and its SHA-1.
 pub struct LuaScript {
     source: &'static str,
@@ -19,7 +23,7 @@ impl LuaScript {
 
     /// `EVALSHA`, or `EVAL`, which also leaves the script in the server's cache. `fill` adds keys and arguments.
     pub fn command(&self, form: Form, keys: usize, fill: impl Fn(&mut Cmd)) -> Cmd {
-        let mut command = Cmd::new();
+        let mut command = Cmd::with_capacity(ARGUMENTS, BYTES);
         match form {
             Form::Short => command.arg("EVALSHA").arg(&self.sha),
             Form::Whole => command.arg("EVAL").arg(self.source),

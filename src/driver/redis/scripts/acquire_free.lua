@@ -3,14 +3,14 @@
 local call = redis.call
 if call('EXISTS', KEYS[1], KEYS[4]) == 0 then
   local time = call('TIME')
-  local token = time[1] * 1000000 + time[2]
-  local last = tonumber(call('GET', KEYS[3]) or 0)
-  if last and last <= 9007199254740980 then
-    if token <= last then token = last + 1 end
-    local text = string.format('%.0f', token)
+  local text = time[1] .. string.format('%06d', time[2])
+  local last = call('SET', KEYS[3], text, 'GET')
+  local token = tonumber(text)
+  if (tonumber(last or 0) or token) < token then
     call('SET', KEYS[1], text, 'PX', ARGV[2])
-    call('SET', KEYS[3], text)
-    call('SET', KEYS[2], ARGV[1] .. ' ' .. text .. ' ' .. string.sub(text, 1, -4) .. ' ' .. ARGV[3], 'PX', ARGV[2])
+    call('SET', KEYS[2], ARGV[1] .. ' ' .. text .. ' ' .. ARGV[3], 'PX', ARGV[2])
     return token
   end
+  -- No token, or one that is ahead of the clock.
+  call('SET', KEYS[3], last)
 end

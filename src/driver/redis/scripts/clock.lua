@@ -14,8 +14,7 @@ local function no_token()
   return redis.error_reply('WRONGTYPE the fence register ' .. KEYS[3] .. ' does not hold a token')
 end
 
--- Makes a nonce the owner. `part`: what its client says of itself. The time of the grant is that of the token, in ms.
+-- Makes a nonce the owner. `part`: what its client says of itself.
 local function own(nonce, token, part, ms)
-  local text = digits(token)
-  redis.call('SET', KEYS[2], nonce .. ' ' .. text .. ' ' .. string.sub(text, 1, -4) .. ' ' .. part, 'PX', ms)
+  redis.call('SET', KEYS[2], nonce .. ' ' .. digits(token) .. ' ' .. part, 'PX', ms)
 end
