@@ -71,6 +71,11 @@ pub fn gather() -> bool {
     })
 }
 
+/// Whether tasks that this thread wakes wait for [`finish`].
+pub fn are_gathered() -> bool {
+    ASSISTING.with_borrow(Option::is_some)
+}
+
 /// Polls all tasks that this thread has woken, until none is left.
 pub fn finish(runtime: &Handle) {
     let _on_runtime = runtime.enter();
@@ -181,7 +186,7 @@ mod tests {
     fn tasks_that_are_gathered_run_when_that_is_finished() {
         in_runtime(|runtime, _| {
             let here = thread::current().id();
-            assert!(gather());
+            assert!(!are_gathered() && gather() && are_gathered());
             let (_wake, first) = assist(runtime, || waiting(runtime));
             let (_wake, second) = assist(runtime, || waiting(runtime));
             assert!(first.try_recv().is_err() && second.try_recv().is_err());

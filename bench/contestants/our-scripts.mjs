@@ -24,8 +24,6 @@ const hashed = (number) => `${'C'.repeat(31)}${number}=`
 const LEASE_MS = '60000'
 const RECORD = `${CLIENT} 12345 host cycles 0`
 const CHANNELS = `${PREFIX}client:`
-// What the acquire of a call that does not wait says about waiting.
-const NO_WAITING = ''
 
 function keysOf(number) {
   const lock = PREFIX + hashed(number)
@@ -40,7 +38,7 @@ export const calls = {
   acquire: (number) => ({
     name: 'ACQUIRE',
     keys: keysOf(number),
-    args: [NONCE, LEASE_MS, RECORD, CHANNELS, NO_WAITING],
+    args: [NONCE, LEASE_MS, RECORD, CHANNELS],
   }),
   release: (number) => ({ name: 'RELEASE', keys: keysOf(number), args: [NONCE, CLIENT, CHANNELS] }),
 }

@@ -20,6 +20,7 @@ use napi::{
     bindgen_prelude::{FromNapiValue, Function},
     sys,
 };
+use tokio::runtime::Handle;
 
 #[cfg(target_os = "linux")]
 use super::event_loop::{self, Sockets};
@@ -43,6 +44,7 @@ const MAILS_IN_A_SCOPE: usize = 64;
 
 /// An environment's side of the bridge. Lives on its JavaScript thread.
 pub struct Bridge {
+    runtime: Handle,
     wake: sys::napi_threadsafe_function,
     inbox: Arc<Inbox>,
     /// Promises that are not settled yet. While there are any, the event loop stays alive.
@@ -106,7 +108,9 @@ impl Bridge {
         // SAFETY: made above, on this thread.
         check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
         inbox.open(wake);
+        let runtime = runtime::handle().map_err(|error| NapiError::from_reason(error.to_string()))?;
         Ok(Self {
+            runtime,
             wake,
             inbox,
             in_flight: Cell::new(0),
@@ -116,6 +120,10 @@ impl Bridge {
             #[cfg(target_os = "linux")]
             sockets: OnceCell::new(),
         })
+    }
+
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     pub fn inbox(&self) -> &Arc<Inbox> {
@@ -156,7 +164,6 @@ impl Bridge {
         env: &Env,
         work: impl Future<Output = Result<Outcome>> + Send + 'static,
     ) -> NapiResult<sys::napi_value> {
-        let runtime = runtime::handle().map_err(|error| NapiError::from_reason(error.to_string()))?;
         let (mut deferred, mut promise) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: out parameters of the current environment.
         check(unsafe { sys::napi_create_promise(env.raw(), &raw mut deferred, &raw mut promise) })?;
@@ -166,11 +173,15 @@ impl Bridge {
             check(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.wake) })?;
         }
         let promised = Promised { inbox: self.inbox.clone(), deferred: Some(deferred) };
-        self.inbox.attend();
         // Not an async block: that would keep room for `work` twice.
         let work = work.map(|result| promised.settle(result));
-        tasks::assist(&runtime, || tasks::spawn(&runtime, work));
-        self.settle_taken(env);
+        if tasks::are_gathered() {
+            tasks::spawn(&self.runtime, work);
+        } else {
+            self.inbox.attend();
+            tasks::assist(&self.runtime, || tasks::spawn(&self.runtime, work));
+            self.settle_taken(env);
+        }
         Ok(promise)
     }
 
@@ -185,17 +196,15 @@ impl Bridge {
 
     /// Runs the calls of this turn of the event loop that were [gathered](tasks::gather), which sends them together.
     pub fn finish(&self, env: &Env) {
-        let Ok(runtime) = runtime::handle() else { return };
         self.inbox.attend();
-        tasks::finish(&runtime);
+        tasks::finish(&self.runtime);
         self.settle_taken(env);
     }
 
     /// Something can be read from a socket, of which these wait: reads it, and settles what comes of it.
     pub fn assist(&self, env: &Env, readers: impl IntoIterator<Item = Waker>) {
-        let Ok(runtime) = runtime::handle() else { return };
         self.inbox.attend();
-        tasks::assist(&runtime, || readers.into_iter().for_each(Waker::wake));
+        tasks::assist(&self.runtime, || readers.into_iter().for_each(Waker::wake));
         self.read(env);
     }
 
@@ -307,18 +316,14 @@ unsafe extern "C" fn tear_down(bridge: *mut c_void) {
     // SAFETY: `Bridge::of` made this pointer with `Rc::into_raw`, on this thread, for this one call.
     let bridge = unsafe { Rc::from_raw(bridge.cast_const().cast::<Bridge>()) };
     // What was called last, in a turn that did not come to its end.
-    if let Ok(runtime) = runtime::handle() {
-        tasks::finish(&runtime);
-    }
+    tasks::finish(&bridge.runtime);
     for mail in bridge.inbox.close() {
         if let Mail::Settle(_, Ok(outcome)) = mail {
             outcome.discard();
         }
     }
-    if let Ok(runtime) = runtime::handle() {
-        for locker in bridge.lockers.take() {
-            runtime.spawn(locker.close());
-        }
+    for locker in bridge.lockers.take() {
+        bridge.runtime.spawn(locker.close());
     }
 }
 

@@ -67,8 +67,7 @@ pub fn lock_factory<'env>(
     let start = random::bits().map_err(no_random)?;
     let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
     let (mut strategy_number, mut aliased_database) = (None, None);
-    let runtime = runtime::handle().map_err(|error| napi::Error::from_reason(error.to_string()))?;
-    let _on_runtime = runtime.enter();
+    let _on_runtime = bridge.runtime().enter();
     let (notices, heard) = mpsc::unbounded_channel();
     let driver: SharedDriver = match driver {
         DriverSpec::Memory => Arc::new(Memory::new(&settings.prefix, identity, notices)),

@@ -129,7 +129,7 @@ impl Redis {
         let record = self.record(&attempt.resource);
         let (nonce, lease) = (attempt.nonce.text(), in_ms(attempt.lease));
         let arguments = |command: &mut Cmd| {
-            let waits = if attempt.waits { self.hears() } else { "" };
+            let waits = attempt.waits.then(|| self.hears());
             command.arg(&nonce).arg(lease).arg(&record).arg(self.keys.channels()).arg(waits);
         };
         let keys = self.keys.of(&attempt.resource);

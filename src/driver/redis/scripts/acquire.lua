@@ -30,7 +30,7 @@ if nonce == ARGV[1] then
 end
 local left = lease_left(ARGV[2])
 if granted then count = count - granted + 1 end
-if ARGV[5] == '' then return {count, left, record or '', now, 0, 0} end
+if not ARGV[5] then return {count, left, record or '', now, 0, 0} end
 
 local waiter = ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]
 if redis.call('ZADD', KEYS[4], 'NX', text, waiter) == 1 then

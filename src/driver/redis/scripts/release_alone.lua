@@ -3,8 +3,10 @@
 local call = redis.call
 local held = call('MGET', KEYS[1], KEYS[2])
 if held[1] and held[2] and call('EXISTS', KEYS[4]) == 0 then
-  local nonce, token = string.match(held[2], '^(%S+) (%d+) ')
-  if nonce == ARGV[1] and (tonumber(held[1]) or 0) >= tonumber(token) then
+  -- Without patterns: tokens have 16 digits, from the year 2001 to 2286.
+  local from = #ARGV[1] + 2
+  local token = string.sub(held[2], from, from + 15)
+  if string.sub(held[2], 1, from - 1) == ARGV[1] .. ' ' and #held[1] == 16 and held[1] >= token then
     call('DEL', KEYS[1], KEYS[2], KEYS[5])
     return 1
   end
