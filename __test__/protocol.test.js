@@ -80,7 +80,7 @@ describe('the wire protocol', () => {
   it('a renewal or an attempt that was held up on its way shortens no lease', async () => {
     const lock = await locker.lock('resource', { expire: 3 })
     const names = [key('resource'), `${key('resource')}:owner`]
-    const [nonce, , , ...record] = (await scene.server.call('GET', names[1])).split(' ')
+    const [nonce, , ...record] = (await scene.server.call('GET', names[1])).split(' ')
     await lock.extend(60)
     const alive = `${key('resource')}:alive`
     expect(await scene.server.call('EVAL', script('RENEW'), 3, ...names, alive, nonce, 3000, 'raise')).toBe(1)

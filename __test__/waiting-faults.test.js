@@ -87,6 +87,8 @@ describe('calls that wait', () => {
 
     it('when the reply of the unlock is lost that hands over to the same locker', async () => {
       const locker = newLocker()
+      // From here on the server knows the scripts: else it is their absence whose reply is lost.
+      await (await locker.lock('warm-up')).unlock()
       const lock = await locker.lock('resource', { expire: 600 })
       const calls = await queue(3, [locker])
       scene.proxy.swallowReplies()

@@ -129,34 +129,25 @@ impl Locker {
         self.calls.track_future(call)
     }
 
-    /// Takes the resource. While somebody else holds it, waits for as long as the options allow, until `cancelled`.
+    fn attempt(&self, resource: Resource, options: &LockOptions) -> Attempt {
+        let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
+        Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No }
+    }
+
+    /// Takes the resource, unless somebody else holds it, or `cancelled` comes first. For one that waits there is
+    /// [`lock_or_wait`](Self::lock_or_wait).
     pub async fn lock(
         self: Arc<Self>,
         resource: Resource,
         options: LockOptions,
         cancelled: Option<CancellationToken>,
     ) -> Result<Hold> {
-        let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        let attempt = Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No };
         if cancelled.as_ref().is_some_and(CancellationToken::is_cancelled) {
             return Err(Error::Cancelled);
         }
-        let patience = match options.wait {
-            Wait::No => return self.lock_now(attempt, &options, cancelled).await,
-            Wait::AtMost(time) => Some(Deadline::after(Limit { time, option: "options.timeout" })),
-            Wait::Forever => None,
-        };
-        // Boxed, as are parts of it: what waits for long should be small.
-        Box::pin(self.lock_or_wait(attempt, options, patience, cancelled)).await
-    }
-
-    async fn lock_now(
-        self: Arc<Self>,
-        attempt: Attempt,
-        options: &LockOptions,
-        cancelled: Option<CancellationToken>,
-    ) -> Result<Hold> {
+        let attempt = self.attempt(resource, &options);
         let answer = tokio::select! {
+            biased;
             answer = self.driver.acquire(&attempt, self.deadline()) => answer,
             () = cancellation(cancelled) => Err(Error::Cancelled),
         };
@@ -164,7 +155,7 @@ impl Locker {
         match answer {
             Ok(Acquired::Granted(grant)) => {
                 let lease = Lease { sent: grant.sent, length };
-                Ok(self.hold(attempt.resource, nonce, grant.token, lease, options))
+                Ok(self.hold(attempt.resource, nonce, grant.token, lease, &options))
             }
             Ok(Acquired::Contended { contention, .. }) => Err(Error::Locked(contention.into())),
             Err(error) => {
@@ -335,6 +326,7 @@ impl Locker {
     /// From this call on, not from when the future is polled, other calls are refused.
     pub fn close(self: Arc<Self>) -> impl Future<Output = ()> {
         self.closing.cancel();
+        self.send_waiters_away();
         self.shut_down()
     }
 

@@ -160,6 +160,11 @@ impl<T> Waiters<T> {
         group.into_iter().flat_map(|group| group.in_order.keys().map(|(_, nonce)| *nonce)).collect()
     }
 
+    /// All who are in a queue.
+    pub fn in_queue(&self) -> Vec<Nonce> {
+        self.groups.values().flat_map(|group| group.in_order.keys().map(|(_, nonce)| *nonce)).collect()
+    }
+
     /// When a group is to be polled next.
     pub fn next_due(&self) -> Option<Moment> {
         self.polls.first().map(|(moment, _)| *moment)

@@ -1,18 +1,18 @@
 //! Calls that wait: they join the store's queue, are told of their turn, and look again when no news has come.
 
 use std::{
-    future::pending,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::future::OptionFuture;
 use tokio::{
     sync::oneshot,
     time::{sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Locker, cancellation, keeping::LOOK};
+use super::{Locker, keeping::LOOK};
 use crate::{
     core::{
         Contention, Hold, Lease, Moment, Nonce, Queued, Resource, Waiters,
@@ -20,15 +20,18 @@ use crate::{
     },
     driver::{Acquired, Attempt, Deadline, Grant, HandOver, Polled},
     error::{Error, Limit, Result},
-    options::LockOptions,
+    options::{LockOptions, Wait},
     random,
 };
 
 /// What is kept of a waiting call.
 pub(super) struct WaitingCall {
     options: LockOptions,
-    result: oneshot::Sender<Result<Hold>>,
+    result: oneshot::Sender<Turn>,
 }
+
+/// What comes of waiting. Boxed, as room is kept for it from the beginning.
+type Turn = Result<Box<Hold>>;
 
 /// So many calls at the most are asked about in one poll, after which other clients have their turn.
 const POLL_PAGE: usize = 256;
@@ -44,8 +47,10 @@ struct Place {
     locker: Arc<Locker>,
     attempt: Attempt,
     interval: Duration,
+    /// For how long it waits, if that is limited.
+    patience: Option<Deadline>,
     /// Comes when it is this call's turn, or when waiting has become of no use.
-    turn: oneshot::Receiver<Result<Hold>>,
+    turn: oneshot::Receiver<Turn>,
     /// It may be in the store's queue, or have been granted the lock without its being known.
     unsettled: bool,
 }
@@ -60,23 +65,39 @@ struct InQueue {
 }
 
 impl Locker {
-    /// Takes the resource, waiting for it until `patience` has passed, if that is limited, or until `cancelled`.
-    pub(super) async fn lock_or_wait(
+    /// Takes the resource. While somebody else holds it, waits for as long as the options allow, until `cancelled`.
+    pub fn lock_or_wait(
         self: Arc<Self>,
-        attempt: Attempt,
+        resource: Resource,
         options: LockOptions,
-        patience: Option<Deadline>,
         cancelled: Option<CancellationToken>,
-    ) -> Result<Hold> {
+    ) -> impl Future<Output = Result<Hold>> {
+        let patience = match options.wait {
+            Wait::AtMost(time) => Some(Deadline::after(Limit { time, option: "options.timeout" })),
+            Wait::No | Wait::Forever => None,
+        };
         let (result, turn) = oneshot::channel();
         let interval = options.retry_interval;
+        let attempt = self.attempt(resource, &options);
         let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
         self.change_waiters(|waiters| waiters.join(resource, nonce, lease, WaitingCall { options, result }));
-        let mut place = Place { locker: self, attempt, interval, turn, unsettled: false };
-        tokio::select! {
-            result = place.wait(patience) => result,
-            () = cancellation(cancelled) => Err(Error::Cancelled),
+        let mut place = Place { locker: self, attempt, interval, patience, turn, unsettled: false };
+        // Boxed, as are other things that not every call needs: what waits for long should be small.
+        let mut cancelled = cancelled.map(|cancelled| Box::pin(cancelled.cancelled_owned()));
+        async move {
+            let cancelled = OptionFuture::from(cancelled.as_mut());
+            tokio::select! {
+                biased;
+                Some(()) = cancelled => Err(Error::Cancelled),
+                result = place.wait() => result,
+            }
         }
+    }
+
+    /// Whoever is in the queue waits no more, and whoever comes into it finds that the locker is closing.
+    pub(super) fn send_waiters_away(&self) {
+        let nonces = self.waiters().in_queue();
+        self.tell(nonces, &Error::Closed);
     }
 
     /// The lock goes to a waiting call, as the answer to a command says that was sent at `since`. Whoever does not wait any
@@ -127,8 +148,8 @@ impl Locker {
         let Some((resource, call)) = waiters.take(nonce) else { return false };
         let hold = self.hold(resource, nonce, token, lease, &call.options);
         drop(waiters);
-        if let Err(Ok(hold)) = call.result.send(Ok(hold)) {
-            self.abandon(hold);
+        if let Err(Ok(hold)) = call.result.send(Ok(Box::new(hold))) {
+            self.abandon(*hold);
         }
         true
     }
@@ -225,6 +246,10 @@ impl Locker {
     /// Tells all who wait for a resource that it is of no use.
     fn give_up(&self, resource: &Resource, error: &Error) {
         let nonces = self.waiters().of(resource.hash());
+        self.tell(nonces, error);
+    }
+
+    fn tell(&self, nonces: Vec<Nonce>, error: &Error) {
         for nonce in nonces {
             if let Some((_, call)) = self.change_waiters(|waiters| waiters.take(nonce)) {
                 // Whoever is gone needs no error.
@@ -254,33 +279,35 @@ impl Locker {
 }
 
 impl Place {
-    async fn wait(&mut self, patience: Option<Deadline>) -> Result<Hold> {
-        let queue = match Box::pin(self.join(patience)).await? {
-            Joined::Granted(hold) => return Ok(hold),
+    async fn wait(&mut self) -> Result<Hold> {
+        let queue = match Box::pin(self.join()).await? {
+            Joined::Granted(hold) => return Ok(*hold),
             Joined::Queue(queue) => queue,
         };
-        let closing = self.locker.closing.clone();
-        let patience_over = async {
-            match patience {
-                Some(patience) => sleep_until(patience.at.into()).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            turn = &mut self.turn => return self.settle(turn),
-            () = closing.cancelled() => return Err(Error::Closed),
-            () = patience_over => {}
+        if self.locker.closing.is_cancelled() {
+            return Err(Error::Closed);
         }
-        match patience {
-            Some(patience) => Box::pin(self.last_look(queue, patience.limit)).await,
-            None => Err(Error::Internal),
+        match self.patience.zip(queue) {
+            None => {
+                let turn = (&mut self.turn).await;
+                self.settle(turn).map(|hold| *hold)
+            }
+            Some((patience, queue)) => Box::pin(self.wait_until(patience, *queue)).await,
+        }
+    }
+
+    async fn wait_until(&mut self, patience: Deadline, queue: InQueue) -> Result<Hold> {
+        tokio::select! {
+            turn = &mut self.turn => self.settle(turn).map(|hold| *hold),
+            () = sleep_until(patience.at.into()) => Box::pin(self.last_look(queue, patience.limit)).await,
         }
     }
 
     /// Asks for the lock until it is there or the call is in the queue.
-    async fn join(&mut self, patience: Option<Deadline>) -> Result<Joined> {
+    async fn join(&mut self) -> Result<Joined> {
         let locker = self.locker.clone();
         let attempt = self.attempt.clone();
+        let patience = self.patience;
         loop {
             let deadline = locker.deadline().earlier(patience);
             let before = std::mem::replace(&mut self.unsettled, true);
@@ -302,7 +329,9 @@ impl Place {
                     let (nonce, interval) = (attempt.nonce, self.interval);
                     locker.change_waiters(|waiters| waiters.queued(nonce, ticket, interval, now, pause));
                     let round_trip = clock.sent.until(now);
-                    return Ok(Joined::Queue(InQueue { ticket, contention, since: now, round_trip }));
+                    // Whoever waits for ever has no need to say who was in the way.
+                    let queue = || Box::new(InQueue { ticket, contention, since: now, round_trip });
+                    return Ok(Joined::Queue(patience.map(|_| queue())));
                 }
                 Ok(Acquired::Contended { .. }) => Error::Internal,
                 Err(error) => {
@@ -335,10 +364,10 @@ impl Place {
         tokio::spawn(async move { told.send(looking.await) });
         let answer = tokio::select! {
             answer = &mut answer => answer.unwrap_or(Err(Error::Internal)),
-            turn = &mut self.turn => return self.settle(turn),
+            turn = &mut self.turn => return self.settle(turn).map(|hold| *hold),
         };
         if let Ok(turn) = self.turn.try_recv() {
-            return self.settle(Ok(turn));
+            return self.settle(Ok(turn)).map(|hold| *hold);
         }
         match answer {
             Ok(contention) => {
@@ -354,7 +383,7 @@ impl Place {
     }
 
     /// What has been told of this call's turn. Without a word the locker is no more.
-    fn settle(&mut self, turn: Result<Result<Hold>, oneshot::error::RecvError>) -> Result<Hold> {
+    fn settle(&mut self, turn: Result<Turn, oneshot::error::RecvError>) -> Turn {
         let turn = turn.unwrap_or(Err(Error::Internal));
         self.unsettled = turn.is_err();
         turn
@@ -362,8 +391,9 @@ impl Place {
 }
 
 enum Joined {
-    Granted(Hold),
-    Queue(InQueue),
+    Granted(Box<Hold>),
+    /// With what is of use when the patience of the call is over, if ever.
+    Queue(Option<Box<InQueue>>),
 }
 
 /// However a call ends, it leaves no trace.
@@ -373,7 +403,7 @@ impl Drop for Place {
         self.locker.change_waiters(|waiters| waiters.take(*nonce));
         self.turn.close();
         if let Ok(Ok(hold)) = self.turn.try_recv() {
-            self.locker.abandon(hold);
+            self.locker.abandon(*hold);
         } else if self.unsettled {
             self.locker.cancel(resource.clone(), *nonce, Some(*lease), *lease);
         }

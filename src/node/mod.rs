@@ -26,7 +26,9 @@ use crate::{
     core::{Identity, Resource},
     driver::{SharedDriver, memory::Memory, redis::Redis, redis::config::Reconnect},
     error::Result,
-    locker, random, tasks,
+    locker,
+    options::Wait,
+    random, tasks,
 };
 
 mod bridge;
@@ -150,10 +152,14 @@ impl Locker {
         let cancellation: Option<ClassInstance<Cancellation>> = call.get(3)?;
         let cancelled = cancellation.map(|cancellation| cancellation.token.clone());
         let locker = self.inner.clone();
-        self.promise(call, async move {
-            let hold = locker.clone().lock(resource, options, cancelled).await?;
-            Ok(Outcome::Lock(hold, locker))
-        })
+        let outcome = |hold| Outcome::Lock(hold, locker);
+        if options.wait == Wait::No {
+            let lock = self.inner.clone().lock(resource, options, cancelled);
+            self.promise(call, lock.map(|hold| hold.map(outcome)))
+        } else {
+            let lock = self.inner.clone().lock_or_wait(resource, options, cancelled);
+            self.promise(call, lock.map(|hold| hold.map(outcome)))
+        }
     }
 
     /// `unlock(resourceId, token)`: a promise of whether the lock was still held. Without a token: the newest lock on the
