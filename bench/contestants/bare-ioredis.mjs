@@ -22,6 +22,12 @@ export async function open(port) {
       return unlock(name)
     },
     ping: () => client.ping(),
+    publish: (channel, message) => client.publish(channel, message),
+    async subscribe(channel, onMessage) {
+      const subscriber = client.duplicate()
+      subscriber.on('message', (_channel, message) => onMessage(message))
+      await subscriber.subscribe(channel)
+    },
     close: () => client.quit(),
   }
 }

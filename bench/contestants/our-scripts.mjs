@@ -41,4 +41,15 @@ export const calls = {
     args: [NONCE, LEASE_MS, RECORD, CHANNELS],
   }),
   release: (number) => ({ name: 'RELEASE', keys: keysOf(number), args: [NONCE, CLIENT, CHANNELS] }),
+  renew: (number) => {
+    const [lock, owner, , , alive] = keysOf(number)
+    return { name: 'RENEW', keys: [lock, owner, alive], args: [NONCE, LEASE_MS, 'raise'] }
+  },
+}
+
+/** How many bytes a call has on the wire. */
+export function bytesOf({ name, keys, args }) {
+  const parts = ['EVALSHA', sha(script(name)), String(keys.length), ...keys, ...args]
+  const sizes = parts.map((part) => `$${part.length}\r\n`.length + part.length + 2)
+  return sizes.reduce((sum, size) => sum + size, `*${parts.length}\r\n`.length)
 }

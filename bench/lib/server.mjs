@@ -54,6 +54,29 @@ export class Server {
     return Object.fromEntries(Array.from(found, ([, name, calls]) => [name, Number(calls)]))
   }
 
+  /** Of all scripts since the last reset: µs of each, and how many commands each has called. */
+  async scriptCost() {
+    const stats = await this.call('INFO', 'commandstats')
+    const found = Array.from(stats.matchAll(/^cmdstat_([^:]+):calls=(\d+),usec=(\d+)/gm))
+    const scripts = { calls: 0, us: 0, inside: 0 }
+    for (const [, name, calls, us] of found) {
+      if (name.startsWith('eval')) {
+        scripts.calls += Number(calls)
+        scripts.us += Number(us)
+      } else if (!/^(config|info|script|dbsize|ping|hello|client|subscribe|select)/.test(name)) {
+        scripts.inside += Number(calls)
+      }
+    }
+    return { us: scripts.us / scripts.calls, inside: scripts.inside / scripts.calls, scripts: scripts.calls }
+  }
+
+  /** CPU time that the server has used, in µs. */
+  async cpu() {
+    const info = await this.call('INFO', 'cpu')
+    const of = (kind) => Number(info.match(new RegExp(`^used_cpu_${kind}_main_thread:([\\d.]+)`, 'm'))[1])
+    return (of('sys') + of('user')) * 1e6
+  }
+
   resetCounters() {
     return this.call('CONFIG', 'RESETSTAT')
   }

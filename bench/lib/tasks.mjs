@@ -1,6 +1,6 @@
 // What a contestant's process can be told to do. Each task takes the contestant, its arguments, and the list of
 // what was thrown where nobody caught it.
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { measureCpu } from './cpu.mjs'
 
 /** Nanoseconds of CLOCK_MONOTONIC, which all processes of a Linux machine share. */
@@ -74,19 +74,47 @@ export async function give(_, { name, after = 0 }) {
   return at
 }
 
-/** Round trips in ms, each after a pause of its own, so many chains at a time. */
-export async function pings({ ping }, { pauses, chains }) {
-  const trips = []
+/** Does something after each of the pauses, so many chains at a time. */
+async function afterPauses({ pauses, chains }, act) {
   const chain = async (index) => {
     for (let next = index; next < pauses.length; next += chains) {
       if (pauses[next] > 0) await sleep(pauses[next])
-      const asked = now()
-      await ping()
-      trips.push((now() - asked) / 1e6)
+      await act(next)
     }
   }
   await Promise.all(Array.from({ length: chains }, (_, index) => chain(index)))
+}
+
+/** Round trips in ms, each after a pause of its own. */
+export async function pings({ ping }, args) {
+  const trips = []
+  await afterPauses(args, async () => {
+    const asked = now()
+    await ping()
+    trips.push((now() - asked) / 1e6)
+  })
   return Float64Array.from(trips)
+}
+
+const messages = []
+
+/** From now on it is noted when which message comes. */
+export function listen({ subscribe }, { channel }) {
+  return subscribe(channel, (message) => {
+    messages[Number(message)] = now()
+  })
+}
+
+export const heard = () => Float64Array.from(messages.splice(0))
+
+/** When each message left, one after each of the pauses. */
+export async function tellAll({ publish }, { channel, ...args }) {
+  const left = []
+  await afterPauses(args, async (index) => {
+    left[index] = now()
+    await publish(channel, String(index))
+  })
+  return Float64Array.from(left)
 }
 
 /** Blocks the thread of JavaScript while a lock is held, and tells what the lock's owner heard of it. */
@@ -140,11 +168,15 @@ export function memory() {
 
 const queue = { granted: 0, lastAt: undefined, failed: undefined }
 
-/** So many waiters for one name that somebody else holds. Each unlocks as soon as it is granted. */
-export function enqueue({ lockWaiting }, { name, count }) {
+/**
+ * So many waiters for one name that somebody else holds. Each unlocks as soon as it is granted. `atOnce`: how many of
+ * them come in one turn of the event loop.
+ */
+export async function enqueue({ lockWaiting }, { name, count, atOnce = count }) {
   const resource = own(name)
   const start = performance.now()
   for (let index = 0; index < count; index++) {
+    if (index > 0 && index % atOnce === 0) await nextTurn()
     lockWaiting(resource)
       .then((unlock) => {
         queue.granted++

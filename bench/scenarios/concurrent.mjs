@@ -1,7 +1,7 @@
 import { BARE, OURS, peers } from '../contestants/index.mjs'
 import { scriptFloor } from '../lib/redis-benchmark.mjs'
 import { inTurns, withChildren } from '../lib/rounds.mjs'
-import { against, best, perRound, spreads } from '../lib/rows.mjs'
+import { against, best, line, perRound, spreads } from '../lib/rows.mjs'
 import { Server } from '../lib/server.mjs'
 
 export const name = 'concurrent'
@@ -13,17 +13,21 @@ export async function run({ rounds, quick, log }) {
   const result = { figures: {}, rounds: {}, failed: new Map(), rows: [] }
   const names = [OURS, ...peers, BARE]
   const floor = await Server.start()
-  await withChildren(names, async (_server, children) => {
+  await withChildren(names, async (server, children) => {
     for (const inFlight of [64, 1024]) {
-      await measure(inFlight, names, { rounds, quick, log, floor, children, result })
+      await measure(inFlight, names, { rounds, quick, log, floor, server, children, result })
     }
   })
   await floor.stop()
   return result
 }
 
-async function measure(inFlight, names, { rounds, quick, log, floor, children, result }) {
-  const cycles = (name, ms) => children.get(name).call('cycles', { inFlight, ms })
+async function measure(inFlight, names, { rounds, quick, log, floor, server, children, result }) {
+  const cycles = async (name, ms) => {
+    const before = await server.cpu()
+    const found = await children.get(name).call('cycles', { inFlight, ms })
+    return { ...found, serverUs: (await server.cpu()) - before }
+  }
   const warmUp = await inTurns(names, 1, (name) => cycles(name, 300), log)
   const able = names.filter((name) => !warmUp.failed.has(name))
   const { measured, failed } = await inTurns(
@@ -41,10 +45,14 @@ async function measure(inFlight, names, { rounds, quick, log, floor, children, r
   measured.delete(FLOOR)
   const whole = perRound(measured, ({ processUs, cycles }) => processUs / cycles)
   const thread = perRound(measured, ({ threadUs, cycles }) => threadUs / cycles)
+  const ofServer = perRound(measured, ({ serverUs, cycles }) => serverUs / cycles)
+  const busy = perRound(measured, ({ serverUs, ms }) => serverUs / 1000 / ms)
   const kinds = {
     'cycles/s': rates,
     'CPU of the process, us/cycle': whole,
     'CPU of the JS thread, us/cycle': thread,
+    'CPU of the server, us/cycle': ofServer,
+    'share of the time that the server is busy': busy,
   }
   for (const [kind, figures] of Object.entries(kinds)) {
     result.figures[`${inFlight} in flight: ${kind}`] = spreads(figures)
@@ -57,5 +65,7 @@ async function measure(inFlight, names, { rounds, quick, log, floor, children, r
     row('cycles/s', rates, OURS, FLOOR, { atLeast: 0.5 }),
     row('CPU of the JS thread', thread, OURS, best(thread, peers), { atMost: 0.5 }),
     row('CPU of the process', whole, OURS, best(whole, peers)),
+    row('CPU of the server', ofServer, OURS, best(ofServer, peers)),
+    line(name, `${inFlight} in flight: time that the server is busy`, 'all the time', busy[OURS] ?? []),
   )
 }

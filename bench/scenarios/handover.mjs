@@ -13,6 +13,7 @@ export const title = 'unlock in one process to lock in another, as multiples of 
 const CHAINS = 8
 const PING = 'PING'
 const BUSY_PING = 'PING back to back'
+const MESSAGE = 'PUBLISH to another process'
 
 // As long as the longest usual pause between two attempts, so that those who poll are met at any time of it.
 const pause = () => 5 + Math.random() * 200
@@ -28,18 +29,24 @@ export async function run({ rounds, quick, log }) {
       await handOver(fleets.get(name), 'warm-up', 500)
     }
     const warmUp = await inTurns(names, 1, start, log)
-    fleets.set(BARE, await startChildren(BARE, server.port, 1))
-    const [pinger] = fleets.get(BARE)
+    fleets.set(BARE, await startChildren(BARE, server.port, 2))
+    const [pinger, listener] = fleets.get(BARE)
+    const channel = 'message'
+    await listener.call('listen', { channel })
     const able = names.filter((name) => !warmUp.failed.has(name))
     const turn = async (name) => {
-      if (name === PING) {
-        const count = Math.round((ms * CHAINS) / 105)
-        return pinger.call('pings', { chains: CHAINS, pauses: Array.from({ length: count }, pause) })
+      const pauses = Array.from({ length: Math.round((ms * CHAINS) / 105) }, pause)
+      if (name === PING) return pinger.call('pings', { chains: CHAINS, pauses })
+      if (name === MESSAGE) {
+        const left = await pinger.call('tellAll', { channel, chains: CHAINS, pauses })
+        await sleep(50)
+        const came = await listener.call('heard')
+        return came.map((at, index) => (at - left[index]) / 1e6)
       }
       if (name === BUSY_PING) return pinger.call('pings', { chains: 1, pauses: new Array(2000).fill(0) })
       return handOver(fleets.get(name), 'handed', ms)
     }
-    const turns = await inTurns([...able, PING, BUSY_PING], rounds, turn, log)
+    const turns = await inTurns([...able, PING, BUSY_PING, MESSAGE], rounds, turn, log)
     return report(turns.measured, new Map([...warmUp.failed, ...turns.failed]))
   } finally {
     for (const child of Array.from(fleets.values()).flat()) child.kill()
@@ -87,6 +94,7 @@ function report(measured, failed) {
     rows: [
       against(name, 'p50', p50, OURS, PING, { atMost: 2 }),
       against(name, 'p50', p50, OURS, BUSY_PING),
+      against(name, 'p50', p50, OURS, MESSAGE),
       against(name, 'p99', p99, OURS, PING),
       against(name, 'p50', p50, OURS, calmest),
     ],

@@ -7,6 +7,7 @@ import * as hot from './hot.mjs'
 import * as load from './load.mjs'
 import * as manyRenewed from './many-renewed.mjs'
 import * as manyWaiters from './many-waiters.mjs'
+import * as scripts from './scripts.mjs'
 import * as sequential from './sequential.mjs'
 
 /** In the order in which they are run. */
@@ -20,6 +21,7 @@ export const scenarios = [
   manyWaiters,
   growthNames,
   growthWaiters,
+  scripts,
   load,
 ]
 
