@@ -17,8 +17,11 @@ class Locker {
   #Cancellation
   /** Locks that are neither unlocked nor lost, by their tokens. */
   #held = new Map()
-  /** The newest of them on each resource. */
-  #newest = new Map()
+  /**
+   * The newest of them on each resource. Not a Map: beside many other names, one that comes and goes leaves ever more
+   * behind in it that each look at that name has to pass.
+   */
+  #newest = Object.create(null)
   /** How many grants are awaited, and the losses that were told before the grants, by token. */
   #awaited = 0
   #lostEarly = new Map()
@@ -51,7 +54,7 @@ class Locker {
   unlock = (lockOrResourceId) => {
     if (Lock.isOf(lockOrResourceId, this.#handle)) return lockOrResourceId.unlock()
     if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
-    const newest = this.#newest.get(lockOrResourceId)
+    const newest = typeof lockOrResourceId === 'string' ? this.#newest[lockOrResourceId] : undefined
     return newest ? newest.unlock() : this.#call('unlock', lockOrResourceId)
   }
 
@@ -81,7 +84,7 @@ class Locker {
       const token = await granting
       const lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
-      this.#newest.set(resourceId, lock)
+      this.#newest[resourceId] = lock
       publish(channels.acquire, () => ({ resourceId, token, duration: performance.now() - start }))
       if (this.#lostEarly.has(token)) this.#hear('lost', resourceId, token, this.#lostEarly.get(token))
       if (signal?.aborted) {
@@ -133,7 +136,7 @@ class Locker {
 
   /** From here on it is not the lock that `unlock(resourceId)` means. */
   #unlist(lock) {
-    if (this.#newest.get(lock.resourceId) === lock) this.#newest.delete(lock.resourceId)
+    if (this.#newest[lock.resourceId] === lock) delete this.#newest[lock.resourceId]
   }
 
   #hear(event, resourceId, token, detail) {

@@ -74,6 +74,19 @@ function behaviour(specOf) {
       }
     })
 
+    it('is unlocked by its name, whatever that is, and by nothing else that reads like it', async () => {
+      const locker = newLocker()
+      for (const name of ['__proto__', 'toString', '1', 'undefined', '[object Object]']) {
+        const lock = await locker.lock(name)
+        for (const other of [undefined, 1, {}]) expect(() => locker.unlock(other)).toThrow(TypeError)
+        expect(await locker.unlock('another')).toBe(false)
+        expect(lock.held).toBe(true)
+        expect(await locker.unlock(name)).toBe(true)
+        expect(() => lock.unlock()).toThrow('Not locked')
+        expect(await locker.unlock(name)).toBe(false)
+      }
+    })
+
     it('excludes other lockers under the same prefix, and only those', async () => {
       await newLocker().lock('resource')
       expect(await rejection(newLocker().lock('resource'))).toBeInstanceOf(ResourceLockedError)

@@ -127,8 +127,8 @@ type Call<'a> = FunctionCallContext<'a>;
 type Promise = sys::napi_value;
 
 impl Locker {
-    /// An object of functions. A class would be checked at each call for who else uses it, which took a twentieth of all
-    /// the time of the JavaScript thread.
+    /// An object of functions. Of a class, napi-rs notes at each call who uses its data, in a table that all threads
+    /// share: see `docs/performance.md`.
     fn into_object(self, env: &Env) -> NapiResult<Object<'_>> {
         let mut methods = Methods { env, locker: Rc::new(self), object: Object::new(env)? };
         methods.add("lock", Self::lock)?;
