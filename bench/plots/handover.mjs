@@ -12,7 +12,7 @@ export function handover({ figures, conditions }) {
   }))
   const svg = panel({
     height: 56 + data.length * 28,
-    marginLeft: 150,
+    marginLeft: 200,
     marginRight: 80,
     marginTop: 6,
     marginBottom: 44,
