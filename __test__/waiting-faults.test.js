@@ -42,6 +42,21 @@ describe('calls that wait', () => {
       expect((await call).held).toBe(true)
     })
 
+    it('when all of them came before there was a connection', async () => {
+      const lock = await direct().lock('resource', { expire: 600 })
+      const locker = newLocker()
+      const order = []
+      const calls = inOrder(20).map(async (index) => {
+        const { unlock } = await locker.lock('resource', { timeout })
+        order.push(index)
+        await unlock()
+      })
+      await waiting('resource', 20)
+      await lock.unlock()
+      await Promise.all(calls)
+      expect(order).toEqual(inOrder(20))
+    })
+
     it('when the reply is lost that has put them into the queue', async () => {
       const lock = await direct().lock('resource', { expire: 600 })
       const locker = newLocker()

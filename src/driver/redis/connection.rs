@@ -5,13 +5,14 @@
 //! the other, until it has an answer or its deadline has passed.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ pub struct Connection {
     /// See [`SILENCE`].
     silence: Duration,
     state: watch::Receiver<State>,
+    /// Whoever waits for another state is woken by this, in order of arrival; `watch` itself keeps to no order.
+    changed: Arc<Notify>,
     /// Where another thread reads from the socket.
     #[cfg(unix)]
     watchdog: Option<Arc<Watchdog>>,
@@ -97,7 +100,7 @@ impl Connection {
     /// Starts to connect. Must be called on the runtime.
     pub fn open(config: Arc<Config>, session: Session) -> Self {
         let (publish, state) = watch::channel(State::Connecting(None));
-        let closed = CancellationToken::new();
+        let (changed, closed) = (Arc::<Notify>::default(), CancellationToken::new());
         #[cfg(unix)]
         let watchdog = session.watcher.clone().map(|watcher| Watchdog::start(watcher, closed.clone()));
         let connection = Self {
@@ -105,12 +108,13 @@ impl Connection {
             offline_queue: config.offline_queue,
             silence: SILENCE.min(config.command_timeout / 2),
             state,
+            changed: changed.clone(),
             #[cfg(unix)]
             watchdog,
             closing: CancellationToken::new(),
             closed: closed.clone(),
         };
-        let keeper = Keeper { config, session, publish, times_connected: 0 };
+        let keeper = Keeper { config, session, publish, changed, times_connected: 0 };
         tokio::spawn(keeper.run(closed));
         connection
     }
@@ -215,9 +219,11 @@ impl Connection {
         {
             return Ok((live.clone(), now));
         }
-        let mut state = self.state.clone();
         loop {
-            let (found, now) = (state.borrow_and_update().clone(), Instant::now());
+            // From here on no change is missed.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let (found, now) = (self.state.borrow().clone(), Instant::now());
             let last = match found {
                 State::Ready(live) if now < deadline.at => return Ok((live, now)),
                 State::Ready(_) => None,
@@ -249,11 +255,8 @@ impl Connection {
             };
             let late = || NotLive::Late(last.as_ref().map(|error| error.cause().clone()));
             tokio::select! {
-                changed = timeout_at(deadline.at.into(), state.changed()) => match changed {
-                    Ok(Ok(())) => {}
-                    // The keeper has ended, which it does only when the locker is closed.
-                    Ok(Err(_)) => return Err(NotLive::Error(Error::Closed)),
-                    Err(_) => return Err(late()),
+                changed = timeout_at(deadline.at.into(), changed) => if changed.is_err() {
+                    return Err(late());
                 },
                 () = self.closing.cancelled() => return Err(NotLive::Error(Error::Closed)),
             }
@@ -262,11 +265,15 @@ impl Connection {
 
     /// Waits until the keeper has noticed that this connection is no more.
     async fn gone(&self, live: &Live, deadline: Deadline) {
-        let mut state = self.state.clone();
-        let replaced =
-            state.wait_for(|state| !matches!(state, State::Ready(now) if now.number == live.number));
-        // Late, or closed: `live` will see it and say so.
-        let _ = timeout_at(deadline.at.into(), replaced).await;
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let replaced = !matches!(&*self.state.borrow(), State::Ready(now) if now.number == live.number);
+            // Late, or closed: `live` will see it and say so.
+            if replaced || timeout_at(deadline.at.into(), changed).await.is_err() {
+                return;
+            }
+        }
     }
 
     fn unreachable(&self, reason: UnreachableReason, sent: bool, cause: Option<Cause>) -> Error {
@@ -294,6 +301,7 @@ struct Keeper {
     config: Arc<Config>,
     session: Session,
     publish: watch::Sender<State>,
+    changed: Arc<Notify>,
     times_connected: u32,
 }
 
@@ -304,7 +312,12 @@ impl Keeper {
             () = closed.cancelled() => {}
         }
         // Ends the last connection too: nobody has a handle to it any more.
-        self.publish.send_replace(State::Closed);
+        self.publish(State::Closed);
+    }
+
+    fn publish(&self, state: State) {
+        self.publish.send_replace(state);
+        self.changed.notify_waiters();
     }
 
     async fn keep(&mut self) {
@@ -326,11 +339,11 @@ impl Keeper {
             };
             attempt += 1;
             let cause = error.cause().clone();
-            self.publish.send_replace(State::Connecting(Some(error)));
+            self.publish(State::Connecting(Some(error)));
             match self.decide(attempt, lost, cause.clone()).await {
                 Decision::RetryAfter(pause) => sleep(pause).await,
                 Decision::GiveUp(reason) => {
-                    self.publish.send_replace(State::GaveUp(reason.unwrap_or(cause)));
+                    self.publish(State::GaveUp(reason.unwrap_or(cause)));
                     // Keeps the state readable until the locker is closed.
                     std::future::pending::<()>().await;
                 }
@@ -344,7 +357,7 @@ impl Keeper {
         let Connected { connection, mut ending, hears } = connected;
         let useless = CancellationToken::new();
         let live = Live { number: self.times_connected, connection, useless: useless.clone() };
-        self.publish.send_replace(State::Ready(Arc::new(live)));
+        self.publish(State::Ready(Arc::new(live)));
         // Without a receiver the locker is no more.
         let _ = self.session.notices.send(Notice::Connected { hears });
         tokio::select! {
