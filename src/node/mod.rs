@@ -51,7 +51,7 @@ type JsFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
 #[napi]
 pub fn hash(env: Env, text: Unknown) -> NapiResult<String> {
     let text = read::hash_input(text).map_err(|error| error.throw(&env))?;
-    Ok(crate::core::resource::hash(&text))
+    Ok(crate::core::resource::hash(&text).to_string())
 }
 
 /// Makes a locker, and begins to connect. `host`: the name of this machine. `listener`: hears of lost locks and more.
