@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Cmd, Value, aio::MultiplexedConnection};
+use redis::{Cmd, ServerError, Value};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout_at},
@@ -18,11 +18,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
-use super::watchdog::Watchdog;
+use super::watchdog::{Awaited, Watchdog};
 use super::{
     config::{Config, Decision, Reconnect, Trouble},
     connect::{Connected, connect, endpoint_name},
     news::Session,
+    outbox::Outbox,
     refusal::{self, ConnectError},
 };
 use crate::{
@@ -72,7 +73,7 @@ enum State {
 
 struct Live {
     number: u32,
-    connection: MultiplexedConnection,
+    outbox: Outbox,
     /// Cancelled by a caller that found the connection of no use: the keeper replaces it.
     useless: CancellationToken,
 }
@@ -121,76 +122,26 @@ impl Connection {
 
     /// Sends a command until it is answered, at the latest at `deadline`. The command must be idempotent. It is made
     /// when there is a connection to send it on.
-    pub async fn call(&self, make: &(dyn Fn(Form) -> Cmd + Sync), deadline: Deadline) -> Result<Reply> {
-        let mut form = Form::Short;
-        #[cfg(unix)]
-        let _awaited = self.watchdog.as_ref().map(|watchdog| watchdog.await_answer());
-        let mut sent = None;
-        let mut trouble = None;
-        let mut refused: Option<Refusal> = None;
-        let mut busy = 0;
-        let mut resent = false;
-        loop {
-            let (live, now) = match self.live(deadline).await {
-                Ok(found) => found,
-                Err(NotLive::Error(error)) => return Err(after_sending(error, sent.is_some())),
-                Err(NotLive::Late(cause)) => {
-                    let cause = cause.or(trouble);
-                    return Err(refused.map_or_else(
-                        || {
-                            self.unreachable(
-                                UnreachableReason::Deadline(deadline.limit),
-                                sent.is_some(),
-                                cause,
-                            )
-                        },
-                        Error::Refused,
-                    ));
-                }
-            };
-            let sending = *sent.insert(Moment::now());
-            // Half of the time that is left, so that a connection that has gone silent is replaced and the
-            // command sent again before the deadline. Whoever has little time is no judge of the connection.
-            let left = deadline.at.saturating_duration_since(now);
-            let patience = self.silence.max(left / 2).min(left);
-            let mut connection = live.connection.clone();
-            let command = make(form);
-            match timeout_at((now + patience).into(), connection.send_packed_command(&command)).await {
-                Ok(Ok(Value::ServerError(error))) => {
-                    if error.code() == "NOSCRIPT" && form == Form::Short {
-                        form = Form::Whole;
-                        continue;
-                    }
-                    let refusal = refusal::of_reply(&error, resent);
-                    if refusal.kind == RefusalKind::ReadOnly {
-                        // After a failover the name may lead to another server by now.
-                        live.useless.cancel();
-                    }
-                    if !refusal.kind.is_passing() {
-                        return Err(Error::Refused(refusal));
-                    }
-                    refused = Some(refusal);
-                    busy += 1;
-                    let pause = BUSY_BACKOFF.delay(busy, random::unit());
-                    sleep(pause.min(deadline.left())).await;
-                }
-                Ok(Ok(value)) => return Ok(Reply { value, sent: sending, resent }),
-                Ok(Err(error)) => {
-                    trouble = Some(refusal::broken(&error));
-                    resent = true;
-                    self.gone(&live, deadline).await;
-                }
-                Err(_) => {
-                    let silence = patience.as_millis();
-                    trouble = Some(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
-                    resent = true;
-                    if patience >= self.silence {
-                        live.useless.cancel();
-                        self.gone(&live, deadline).await;
-                    }
-                }
-            }
-        }
+    pub fn call<'a>(
+        &'a self,
+        make: &'a (dyn Fn(Form) -> Cmd + Sync),
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Reply>> + use<'a> {
+        let mut call = Call {
+            connection: self,
+            make,
+            deadline,
+            #[cfg(unix)]
+            _awaited: self.watchdog.as_ref().map(|watchdog| watchdog.await_answer()),
+            form: Form::Short,
+            sent: None,
+            resent: false,
+            trouble: None,
+            refused: None,
+            busy: 0,
+        };
+        // Not an async function: that would keep room for its arguments twice.
+        async move { call.answer().await }
     }
 
     /// Reads what another thread should have read.
@@ -211,89 +162,163 @@ impl Connection {
         self.closed.cancel();
     }
 
-    /// The live connection, as soon as there is one, and what time it is then.
-    async fn live(&self, deadline: Deadline) -> Result<(Arc<Live>, Instant), NotLive> {
+    /// The connection, if there is one and there is time to use it, and what time it is.
+    fn live(&self, deadline: Deadline) -> Option<(Arc<Live>, Instant)> {
         let now = Instant::now();
-        if let State::Ready(live) = &*self.state.borrow()
-            && now < deadline.at
-        {
-            return Ok((live.clone(), now));
+        match &*self.state.borrow() {
+            State::Ready(live) if now < deadline.at => Some((live.clone(), now)),
+            _ => None,
         }
+    }
+}
+
+/// A command on its way to an answer. What few calls need has a future of its own, as there may be many calls.
+struct Call<'a> {
+    connection: &'a Connection,
+    make: &'a (dyn Fn(Form) -> Cmd + Sync),
+    deadline: Deadline,
+    #[cfg(unix)]
+    _awaited: Option<Awaited<'a>>,
+    form: Form,
+    /// When it was sent last, if ever.
+    sent: Option<Moment>,
+    /// Whether it was sent more than once, because no answer came.
+    resent: bool,
+    /// What was wrong with the last connection that it was sent on.
+    trouble: Option<Cause>,
+    /// What a server that was busy has said.
+    refused: Option<Refusal>,
+    /// How often.
+    busy: u32,
+}
+
+impl Call<'_> {
+    async fn answer(&mut self) -> Result<Reply> {
         loop {
-            // From here on no change is missed.
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            let (found, now) = (self.state.borrow().clone(), Instant::now());
-            let last = match found {
-                State::Ready(live) if now < deadline.at => return Ok((live, now)),
-                State::Ready(_) => None,
-                State::Closed => return Err(NotLive::Error(Error::Closed)),
-                State::GaveUp(cause) => {
-                    return Err(NotLive::Error(self.unreachable(
-                        UnreachableReason::GaveUp,
-                        false,
-                        Some(cause),
-                    )));
-                }
-                State::Connecting(Some(ConnectError::Refused(refusal))) => {
-                    return Err(NotLive::Error(Error::Refused(refusal)));
-                }
-                State::Connecting(Some(ConnectError::Tls(cause))) => {
-                    return Err(NotLive::Error(self.unreachable(UnreachableReason::Tls, false, Some(cause))));
-                }
-                State::Connecting(last) => {
-                    if !self.offline_queue {
-                        let cause = last.map(|error| error.cause().clone());
-                        return Err(NotLive::Error(self.unreachable(
-                            UnreachableReason::Offline,
-                            false,
-                            cause,
-                        )));
-                    }
-                    last
-                }
+            let (live, now) = match self.connection.live(self.deadline) {
+                Some(found) => found,
+                None => Box::pin(self.wait_for_live()).await?,
             };
-            let late = || NotLive::Late(last.as_ref().map(|error| error.cause().clone()));
-            tokio::select! {
-                changed = timeout_at(deadline.at.into(), changed) => if changed.is_err() {
-                    return Err(late());
-                },
-                () = self.closing.cancelled() => return Err(NotLive::Error(Error::Closed)),
+            let sent = *self.sent.insert(Moment::now());
+            // Half of the time that is left, so that a connection that has gone silent is replaced and the
+            // command sent again before the deadline. Whoever has little time is no judge of the connection.
+            let left = self.deadline.at.saturating_duration_since(now);
+            let patience = self.connection.silence.max(left / 2).min(left);
+            let answer = live.outbox.send((self.make)(self.form));
+            match timeout_at((now + patience).into(), answer).await {
+                Ok(Ok(Value::ServerError(error))) => Box::pin(self.refused(&live, error)).await?,
+                Ok(Ok(value)) => return Ok(Reply { value, sent, resent: self.resent }),
+                Ok(Err(cause)) => Box::pin(self.broken(&live, cause)).await,
+                Err(_) => Box::pin(self.silent(&live, patience)).await,
             }
         }
     }
 
+    /// The server has answered with an error.
+    async fn refused(&mut self, live: &Live, error: ServerError) -> Result<()> {
+        if error.code() == "NOSCRIPT" && self.form == Form::Short {
+            self.form = Form::Whole;
+            return Ok(());
+        }
+        let refusal = refusal::of_reply(&error, self.resent);
+        if refusal.kind == RefusalKind::ReadOnly {
+            // After a failover the name may lead to another server by now.
+            live.useless.cancel();
+        }
+        if !refusal.kind.is_passing() {
+            return Err(Error::Refused(refusal));
+        }
+        self.refused = Some(refusal);
+        self.busy += 1;
+        let pause = BUSY_BACKOFF.delay(self.busy, random::unit());
+        sleep(pause.min(self.deadline.left())).await;
+        Ok(())
+    }
+
+    /// The connection broke before there was an answer.
+    async fn broken(&mut self, live: &Live, cause: Cause) {
+        self.trouble = Some(cause);
+        self.resent = true;
+        self.gone(live).await;
+    }
+
+    /// There was no answer for so long.
+    async fn silent(&mut self, live: &Live, patience: Duration) {
+        let silence = patience.as_millis();
+        self.trouble = Some(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
+        self.resent = true;
+        if patience >= self.connection.silence {
+            live.useless.cancel();
+            self.gone(live).await;
+        }
+    }
+
     /// Waits until the keeper has noticed that this connection is no more.
-    async fn gone(&self, live: &Live, deadline: Deadline) {
+    async fn gone(&self, live: &Live) {
+        let connection = self.connection;
         loop {
-            let mut changed = pin!(self.changed.notified());
+            let mut changed = pin!(connection.changed.notified());
             changed.as_mut().enable();
-            let replaced = !matches!(&*self.state.borrow(), State::Ready(now) if now.number == live.number);
-            // Late, or closed: `live` will see it and say so.
-            if replaced || timeout_at(deadline.at.into(), changed).await.is_err() {
+            let replaced =
+                !matches!(&*connection.state.borrow(), State::Ready(now) if now.number == live.number);
+            // Late, or closed: `wait_for_live` will see it and say so.
+            if replaced || timeout_at(self.deadline.at.into(), changed).await.is_err() {
                 return;
             }
         }
     }
 
-    fn unreachable(&self, reason: UnreachableReason, sent: bool, cause: Option<Cause>) -> Error {
-        Error::Connection(Unreachable { endpoint: self.endpoint.clone(), reason, sent, cause })
+    /// The live connection, as soon as there is one, and what time it is then.
+    async fn wait_for_live(&mut self) -> Result<(Arc<Live>, Instant)> {
+        let connection = self.connection;
+        loop {
+            // From here on no change is missed.
+            let mut changed = pin!(connection.changed.notified());
+            changed.as_mut().enable();
+            let (found, now) = (connection.state.borrow().clone(), Instant::now());
+            let last = match found {
+                State::Ready(live) if now < self.deadline.at => return Ok((live, now)),
+                State::Ready(_) => None,
+                State::Closed => return Err(Error::Closed),
+                State::GaveUp(cause) => {
+                    return Err(self.unreachable(UnreachableReason::GaveUp, Some(cause)));
+                }
+                State::Connecting(Some(ConnectError::Refused(refusal))) => {
+                    return Err(Error::Refused(Refusal { unanswered: self.sent.is_some(), ..refusal }));
+                }
+                State::Connecting(Some(ConnectError::Tls(cause))) => {
+                    return Err(self.unreachable(UnreachableReason::Tls, Some(cause)));
+                }
+                State::Connecting(last) => {
+                    let last = last.map(|error| error.cause().clone());
+                    if !connection.offline_queue {
+                        return Err(self.unreachable(UnreachableReason::Offline, last));
+                    }
+                    last
+                }
+            };
+            tokio::select! {
+                changed = timeout_at(self.deadline.at.into(), changed) => if changed.is_err() {
+                    return Err(self.late(last));
+                },
+                () = connection.closing.cancelled() => return Err(Error::Closed),
+            }
+        }
     }
-}
 
-/// An error that came when the command had already left once.
-fn after_sending(error: Error, sent: bool) -> Error {
-    match error {
-        Error::Connection(unreachable) => Error::Connection(Unreachable { sent, ..unreachable }),
-        Error::Refused(refusal) => Error::Refused(Refusal { unanswered: sent, ..refusal }),
-        error => error,
+    /// The deadline has passed. `cause`: what the last try to connect failed of.
+    fn late(&mut self, cause: Option<Cause>) -> Error {
+        if let Some(refusal) = self.refused.take() {
+            return Error::Refused(refusal);
+        }
+        let cause = cause.or(self.trouble.take());
+        self.unreachable(UnreachableReason::Deadline(self.deadline.limit), cause)
     }
-}
 
-enum NotLive {
-    /// The deadline passed; what the last try to connect failed of.
-    Late(Option<Cause>),
-    Error(Error),
+    fn unreachable(&self, reason: UnreachableReason, cause: Option<Cause>) -> Error {
+        let (endpoint, sent) = (self.connection.endpoint.clone(), self.sent.is_some());
+        Error::Connection(Unreachable { endpoint, reason, sent, cause })
+    }
 }
 
 /// The task that keeps the connection up.
@@ -356,7 +381,8 @@ impl Keeper {
         // Whoever drops this future, as `run` does, ends the connection.
         let Connected { connection, mut ending, hears } = connected;
         let useless = CancellationToken::new();
-        let live = Live { number: self.times_connected, connection, useless: useless.clone() };
+        let live =
+            Live { number: self.times_connected, outbox: Outbox::new(connection), useless: useless.clone() };
         self.publish(State::Ready(Arc::new(live)));
         // Without a receiver the locker is no more.
         let _ = self.session.notices.send(Notice::Connected { hears });

@@ -37,6 +37,7 @@ mod connect;
 mod connection;
 mod keys;
 mod news;
+mod outbox;
 mod refusal;
 mod scripts;
 #[cfg(unix)]
@@ -86,29 +87,30 @@ impl Redis {
     }
 
     /// Runs a script. `fill` adds the keys, of which there are so many, and the arguments.
-    async fn run(
-        &self,
-        script: &LuaScript,
+    #[expect(clippy::manual_async_fn, reason = "an async function would keep room for its arguments twice")]
+    fn run<'a>(
+        &'a self,
+        script: &'a LuaScript,
         keys: usize,
-        fill: impl Fn(&mut Cmd) + Sync,
+        fill: impl Fn(&mut Cmd) + Send + Sync + 'a,
         deadline: Deadline,
-    ) -> Result<Reply> {
-        self.connection.call(&|form| script.command(form, keys, &fill), deadline).await
+    ) -> impl Future<Output = Result<Reply>> + 'a {
+        async move { self.connection.call(&|form| script.command(form, keys, &fill), deadline).await }
     }
 
     /// Runs a script that may hand a lock over.
-    async fn run_with_queue(
-        &self,
-        script: &LuaScript,
-        keys: &LockKeys<'_>,
-        arguments: impl Fn(&mut Cmd) + Sync,
+    fn run_with_queue<'a>(
+        &'a self,
+        script: &'a LuaScript,
+        keys: &'a LockKeys<'_>,
+        arguments: impl Fn(&mut Cmd) + Send + Sync + 'a,
         deadline: Deadline,
-    ) -> Result<Reply> {
-        let fill = |command: &mut Cmd| {
+    ) -> impl Future<Output = Result<Reply>> + 'a {
+        let fill = move |command: &mut Cmd| {
             command.arg(keys.lock()).arg(keys.owner()).arg(keys.fence).arg(keys.queue()).arg(keys.alive());
             arguments(command);
         };
-        self.run(script, 5, fill, deadline).await
+        self.run(script, 5, fill, deadline)
     }
 
     /// As the scripts have it, and true of the connection that the command is about to be sent on.
