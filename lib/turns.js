@@ -5,8 +5,8 @@ const native = require('../native')
 let gathering = false
 
 /**
- * Called after each call: the first one in a turn of the event loop is sent at once, and what follows in the same turn is
- * sent together at its end.
+ * Called after each call: the first one in a turn of the event loop is sent at once. What follows in the same turn is sent
+ * together, a few times while the turn lasts and at its end.
  */
 function gatherCalls() {
   if (gathering) return

@@ -76,6 +76,11 @@ pub fn are_gathered() -> bool {
     ASSISTING.with_borrow(Option::is_some)
 }
 
+/// How many do.
+pub fn gathered() -> usize {
+    ASSISTING.with_borrow(|tasks| tasks.as_ref().map_or(0, VecDeque::len))
+}
+
 /// Polls all tasks that this thread has woken, until none is left.
 pub fn finish(runtime: &Handle) {
     let _on_runtime = runtime.enter();
@@ -190,6 +195,7 @@ mod tests {
             let (_wake, first) = assist(runtime, || waiting(runtime));
             let (_wake, second) = assist(runtime, || waiting(runtime));
             assert!(first.try_recv().is_err() && second.try_recv().is_err());
+            assert_eq!(gathered(), 2);
             finish(runtime);
             assert_eq!((first.try_recv(), second.try_recv()), (Ok(here), Ok(here)));
         });

@@ -11,8 +11,6 @@ class FaultyProxy {
   #dropping = false
   /** How long everything takes on its way, in ms, there and back. */
   delay = 0
-  /** How many pieces clients have sent. */
-  pieces = 0
 
   /** `ownPort`: to stand where another one stood before. */
   static async to(port, ownPort = 0) {
@@ -44,7 +42,6 @@ class FaultyProxy {
       passing.set(socket, passed)
     }
     client.on('data', (data) => {
-      this.pieces++
       if (!link.silent) pass(upstream, data)
     })
     upstream.on('data', (data) => {

@@ -177,6 +177,11 @@ impl Bridge {
         let work = work.map(|result| promised.settle(result));
         if tasks::are_gathered() {
             tasks::spawn(&self.runtime, work);
+            // Half as many as are under way are enough: the server has something to do while more is called.
+            if tasks::gathered() * 3 >= self.in_flight.get() {
+                self.finish(env);
+                tasks::gather();
+            }
         } else {
             self.inbox.attend();
             tasks::assist(&self.runtime, || tasks::spawn(&self.runtime, work));
