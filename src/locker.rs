@@ -136,34 +136,37 @@ impl Locker {
 
     /// Takes the resource, unless somebody else holds it, or `cancelled` comes first. For one that waits there is
     /// [`lock_or_wait`](Self::lock_or_wait).
-    pub async fn lock(
+    pub fn lock(
         self: Arc<Self>,
         resource: Resource,
         options: LockOptions,
         cancelled: Option<CancellationToken>,
-    ) -> Result<Hold> {
-        if cancelled.as_ref().is_some_and(CancellationToken::is_cancelled) {
-            return Err(Error::Cancelled);
-        }
+    ) -> impl Future<Output = Result<Hold>> {
         let attempt = self.attempt(resource, &options);
-        let answer = tokio::select! {
-            biased;
-            answer = self.driver.acquire(&attempt, self.deadline()) => answer,
-            () = cancellation(cancelled) => Err(Error::Cancelled),
-        };
-        let Attempt { nonce, lease: length, .. } = attempt;
-        match answer {
-            Ok(Acquired::Granted(grant)) => {
-                let lease = Lease { sent: grant.sent, length };
-                Ok(self.hold(attempt.resource, nonce, grant.token, lease, &options))
+        // Not an async function: that would keep room for its arguments twice.
+        async move {
+            if cancelled.as_ref().is_some_and(CancellationToken::is_cancelled) {
+                return Err(Error::Cancelled);
             }
-            Ok(Acquired::Contended { contention, .. }) => Err(Error::Locked(contention.into())),
-            Err(error) => {
-                // It may have been granted without its being known.
-                if error.outcome_unknown() || matches!(error, Error::Cancelled) {
-                    self.cancel(attempt.resource, nonce, None, length);
+            let answer = tokio::select! {
+                biased;
+                answer = self.driver.acquire(&attempt, self.deadline()) => answer,
+                () = cancellation(cancelled) => Err(Error::Cancelled),
+            };
+            let Attempt { resource, nonce, lease: length, .. } = attempt;
+            match answer {
+                Ok(Acquired::Granted(grant)) => {
+                    let lease = Lease { sent: grant.sent, length };
+                    Ok(self.hold(resource, nonce, grant.token, lease, &options))
                 }
-                Err(error)
+                Ok(Acquired::Contended { contention, .. }) => Err(Error::Locked(contention.into())),
+                Err(error) => {
+                    // It may have been granted without its being known.
+                    if error.outcome_unknown() || matches!(error, Error::Cancelled) {
+                        self.cancel(resource, nonce, None, length);
+                    }
+                    Err(error)
+                }
             }
         }
     }
@@ -200,10 +203,13 @@ impl Locker {
         let now = Moment::now();
         self.look_after_due(now);
         // From here on it is not renewed any more.
-        let Some(hold) = self.holds().take(resource.hash(), token) else { return Ok(false) };
+        let hold = self.holds().take(resource.hash(), token);
+        let Some((nonce, lease, over)) = hold.map(|hold| (hold.nonce, hold.lease, hold.over)) else {
+            return Ok(false);
+        };
         // What has expired is given up all the same: the store may still keep it, if only for a moment.
-        let expired = now >= hold.lease.end();
-        let released = self.driver.release(&resource, hold.nonce, None, self.deadline()).await;
+        let expired = now >= lease.end();
+        let released = self.driver.release(&resource, nonce, None, self.deadline()).await;
         match released {
             Ok(Released::Yes(next)) => {
                 if let Some((hand_over, since)) = next {
@@ -212,10 +218,10 @@ impl Locker {
                 Ok(!expired)
             }
             // While the lease runs nobody but ourselves can have ended it, a purge aside.
-            Ok(Released::NotAnyMore) => Ok(Moment::now() < hold.lease.end()),
+            Ok(Released::NotAnyMore) => Ok(Moment::now() < lease.end()),
             Ok(Released::No) => Ok(false),
             Err(error) => {
-                self.cancel(resource, hold.nonce, None, Moment::now().until(hold.over));
+                self.cancel(resource, nonce, None, Moment::now().until(over));
                 Err(error)
             }
         }

@@ -100,8 +100,8 @@ pub fn lock_factory<'env>(
     Ok(object)
 }
 
-/// From now on calls wait for `finish`, which sends them together. Called after the first call in a turn of the event
-/// loop, which has been sent already.
+/// From now on calls wait until they are enough to be sent together, or for `finish`. Called after the first call in a turn
+/// of the event loop, which has been sent already.
 #[napi]
 pub fn gather() {
     tasks::gather();
@@ -154,11 +154,9 @@ impl Locker {
         let locker = self.inner.clone();
         let outcome = |hold| Outcome::Lock(hold, locker);
         if options.wait == Wait::No {
-            let lock = self.inner.clone().lock(resource, options, cancelled);
-            self.promise(call, lock.map(|hold| hold.map(outcome)))
+            self.promise(call, self.inner.clone().lock(resource, options, cancelled), outcome)
         } else {
-            let lock = self.inner.clone().lock_or_wait(resource, options, cancelled);
-            self.promise(call, lock.map(|hold| hold.map(outcome)))
+            self.promise(call, self.inner.clone().lock_or_wait(resource, options, cancelled), outcome)
         }
     }
 
@@ -167,7 +165,7 @@ impl Locker {
     fn unlock(&self, call: &Call) -> NapiResult<Promise> {
         let token = if call.length() > 1 { Some(token(call)?) } else { None };
         let unlock = self.inner.clone().unlock(resource(call)?, token);
-        self.promise(call, async { unlock.await.map(Outcome::Bool) })
+        self.promise(call, unlock, Outcome::Bool)
     }
 
     /// `remaining(resourceId, token)`: for how many milliseconds the lock can be relied on. Never asks the store.
@@ -181,30 +179,30 @@ impl Locker {
     fn extend(&self, call: &Call) -> NapiResult<Promise> {
         let lease = lock_options::seconds(call.get(2)?).map_err(|error| error.throw(call.env))?;
         let extend = self.inner.clone().extend(resource(call)?, token(call)?, lease);
-        self.promise(call, async { extend.await.map(Outcome::Bool) })
+        self.promise(call, extend, Outcome::Bool)
     }
 
     /// `isLocked(resourceId)`: a promise of whether anybody holds the resource.
     fn is_locked(&self, call: &Call) -> NapiResult<Promise> {
         let is_locked = self.inner.clone().is_locked(resource(call)?);
-        self.promise(call, async { is_locked.await.map(Outcome::Bool) })
+        self.promise(call, is_locked, Outcome::Bool)
     }
 
     /// `inspect(resourceId)`: a promise of who holds the resource and who waits for it.
     fn inspect(&self, call: &Call) -> NapiResult<Promise> {
         let inspect = self.inner.clone().inspect(resource(call)?);
-        self.promise(call, async { inspect.await.map(Outcome::Inspection) })
+        self.promise(call, inspect, Outcome::Inspection)
     }
 
     /// `forceUnlock(resourceId)`: a promise of whether somebody has lost the resource.
     fn force_unlock(&self, call: &Call) -> NapiResult<Promise> {
         let force_unlock = self.inner.clone().force_unlock(resource(call)?);
-        self.promise(call, async { force_unlock.await.map(Outcome::Bool) })
+        self.promise(call, force_unlock, Outcome::Bool)
     }
 
     fn purge(&self, call: &Call) -> NapiResult<Promise> {
         let purge = self.inner.clone().purge();
-        self.promise(call, async { purge.await.map(|()| Outcome::Undefined) })
+        self.promise(call, purge, |()| Outcome::Undefined)
     }
 
     fn close(&self, call: &Call) -> NapiResult<Promise> {
@@ -216,12 +214,16 @@ impl Locker {
         self.bridge.promise(call.env, closing.map(|()| Ok(Outcome::Undefined)))
     }
 
-    fn promise(
+    /// Runs `work`, of whose result JavaScript is told as an outcome.
+    fn promise<T: Send + 'static>(
         &self,
         call: &Call,
-        work: impl Future<Output = Result<Outcome>> + Send + 'static,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        outcome: impl FnOnce(T) -> Outcome + Send + 'static,
     ) -> NapiResult<Promise> {
-        self.bridge.promise(call.env, self.inner.call(work))
+        // Not an async block: that would keep room for `work` twice.
+        let work = self.inner.call(work).map(|result| result.map(outcome));
+        self.bridge.promise(call.env, work)
     }
 }
 
