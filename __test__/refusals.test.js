@@ -1,5 +1,7 @@
 'use strict'
 
+const fs = require('node:fs')
+const path = require('node:path')
 const lockFactory = require('..')
 const { startRedis } = require('./support/redis-server')
 const { rejection, until } = require('./support/until')
@@ -48,6 +50,34 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
     expectRefusal(await rejection(newLocker().lock('resource')), 'ERR_REDIS_WRONGTYPE', 'settings.prefix')
     expect(await server.call('GET', key)).toBe('text')
     expect(await server.call('KEYS', '*')).toEqual([key])
+  })
+
+  it('WRONGTYPE: something else is at the register of tokens, and stays; what is held can be unlocked', async () => {
+    const register = 'refused:fence'
+    for (const [write, read] of [
+      [
+        ['RPUSH', register, 'x'],
+        ['LRANGE', register, '0', '-1'],
+      ],
+      [
+        ['SET', register, 'text'],
+        ['GET', register],
+      ],
+    ]) {
+      const locker = newLocker()
+      const lock = await locker.lock('held before')
+      const waiting = locker.lock('held before', { timeout: 1000 })
+      await until(async () => (await locker.inspect('held before')).waiters.length === 1)
+      await server.call('DEL', register)
+      await server.call(...write)
+      const before = await server.call(...read)
+      expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_WRONGTYPE', 'settings.prefix')
+      expect(await lock.unlock()).toBe(true)
+      expect(await server.call(...read)).toEqual(before)
+      expect(await locker.isLocked('held before')).toBe(false)
+      expect(await rejection(waiting)).toMatchObject({ code: 'ERR_REDIS_WRONGTYPE' })
+      await server.call('FLUSHALL')
+    }
   })
 
   it('OOM: maxmemory is reached, and nothing is half done', async () => {
@@ -104,6 +134,46 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
       expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_NOPERM', 'docs/protocol.md')
       expect(await server.call('EXISTS', key)).toBe(0)
     }
+  })
+
+  it('nothing, to a user with just the permissions that are documented', async () => {
+    const text = fs.readFileSync(path.join(__dirname, '../docs/protocol.md'), 'utf8')
+    const [rule] = text.match(/^ACL SETUSER locks .*$/m)
+    await server.call(...rule.replaceAll('lock:', 'refused:').split(' '))
+    await server.call('ACL', 'LOG', 'RESET')
+    const config = { username: 'locks', password: 'secret', db: 1 }
+    const [locker, other] = [newLocker(config), newLocker(config)]
+
+    const lock = await locker.lock('resource', { expire: 0.3, renew: true })
+    expect(await rejection(other.lock('resource'))).toBeInstanceOf(lockFactory.ResourceLockedError)
+    expect(await rejection(other.lock('resource', { timeout: 50 }))).toBeInstanceOf(
+      lockFactory.ResourceLockedError,
+    )
+    const ours = locker.lock('resource', { timeout: 10_000 })
+    const theirs = other.lock('resource', { timeout: 10_000 })
+    const cancelling = new AbortController()
+    const cancelled = other.lock('resource', { timeout: 10_000, signal: cancelling.signal })
+    await until(async () => (await locker.inspect('resource')).waiters.length === 3, 'three wait')
+    cancelling.abort()
+    expect((await rejection(cancelled)).name).toBe('AbortError')
+    const firstEnd = performance.now() + lock.remaining()
+    await until(() => performance.now() > firstEnd + 300)
+    expect(lock.held).toBe(true)
+    expect(await lock.extend(5)).toBe(true)
+    expect(await lock.unlock()).toBe(true)
+    expect(await (await ours).unlock()).toBe(true)
+    expect(await (await theirs).unlock()).toBe(true)
+
+    await locker.lock('resource')
+    expect(await other.isLocked('resource')).toBe(true)
+    expect(await other.forceUnlock('resource')).toBe(true)
+    await locker.lock('resource')
+    await other.purge()
+    expect(await other.isLocked('resource')).toBe(false)
+
+    const denied = (await server.call('ACL', 'LOG')).map((entry) => entry[entry.indexOf('object') + 1])
+    // CLIENT SETINFO, for which old servers have no word of their own.
+    expect(denied.filter((object) => !['client', 'client|setinfo'].includes(object))).toEqual([])
   })
 
   it('BUSY: a script of somebody else runs; it is waited for, and then said', async () => {
