@@ -5,10 +5,11 @@
 -- A lock or a register of a foreign type makes it fail before the first write.
 local now, token = next_token()
 if not token then return no_token() end
-if redis.call('EXISTS', KEYS[4]) == 1 and redis.call('EXISTS', KEYS[1]) == 0 then
+local waiting = waiters()
+if waiting > 0 and redis.call('EXISTS', KEYS[1]) == 0 then
   -- The lease of the last holder has ended: those who wait come first.
   pass_over_lapsed(now)
-  if hand_over(now, token, ARGV[4]) then token = token + 1 end
+  if keep_token(token) and hand_over(now, token, waiting, ARGV[4]) then token = token + 1 end
 end
 local text = digits(token)
 

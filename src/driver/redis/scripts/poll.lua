@@ -23,10 +23,12 @@ for index = 5, #ARGV, 2 do
     joined = joined + redis.call('ZADD', KEYS[4], 'NX', ARGV[index], ARGV[index + 1])
   end
 end
-if redis.call('EXISTS', KEYS[4]) == 1 then mark_alive(ARGV[1], now, ARGV[3], true) end
+local waiting = waiters()
+if waiting > 0 then mark_alive(ARGV[1], now, ARGV[3], true) end
 
 if not value then
-  local _, mine = hand_over(now, token, ARGV[2], ARGV[1])
+  local _, mine
+  if keep_token(token) then _, mine = hand_over(now, token, waiting, ARGV[2], ARGV[1]) end
   grant = mine or false
   value = tonumber(redis.call('GET', KEYS[1]) or nil)
   record, owner, granted = bound_owner(value)

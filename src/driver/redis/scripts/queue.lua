@@ -31,6 +31,12 @@ local function mark_alive(client, now, hears, anew)
   forget_dead(now)
 end
 
+-- How many wait. What is of a foreign type is no queue.
+local function waiters()
+  local count = redis.pcall('ZCARD', KEYS[4])
+  return type(count) == 'number' and count or 0
+end
+
 -- Takes a waiter out of the queue.
 local function leave(waiter)
   if redis.call('ZREM', KEYS[4], waiter) == 1 and redis.call('EXISTS', KEYS[4]) == 0 then
@@ -45,11 +51,10 @@ local function pass_over_lapsed(now)
   if client and tonumber(ends) * 1000 <= now then redis.call('HDEL', KEYS[5], client, 'granted') end
 end
 
--- Makes a waiter the holder. `whole`: the lease that it has asked for.
-local function grant(nonce, token, now, part, client, lease, whole)
+-- Makes a waiter the holder. `whole`: the lease that it has asked for. `last`: nobody else waits.
+local function grant(nonce, token, now, part, client, lease, whole, last)
   redis.call('SET', KEYS[1], digits(token), 'PX', digits(lease))
   own(nonce, token, part, digits(lease))
-  local last = redis.call('EXISTS', KEYS[4]) == 0
   if last then redis.call('DEL', KEYS[5]) end
   if whole > lease then
     redis.call('HSET', KEYS[5], 'granted', client .. ' ' .. digits(ms(now) + lease))
@@ -58,11 +63,9 @@ local function grant(nonce, token, now, part, client, lease, whole)
 end
 
 -- Gives the lock to the first waiter whose client is alive and listens. `caller`: the client whose call this is, which
--- learns of a grant by the reply. Returns nothing if nobody got it, else true and, for the reply, {nonce, token, lease in
+-- learns of a grant by the reply. `waiting`: how many wait. The token is in the register already. Returns nothing if nobody got it, else true and, for the reply, {nonce, token, lease in
 -- ms}.
-local function hand_over(now, token, channels, caller)
-  -- The first write. Where the server refuses it (maxmemory), nothing has changed.
-  if redis.pcall('SET', KEYS[3], digits(token)).err then return end
+local function hand_over(now, token, waiting, channels, caller)
   local deaf = {}
   while true do
     local head = redis.pcall('ZPOPMIN', KEYS[4])
@@ -70,6 +73,7 @@ local function hand_over(now, token, channels, caller)
       redis.call('DEL', KEYS[5])
       return
     end
+    waiting = waiting - 1
     local nonce, whole, part, client = string.match(head[1], '^(%S+) (%d+) ((%S+).*)$')
     local alive = client and not deaf[client] and tonumber(redis.pcall('HGET', KEYS[5], client) or 0) or 0
     if math.abs(alive) > ms(now) then
@@ -88,7 +92,7 @@ local function hand_over(now, token, channels, caller)
         end
       end
       if told > 0 then
-        grant(nonce, token, now, part, client, lease, whole)
+        grant(nonce, token, now, part, client, lease, whole, waiting == 0)
         if client ~= caller then return true end
         return true, { nonce, token, lease }
       end

@@ -2,15 +2,16 @@
 -- a call that may wait in the queue its member there.
 -- Returns 0 if this nonce did not hold the lock, 1 if it did, or {nonce, token, lease in ms} if it did and the lock
 -- goes to another call of this client.
-local _, nonce = bound_owner(tonumber(redis.call('GET', KEYS[1]) or nil))
+-- A lock of a foreign type makes it fail.
+local _, nonce = bound_owner(tonumber(held[1] or redis.call('GET', KEYS[1]) or nil), held[2])
 if nonce ~= ARGV[1] then
   drop_leftover(ARGV[1])
   if ARGV[4] then leave(ARGV[4]) end
   return 0
 end
-local now, token = next_token()
-if token then
-  local done, mine = hand_over(now, token, ARGV[3], ARGV[2])
+local now, token = take_token()
+if token and type(waiting) == 'number' then
+  local done, mine = hand_over(now, token, waiting, ARGV[3], ARGV[2])
   if done then return mine or 1 end
 end
 redis.call('DEL', KEYS[1], KEYS[2])

@@ -2,7 +2,8 @@
 -- only the other cases need.
 local call = redis.call
 local held = call('MGET', KEYS[1], KEYS[2])
-if held[1] and held[2] and call('EXISTS', KEYS[4]) == 0 then
+local waiting = redis.pcall('ZCARD', KEYS[4])
+if held[1] and held[2] and waiting == 0 then
   -- Without patterns: tokens have 16 digits, from the year 2001 to 2286.
   local from = #ARGV[1] + 2
   local token = string.sub(held[2], from, from + 15)

@@ -12,10 +12,11 @@ if record then
     redis.pcall('PUBLISH', ARGV[1] .. client, 'lost ' .. digits(granted) .. ' ' .. KEYS[1])
   end
 end
-if redis.call('EXISTS', KEYS[4]) == 0 then
+local waiting = waiters()
+if waiting == 0 then
   redis.call('DEL', KEYS[5])
   return there
 end
-local now, token = next_token()
-if token then hand_over(now, token, ARGV[1]) end
+local now, token = take_token()
+if token then hand_over(now, token, waiting, ARGV[1]) end
 return there
