@@ -19,10 +19,13 @@ export async function contendTogether(children, { name, waiters, ms, critical = 
   const granted = served.reduce((sum, count) => sum + count, 0)
   if (granted === 0) throw new Error(`nothing was granted within ${ms / 1000} s`)
   const cycle = ms / granted
+  const worked = results.reduce((sum, { worked }) => sum + worked, 0)
   return {
     // All there were, also before the start and after the end.
     total: results.reduce((sum, { total }) => sum + total, 0),
     rate: (granted / ms) * 1000,
+    // Between the call of unlock and the next lock, whoever gets it.
+    gap: (ms - worked) / granted,
     p50: quantile(waits, 0.5),
     p99: quantile(waits, 0.99),
     p99OfTime: quantileOfTime(waits, 0.99),

@@ -39,6 +39,7 @@ export async function contend({ lockWaiting }, { name, waiters, start, end, crit
   const resource = own(name)
   const waits = []
   let granted = 0
+  let worked = 0
   let total = 0
   const waiter = async () => {
     while (now() < end) {
@@ -47,13 +48,34 @@ export async function contend({ lockWaiting }, { name, waiters, start, end, crit
       const got = now()
       total++
       if (got >= start) waits.push((got - asked) / 1e6)
-      if (got >= start && got <= end) granted++
       if (critical > 0) await sleep(critical)
+      if (got >= start && got <= end) {
+        granted++
+        worked += (now() - got) / 1e6
+      }
       await unlock()
     }
   }
   await Promise.all(Array.from({ length: waiters }, waiter))
-  return { granted, total, waits: Float64Array.from(waits) }
+  return { granted, worked, total, waits: Float64Array.from(waits) }
+}
+
+/** Holds a lock for a while, gives it up and takes it again, so many times. Resolves to the ms of both. */
+export async function pauses({ lock }, { pause, times }) {
+  const name = own('paused')
+  const found = { unlock: [], lock: [] }
+  let unlock = await lock(name)
+  for (let time = 0; time < times; time++) {
+    await sleep(pause)
+    const left = now()
+    await unlock()
+    const unlocked = now()
+    unlock = await lock(name)
+    found.unlock.push((unlocked - left) / 1e6)
+    found.lock.push((now() - unlocked) / 1e6)
+  }
+  await unlock()
+  return found
 }
 
 /** Waits for the lock, and tells when it came. */

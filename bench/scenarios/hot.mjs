@@ -81,6 +81,7 @@ async function measure(critical, names, { rounds, quick, log, server, fleets, co
   const beyondIdeal = pick((found) => found.p99 / found.ideal)
   const kinds = {
     'acquisitions/s': rates,
+    'from unlock to the next lock, ms': pick(({ gap }) => gap),
     'wait p50, ms': pick(({ p50 }) => p50),
     'wait p99, ms': p99,
     'wait p99 of the time waited, ms': p99OfTime,

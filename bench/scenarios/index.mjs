@@ -7,6 +7,7 @@ import * as hot from './hot.mjs'
 import * as load from './load.mjs'
 import * as manyRenewed from './many-renewed.mjs'
 import * as manyWaiters from './many-waiters.mjs'
+import * as paused from './paused.mjs'
 import * as scripts from './scripts.mjs'
 import * as sequential from './sequential.mjs'
 
@@ -14,6 +15,7 @@ import * as sequential from './sequential.mjs'
 export const scenarios = [
   sequential,
   concurrent,
+  paused,
   hot,
   handover,
   blocked,
