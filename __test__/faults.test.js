@@ -26,6 +26,21 @@ describe('when something goes wrong', () => {
       expect(await lock.unlock()).toBe(true)
     })
 
+    it('is recognised where only some of those have an answer that were called with it', async () => {
+      const locker = newLocker()
+      await locker.lock('warm-up')
+      const names = Array.from({ length: 20 }, (_, index) => `resource ${index}`)
+      const reply = ':1234567890123456\r\n'
+      scene.proxy.holdReplies()
+      const locking = names.map((name) => locker.lock(name))
+      await until(async () => (await Promise.all(names.map(exists))).every(Boolean), 'all are granted')
+      scene.proxy.cutReplies(reply.length * 10.5)
+      for (const lock of await Promise.all(locking)) {
+        expect(await scene.server.call('GET', key(lock.resourceId))).toBe(String(lock.token))
+        expect(await lock.unlock()).toBe(true)
+      }
+    })
+
     it('is cancelled in the background when the caller has been told of a failure', async () => {
       const locker = newLocker({ settings: { commandTimeout: 200 } })
       await locker.lock('warm-up')

@@ -138,7 +138,13 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
 
   it('nothing, to a user with just the permissions that are documented', async () => {
     const text = fs.readFileSync(path.join(__dirname, '../docs/protocol.md'), 'utf8')
+    const scripts = path.join(__dirname, '../src/driver/redis/scripts')
     const [rule] = text.match(/^ACL SETUSER locks .*$/m)
+    const sources = fs.readdirSync(scripts).map((file) => fs.readFileSync(path.join(scripts, file), 'utf8'))
+    const called = [...sources.join('').matchAll(/call\('([A-Z]+)'/g)].map(([, command]) => command)
+    expect(rule.split(' ')).toEqual(
+      expect.arrayContaining(called.map((command) => `+${command.toLowerCase()}`)),
+    )
     await server.call(...rule.replaceAll('lock:', 'refused:').split(' '))
     await server.call('ACL', 'LOG', 'RESET')
     const config = { username: 'locks', password: 'secret', db: 1 }
@@ -161,8 +167,9 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
     expect(lock.held).toBe(true)
     expect(await lock.extend(5)).toBe(true)
     expect(await lock.unlock()).toBe(true)
-    expect(await (await ours).unlock()).toBe(true)
-    expect(await (await theirs).unlock()).toBe(true)
+    // In whichever order they came.
+    const handedOver = [ours, theirs].map(async (call) => (await call).unlock())
+    expect(await Promise.all(handedOver)).toEqual([true, true])
 
     await locker.lock('resource')
     expect(await other.isLocked('resource')).toBe(true)
@@ -171,6 +178,7 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
     await other.purge()
     expect(await other.isLocked('resource')).toBe(false)
 
+    expect(await server.call('CLIENT', 'LIST')).toMatch(/name=lock-inc:.* user=locks/)
     const denied = (await server.call('ACL', 'LOG')).map((entry) => entry[entry.indexOf('object') + 1])
     // CLIENT SETINFO, for which old servers have no word of their own.
     expect(denied.filter((object) => !['client', 'client|setinfo'].includes(object))).toEqual([])

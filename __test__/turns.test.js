@@ -30,11 +30,12 @@ describe('a call', () => {
     await (await locker.lock('warm-up')).unlock()
     const before = await reads()
     const locks = await Promise.all(names.map((name) => locker.lock(name)))
-    // The first ones by themselves, and then half as many at a time as are under way. Large ones are read in parts.
+    // The first ones by themselves, and then half as many at a time as are under way: a dozen. One by one, they would be
+    // sixty reads and more. If the thread is kept from working meanwhile, it begins anew.
     const between = await reads()
-    expect(between - before).toBeLessThanOrEqual(18)
+    expect(between - before).toBeLessThan(40)
     expect(new Set(await Promise.all(locks.map((lock) => lock.unlock())))).toEqual(new Set([true]))
-    expect((await reads()) - between).toBeLessThanOrEqual(18)
+    expect((await reads()) - between).toBeLessThan(40)
   })
 
   it('is sent at once, also if its thread is busy from then on', async () => {

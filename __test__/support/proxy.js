@@ -77,6 +77,13 @@ class FaultyProxy {
     for (const { client, waiting } of this.#links) client.write(Buffer.concat(waiting.splice(0)))
   }
 
+  /** Of the answers that wait so many bytes come, and then nothing more on these connections. */
+  cutReplies(bytes) {
+    this.#held = false
+    for (const { client, waiting } of this.#links)
+      client.end(Buffer.concat(waiting.splice(0)).subarray(0, bytes))
+  }
+
   /** The connections of now stay open, but nothing goes through them any more. */
   silenceCurrent() {
     for (const link of this.#links) link.silent = true

@@ -177,7 +177,8 @@ impl Bridge {
         let work = work.map(|result| promised.settle(result));
         if tasks::are_gathered() {
             tasks::spawn(&self.runtime, work);
-            // Half as many as are under way are enough: the server has something to do while more is called.
+            // Half as many as are under way are enough: the server has something to do while more is called. (Calls that
+            // wait for a lock count, too. With many of these, what is gathered may wait for the end of the turn.)
             if tasks::gathered() * 3 >= self.in_flight.get() {
                 self.finish(env);
                 tasks::gather();

@@ -43,11 +43,15 @@ impl Sockets {
     /// Whoever waits for the sockets from which something can be read.
     fn ready(&self) -> Vec<Waker> {
         const ROOM: u8 = 16;
+        let readers = self.readers();
+        if readers.len() == 1 {
+            // There is no need to ask which.
+            return readers.values().filter_map(|reader| reader.tell()).collect();
+        }
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; ROOM as usize];
         // SAFETY: there is room for so many events. What does not fit in comes next time.
         let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), ROOM.into(), 0) };
         let ready = events.iter().take(usize::try_from(count).unwrap_or(0));
-        let readers = self.readers();
         ready
             .filter_map(|event| {
                 let descriptor = RawFd::try_from(event.u64).ok()?;

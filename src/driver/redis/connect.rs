@@ -44,8 +44,8 @@ use crate::{
 /// a call may take: whoever waits would not wait for longer.
 const TRY_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
 
-/// Commands that may wait for room in the connection's own queue before callers are made to wait.
-const QUEUE: usize = 4096;
+/// Room for pipelines in redis-rs's own queue: more than there ever are, as they would not wait for room in order.
+const QUEUE: usize = 1 << 24;
 
 /// A live connection, until it ends or `ending` is dropped.
 pub struct Connected {

@@ -6,22 +6,18 @@ use redis::{Cmd, Pipeline, Value, aio::MultiplexedConnection};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
+    task::coop::unconstrained,
 };
 
 use super::refusal;
 use crate::{error::Cause, tasks};
 
-/// Commands in one pipeline at the most. Their replies are told of when the last one is there, so more would keep
-/// those waiting that could go on.
+/// Commands in one pipeline at the most. Their replies are told when the last one is there, so more would keep those
+/// waiting that could go on.
 const PIPELINE: usize = 32;
 
-/// A reply, or why the connection broke.
-pub type Answer = Result<Value, Cause>;
-
-struct Outgoing {
-    command: Cmd,
-    answer: oneshot::Sender<Answer>,
-}
+/// A command, and where its reply goes, or why the connection broke.
+type Outgoing = (Cmd, oneshot::Sender<Result<Value, Cause>>);
 
 /// Where commands for one connection are put.
 pub struct Outbox(mpsc::UnboundedSender<Outgoing>);
@@ -30,18 +26,20 @@ impl Outbox {
     /// Must be called on the runtime.
     pub fn new(connection: MultiplexedConnection) -> Self {
         let (put, outgoing) = mpsc::unbounded_channel();
-        tasks::spawn(&Handle::current(), send(connection, outgoing));
+        // A budget, as tokio gives to tasks, would let some pipelines go and keep others, in another order.
+        tasks::spawn(&Handle::current(), unconstrained(send(connection, outgoing)));
         Self(put)
     }
 
     /// Sends a command, together with all others that are put here before the thread comes to it. It is on its way even if
     /// nobody waits for the answer.
-    pub fn send(&self, command: Cmd) -> impl Future<Output = Answer> + use<> {
+    pub fn send(&self, command: Cmd) -> impl Future<Output = Result<Value, Cause>> + use<> {
         let (answer, answered) = oneshot::channel();
         // If nobody takes it any more, it is dropped, and `answer` with it.
-        let _ = self.0.send(Outgoing { command, answer });
-        let dropped = || Cause::new("ECONNRESET", "the connection was closed");
-        answered.map(move |answer| answer.unwrap_or_else(|_| Err(dropped())))
+        let _ = self.0.send((command, answer));
+        answered.map(|answer| {
+            answer.unwrap_or_else(|_| Err(Cause::new("ECONNRESET", "the connection was closed")))
+        })
     }
 }
 
@@ -64,27 +62,38 @@ async fn send(connection: MultiplexedConnection, mut outgoing: mpsc::UnboundedRe
     exchanges.collect::<()>().await;
 }
 
-async fn exchange(mut connection: MultiplexedConnection, batch: Vec<Outgoing>) {
-    let count = batch.len();
-    let mut pipeline = Pipeline::with_capacity(count);
-    let mut answers = Vec::with_capacity(count);
-    for Outgoing { command, answer } in batch {
-        pipeline.add_command(command);
-        answers.push(answer);
+async fn exchange(connection: MultiplexedConnection, mut batch: Vec<Outgoing>) {
+    // Whoever waits no more needs no answer.
+    if batch.len() == 1 {
+        if let Some((command, answer)) = batch.pop() {
+            let _ = answer.send(send_one(connection, command).await);
+        }
+        return;
     }
-    let replies = connection.send_packed_commands(&pipeline, 0, count).await;
-    match replies {
-        Ok(values) => {
-            for (answer, value) in answers.into_iter().zip(values) {
-                // Whoever waits no more needs no answer.
-                let _ = answer.send(Ok(value));
+    let (commands, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+    match send_many(connection, commands).await {
+        Ok(replies) => {
+            for (answer, reply) in answers.into_iter().zip(replies) {
+                let _ = answer.send(Ok(reply));
             }
         }
-        Err(error) => {
-            let cause = refusal::broken(&error);
+        Err(cause) => {
             for answer in answers {
                 let _ = answer.send(Err(cause.clone()));
             }
         }
     }
+}
+
+async fn send_one(mut connection: MultiplexedConnection, command: Cmd) -> Result<Value, Cause> {
+    connection.send_packed_command(&command).await.map_err(|error| refusal::broken(&error))
+}
+
+async fn send_many(mut connection: MultiplexedConnection, commands: Vec<Cmd>) -> Result<Vec<Value>, Cause> {
+    let count = commands.len();
+    let mut pipeline = Pipeline::with_capacity(count);
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    connection.send_packed_commands(&pipeline, 0, count).await.map_err(|error| refusal::broken(&error))
 }

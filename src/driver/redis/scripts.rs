@@ -7,8 +7,8 @@ use redis::{Cmd, Script};
 use super::connection::Form;
 
 /// What there is room for in a new command: enough for what is called often.
-const ARGUMENTS: usize = 13;
-const BYTES: usize = 384;
+const ARGUMENTS: usize = 16;
+const BYTES: usize = 512;
 
 /// A script and its SHA-1.
 pub struct LuaScript {

@@ -31,10 +31,11 @@ local function mark_alive(client, now, hears, anew)
   forget_dead(now)
 end
 
--- How many wait. What is of a foreign type is no queue.
+-- How many wait. What is of a foreign type is no queue; any other error is one.
 local function waiters()
   local count = redis.pcall('ZCARD', KEYS[4])
-  return type(count) == 'number' and count or 0
+  if type(count) == 'number' then return count end
+  return string.find(count.err, 'WRONGTYPE', 1, true) and 0 or redis.call('ZCARD', KEYS[4])
 end
 
 -- Takes a waiter out of the queue.
@@ -62,9 +63,9 @@ local function grant(nonce, token, now, part, client, lease, whole, last)
   end
 end
 
--- Gives the lock to the first waiter whose client is alive and listens. `caller`: the client whose call this is, which
--- learns of a grant by the reply. `waiting`: how many wait. The token is in the register already. Returns nothing if nobody got it, else true and, for the reply, {nonce, token, lease in
--- ms}.
+-- Gives the lock, with a token that is in the register already, to the first of so many waiters whose client is alive and
+-- listens. `caller`: the client whose call this is, which learns of a grant by the reply. Returns nothing if nobody got it,
+-- else true and, for the reply, {nonce, token, lease in ms}.
 local function hand_over(now, token, waiting, channels, caller)
   local deaf = {}
   while true do

@@ -9,10 +9,13 @@ if nonce ~= ARGV[1] then
   if ARGV[4] then leave(ARGV[4]) end
   return 0
 end
-local now, token = take_token()
-if token and type(waiting) == 'number' then
-  local done, mine = hand_over(now, token, waiting, ARGV[3], ARGV[2])
-  if done then return mine or 1 end
+if type(waiting) ~= 'number' then waiting = waiters() end
+if waiting > 0 then
+  local now, token = take_token()
+  if token then
+    local done, mine = hand_over(now, token, waiting, ARGV[3], ARGV[2])
+    if done then return mine or 1 end
+  end
 end
 redis.call('DEL', KEYS[1], KEYS[2])
 return 1
