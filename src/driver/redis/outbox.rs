@@ -14,7 +14,7 @@ use crate::{error::Cause, tasks};
 
 /// Commands in one pipeline at the most. Their replies are told when the last one is there, so more would keep those
 /// waiting that could go on.
-const PIPELINE: usize = 32;
+const PIPELINE: usize = 128;
 
 /// A command, and where its reply goes, or why the connection broke.
 type Outgoing = (Cmd, oneshot::Sender<Result<Value, Cause>>);
