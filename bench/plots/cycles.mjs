@@ -6,8 +6,10 @@ import { colour, conditionsNote, panel, picture } from './frame.mjs'
 export function cycles({ sequential, concurrent }) {
   const of = [
     ['One after the other', sequential?.figures['cycles/s']],
-    ['64 in flight', concurrent?.figures['64 in flight: cycles/s']],
-    ['1024 in flight', concurrent?.figures['1024 in flight: cycles/s']],
+    ...[4, 16, 64, 1024].map((count) => [
+      `${count} in flight`,
+      concurrent?.figures[`${count} in flight: cycles/s`],
+    ]),
   ].filter(([, figures]) => figures)
   return picture({
     title: 'Lock and unlock of free names',
