@@ -47,15 +47,15 @@ describe('calls that wait', () => {
       const locker = newLocker()
       const order = []
       // More than what a task may do at a time on tokio's runtime.
-      const calls = inOrder(5000).map(async (index) => {
+      const calls = inOrder(12_000).map(async (index) => {
         const { unlock } = await locker.lock('resource', { timeout })
         order.push(index)
         await unlock()
       })
-      await waiting('resource', 5000)
+      await waiting('resource', 12_000)
       await lock.unlock()
       await Promise.all(calls)
-      expect(order).toEqual(inOrder(5000))
+      expect(order).toEqual(inOrder(12_000))
     })
 
     it('when the reply is lost that has put them into the queue', async () => {

@@ -9,12 +9,14 @@ export const title = '4 to 1024 in flight on distinct names, cycles/s and CPU'
 
 const FLOOR = 'redis-benchmark'
 
+const TARGETS = { rate: { atLeast: 1.5 }, floor: { atLeast: 0.5 }, thread: { atMost: 0.5 } }
+
 /** How many cycles go on at a time, and what is to be reached. */
 const IN_FLIGHT = new Map([
   [4, {}],
   [16, {}],
-  [64, { rate: { atLeast: 1.5 }, floor: { atLeast: 0.5 }, thread: { atMost: 0.5 } }],
-  [1024, { rate: { atLeast: 1.5 }, floor: { atLeast: 0.5 }, thread: { atMost: 0.5 } }],
+  [64, TARGETS],
+  [1024, TARGETS],
 ])
 
 export async function run({ rounds, quick, log }) {

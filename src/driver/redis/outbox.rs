@@ -62,14 +62,15 @@ async fn send(connection: MultiplexedConnection, mut outgoing: mpsc::UnboundedRe
     exchanges.collect::<()>().await;
 }
 
-async fn exchange(connection: MultiplexedConnection, mut batch: Vec<Outgoing>) {
+async fn exchange(connection: MultiplexedConnection, batch: Vec<Outgoing>) {
     // Whoever waits no more needs no answer.
-    if batch.len() == 1 {
-        if let Some((command, answer)) = batch.pop() {
+    let batch = match <[Outgoing; 1]>::try_from(batch) {
+        Ok([(command, answer)]) => {
             let _ = answer.send(send_one(connection, command).await);
+            return;
         }
-        return;
-    }
+        Err(batch) => batch,
+    };
     let (commands, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
     match send_many(connection, commands).await {
         Ok(replies) => {
