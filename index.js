@@ -4,14 +4,18 @@ const os = require('node:os')
 const errors = require('./lib/errors')
 const { hash } = require('./lib/hash')
 const { Locker } = require('./lib/locker')
-const native = require('./native')
+const { isNode } = require('./lib/runtime')
+const native = require('./lib/native')
+const { readSpec } = require('./lib/options/spec')
 
 function lockFactory(spec) {
-  return new Locker((listener) => {
-    const made = errors.checked(() => native.lockFactory(spec, os.hostname(), listener))
-    if (made.aliasedDatabase) warnOfDatabase(made.aliasedDatabase)
-    return made
-  }, native.Cancellation)
+  const { checked, aliasedDatabase } = readSpec(spec)
+  // What is checked there is TLS: certificates and keys.
+  const make = (listener) =>
+    errors.checked(() => native.lockFactory(checked, os.hostname(), listener, isNode))
+  const locker = new Locker(make, native.Cancellation)
+  if (aliasedDatabase !== undefined) warnOfDatabase(aliasedDatabase)
+  return locker
 }
 
 let warned = false

@@ -83,10 +83,10 @@ describe('the wire protocol', () => {
     const [nonce, , ...record] = (await scene.server.call('GET', names[1])).split(' ')
     await lock.extend(60)
     const alive = `${key('resource')}:alive`
-    expect(await scene.server.call('EVAL', script('RENEW'), 3, ...names, alive, nonce, 3000, 'raise')).toBe(1)
+    expect(await scene.server.call('EVAL', script('renew'), 3, ...names, alive, nonce, 3000, 'raise')).toBe(1)
     const rest = [`${scene.prefix}fence`, `${key('resource')}:queue`, alive]
     const args = [nonce, 3000, record.join(' '), `${scene.prefix}client:`]
-    const again = ['EVAL', script('ACQUIRE'), 5, ...names, ...rest, ...args]
+    const again = ['EVAL', script('acquire'), 5, ...names, ...rest, ...args]
     expect(await scene.server.call(...again)).toBe(lock.token)
     for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(50_000)
     // Where the lease is shorter, whoever gets the answer has a full one.

@@ -4,6 +4,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const lockFactory = require('..')
 const { startRedis } = require('./support/redis-server')
+const { allSources } = require('./support/scripts')
 const { rejection, until } = require('./support/until')
 
 // A server that answers with an error: the error names the cause and says what to do, on old servers and new ones.
@@ -138,10 +139,8 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
 
   it('nothing, to a user with just the permissions that are documented', async () => {
     const text = fs.readFileSync(path.join(__dirname, '../docs/protocol.md'), 'utf8')
-    const scripts = path.join(__dirname, '../src/driver/redis/scripts')
     const [rule] = text.match(/^ACL SETUSER locks .*$/m)
-    const sources = fs.readdirSync(scripts).map((file) => fs.readFileSync(path.join(scripts, file), 'utf8'))
-    const called = [...sources.join('').matchAll(/call\('([A-Z]+)'/g)].map(([, command]) => command)
+    const called = [...allSources().matchAll(/call\('([A-Z]+)'/g)].map(([, command]) => command)
     expect(rule.split(' ')).toEqual(
       expect.arrayContaining(called.map((command) => `+${command.toLowerCase()}`)),
     )

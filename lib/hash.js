@@ -1,11 +1,16 @@
 'use strict'
 
-const { checked } = require('./errors')
-const native = require('../native')
+const native = require('./native')
+const { checkHashInput } = require('./options/resource')
 
-/** Base64 of the SHA-256 of a string: the name of a resource's lock in Redis, without the prefix. */
+/**
+ * Base64 of the SHA-256 of a string: the name of a resource's lock in Redis, without the prefix.
+ *
+ * @param {string} text
+ */
 function hash(text) {
-  return checked(() => native.hash(text))
+  checkHashInput(text)
+  return native.hash(text)
 }
 
 module.exports = { hash }

@@ -1,11 +1,13 @@
 'use strict'
 
 const channels = require('./diagnostics')
-const { ResourceLockedError, checked, dated, toError } = require('./errors')
+const { ResourceLockedError, dated, toError } = require('./errors')
 const { Lock } = require('./lock')
-const { onAbort, signalOf } = require('./signals')
-const { gatherCalls } = require('./turns')
+const { readExtend, readLock } = require('./options/lock')
+const { checkResource } = require('./options/resource')
 const { request } = require('./request')
+const { onAbort } = require('./signals')
+const { gatherCalls } = require('./turns')
 
 /**
  * The public face of a native locker. The methods are fields, so that they work detached, as those of 1.2.0 do.
@@ -30,7 +32,7 @@ class Locker {
   #handle = {
     unlock: (lock) => this.#unlock(lock),
     remaining: ({ resourceId, token }) => this.#native.remaining(resourceId, token),
-    extend: ({ resourceId, token }, seconds) => this.#call('extend', resourceId, token, seconds),
+    extend: ({ resourceId, token }, seconds) => this.#call('extend', resourceId, token, readExtend(seconds)),
   }
 
   /** `make`: makes the native locker, given who is to hear of its events. */
@@ -40,13 +42,8 @@ class Locker {
   }
 
   lock = (resourceId, options) => {
-    const signal = signalOf(options)
-    const cancellation = signal && new this.#Cancellation()
-    if (signal?.aborted) cancellation.cancel()
-    const observed = channels.renew.hasSubscribers
-    const granting = checked(() => this.#native.lock(resourceId, options, observed, cancellation))
-    gatherCalls()
-    return this.#grant(granting, resourceId, signal, cancellation)
+    checkResource(resourceId)
+    return this.#lock(resourceId, readLock(options))
   }
 
   tryLock = (resourceId, options) => unlessLocked(this.lock(resourceId, options))
@@ -55,23 +52,56 @@ class Locker {
     if (Lock.isOf(lockOrResourceId, this.#handle)) return lockOrResourceId.unlock()
     if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
     const newest = typeof lockOrResourceId === 'string' ? this.#newest[lockOrResourceId] : undefined
-    return newest ? newest.unlock() : this.#call('unlock', lockOrResourceId)
+    return newest ? newest.unlock() : this.#callAbout('unlock', lockOrResourceId)
   }
 
-  request = (...args) => request(this, ...args)
+  request = (...args) => request((resourceId, options) => this.#request(resourceId, options), ...args)
 
-  isLocked = (resourceId) => this.#call('isLocked', resourceId)
+  isLocked = (resourceId) => this.#callAbout('isLocked', resourceId)
 
-  inspect = (resourceId) => inspection(this.#call('inspect', resourceId))
+  inspect = (resourceId) => inspection(this.#callAbout('inspect', resourceId))
 
-  forceUnlock = (resourceId) => this.#call('forceUnlock', resourceId)
+  forceUnlock = (resourceId) => this.#callAbout('forceUnlock', resourceId)
 
   purge = () => this.#call('purge')
 
   close = () => this.#call('close')
 
+  /** `options`: read, by `readLock` or `readRequest`. */
+  #lock(resourceId, options) {
+    const { expire, wait, retryInterval, renew, maxHold, maxBlocked, signal } = options
+    const cancellation = signal && new this.#Cancellation()
+    if (signal?.aborted) cancellation.cancel()
+    const granting = this.#native.lock(
+      resourceId,
+      expire,
+      wait,
+      retryInterval,
+      renew,
+      maxHold,
+      maxBlocked,
+      channels.renew.hasSubscribers,
+      cancellation,
+    )
+    gatherCalls()
+    return this.#grant(granting, resourceId, signal, cancellation)
+  }
+
+  /** A lock for `request`; `null` where somebody else holds it and the request does not wait. */
+  #request(resourceId, options) {
+    checkResource(resourceId)
+    const locking = this.#lock(resourceId, options)
+    return options.ifAvailable ? unlessLocked(locking) : locking
+  }
+
+  /** Calls a method that is about one resource, of which only the name has to be checked. */
+  #callAbout(method, resourceId) {
+    checkResource(resourceId)
+    return this.#call(method, resourceId)
+  }
+
   #call(method, resourceId, ...args) {
-    const promise = checked(() => this.#native[method](resourceId, ...args))
+    const promise = this.#native[method](resourceId, ...args)
     gatherCalls()
     return settled(promise, resourceId)
   }

@@ -1,15 +1,5 @@
 'use strict'
 
-/** The AbortSignal among the options of a call. */
-function signalOf(options) {
-  const signal = options?.signal ?? undefined
-  if (signal === undefined) return undefined
-  if (typeof signal.aborted === 'boolean' && typeof signal.addEventListener === 'function') return signal
-  throw Object.assign(new TypeError('options.signal must be an AbortSignal'), {
-    code: 'ERR_INVALID_ARG_TYPE',
-  })
-}
-
 /** What is to be cancelled with each signal. One listener serves all: Node.js warns of a signal that has many. */
 const cancellations = new WeakMap()
 
@@ -32,4 +22,4 @@ function onAbort(signal, cancellation) {
   }
 }
 
-module.exports = { onAbort, signalOf }
+module.exports = { onAbort }

@@ -1,4 +1,5 @@
-// Checks index.d.ts: against what users write (__test__/types), and against what the addon knows.
+// Checks index.d.ts: against what users write (__test__/types), and against what the addon knows; and lib/ against
+// lib/native.d.ts.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -19,38 +20,9 @@ function compile(folder, ...flags) {
   assert.equal(status, 0)
 }
 
-/** The names of the options that an interface declares. */
-function declared(name) {
-  const [, body] = declarations.match(new RegExp(`interface ${name} \\{\n(.*?)\n  \\}`, 's'))
-  return [...body.matchAll(/^ {4}(\w+)\??:/gm)].map(([, option]) => option).sort()
-}
-
-/** The names of the options that the addon knows: it lists them to whoever gives it one that is like none of them. */
-async function known(give) {
-  try {
-    await give({ '?': true })
-  } catch ({ message }) {
-    return message.split('known ones are ')[1]?.split(', ').sort()
-  }
-}
-
-async function compareOptions() {
-  const lockFactory = require('..')
-  const settings = { prefix: 'lock:' }
-  const locker = lockFactory({ driver: 'memory', settings })
-  const given = {
-    RedisOptions: (config) => lockFactory({ driver: 'redis', config, settings }),
-    TlsOptions: (tls) => lockFactory({ driver: 'redis', config: { tls }, settings }),
-    Settings: (settings) => lockFactory({ driver: 'memory', settings }),
-    LockOptions: (options) => locker.lock('resource', options),
-    RequestOptions: (options) => locker.request('resource', options, () => {}),
-  }
-  for (const [name, give] of Object.entries(given)) assert.deepEqual(declared(name), await known(give), name)
-}
-
 function compareCodes() {
   const codes = (text) => [...new Set(text.match(/\bERR_REDIS_\w+/g))].sort()
-  assert.deepEqual(codes(declarations), codes(textOf('src/error.rs')))
+  assert.deepEqual(codes(declarations), codes(textOf('crates/redis/src/refusal.rs')))
 }
 
 const checks = {
@@ -60,7 +32,7 @@ const checks = {
   'with libs of the compiler': () =>
     compile(withLibs, '--module', 'nodenext', '--lib', 'es2022,esnext.disposable,dom'),
   'with @types/node': () => compile(withLibs, '--module', 'nodenext', '--types', 'node'),
-  'options as in the addon': compareOptions,
+  'of lib/ against lib/native.d.ts': () => compile('tsconfig.json'),
   'error codes as in the addon': compareCodes,
 }
 

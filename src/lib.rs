@@ -1,25 +1,97 @@
-//! Distributed locks for Node.js on Redis.
+//! The addon: the edge between JavaScript and the locker. `lib/native.d.ts` declares what is exported here; `lib/` checks
+//! all arguments before, and makes the public classes and errors.
 //!
 //! # Layout
 //!
-//! Dependencies point one way: `node -> locker -> driver -> core`.
-//!
-//! * [`core`]: the rules of a lock, pure. No I/O, no tasks; the time and randomness it needs are arguments.
-//! * [`driver`]: one trait, [`driver::Driver`], and the two places where locks can live: `redis` and `memory`.
-//! * [`locker`]: runs a driver: retries, holds, background cancels, shutdown.
-//! * `node`: the only code that knows N-API: exports, arguments, promises, errors.
-//! * [`options`]: validated settings, and their defaults.
-//! * [`random`]: randomness from the operating system.
-//! * [`tasks`]: tasks that run where they are woken, so that a call need not change threads.
-//! * [`error`]: everything that can be rejected with, each with a stable code.
+//! * this file: makes a locker of its parts.
+//! * [`locker`]: the functions of a locker. [`spec`]: the argument of `lockFactory`.
+//! * [`environment`]: what belongs to a thread of JavaScript's. [`links`]: the connections that its lockers share.
+//! * [`promise`], [`inbox`], [`outcome`], [`listener`], [`strategy`]: from here to JavaScript and back.
+//! * [`event_loop`]: sockets in the event loop of Node.js. [`runtime`]: the thread beside it. [`machine`]: clock and chance.
 
-pub mod core;
-pub mod driver;
-pub mod error;
-pub mod locker;
-// Its functions are called by Node only, which a Rust test does not have.
-#[cfg(not(test))]
-mod node;
-pub mod options;
-pub mod random;
-pub mod tasks;
+use std::sync::Arc;
+
+use lock_inc_core::{Identity, locker::Locker as CoreLocker, store::SharedStore};
+use lock_inc_exec::turn;
+use lock_inc_memory::Memory;
+use lock_inc_redis::Redis;
+use napi::{Env, Result as NapiResult, Unknown, bindgen_prelude::Object};
+use napi_derive::napi;
+
+use self::{
+    environment::Environment,
+    listener::JsListener,
+    locker::Locker,
+    machine::{SystemClock, SystemRandom, random_bits},
+    spec::Spec,
+};
+
+mod environment;
+#[cfg(target_os = "linux")]
+mod event_loop;
+mod inbox;
+mod links;
+mod listener;
+mod locker;
+mod machine;
+mod outcome;
+mod promise;
+mod runtime;
+mod spec;
+mod strategy;
+
+/// Base64 of the SHA-256 of a string.
+#[napi]
+pub fn hash(text: String) -> String {
+    lock_inc_core::resource::hash(&text).to_string()
+}
+
+/// Makes a locker, and begins to connect. `host`: the name of this machine. `listener`: hears of lost locks and more.
+/// `is_node`: whether the event loop is that of Node.js, which can watch sockets.
+#[napi]
+pub fn lock_factory<'env>(
+    env: &'env Env,
+    spec: Spec,
+    host: String,
+    listener: Unknown,
+    is_node: bool,
+) -> NapiResult<Object<'env>> {
+    let environment = Environment::of(env)?;
+    let no_random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
+    let client = random_bits().map_err(no_random)? >> 64;
+    let start = random_bits().map_err(no_random)?;
+    let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
+    let _on_runtime = environment.runtime().enter();
+    let Spec { prefix, command_timeout, redis } = spec;
+    let command_timeout = spec::milliseconds(command_timeout);
+    let store: SharedStore = match redis {
+        None => Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))),
+        Some(redis) => {
+            let name = format!("lock-inc:{}:{}", identity.host_in_one_word(), identity.pid);
+            let key_prefix = redis.key_prefix.clone();
+            let store = links::with(env, &environment, redis, command_timeout, is_node, name, |link| {
+                Redis::new(link, &key_prefix, &prefix, identity.clone())
+            })?;
+            Arc::new(store)
+        }
+    };
+    let listener =
+        JsListener { inbox: environment.inbox().clone(), number: environment.keep_function(listener)? };
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let locker = CoreLocker::open(store, clock, random, Box::new(listener), command_timeout, start);
+    environment.adopt(locker.clone());
+    Locker::new(locker, environment).into_object(env)
+}
+
+/// From now on calls wait until they are enough to be sent together, or for `finish`. Called after the first call in a turn
+/// of the event loop, which has been sent already.
+#[napi]
+pub fn gather() {
+    turn::begin();
+}
+
+/// Sends what was called since `gather`.
+#[napi]
+pub fn finish(env: Env) -> NapiResult<()> {
+    Environment::of(&env).map(|environment| environment.end_turn(&env))
+}

@@ -1,431 +1,203 @@
-//! Runs a driver: tries again, keeps what is held, cancels what nobody waits for any more, shuts down in order.
+//! A locker as `lib/locker.js` has it: `lib/native.d.ts` declares its functions.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{rc::Rc, sync::Arc};
 
-use futures_util::future::{
-    Either::{Left, Right},
-    pending, ready,
-};
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, OnceCell, mpsc},
-    time::{sleep, timeout_at},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use self::waiting::WaitingCall;
-use crate::{
-    core::{
-        Backoff, Hold, Holds, Inspection, Lease, Moment, Nonce, Nonces, Renewal, Renewing, Resource,
-        Standing, StoreClock, Waiters,
-    },
-    driver::{Acquired, Attempt, Deadline, LostReason, Notice, Released, Renewed, SharedDriver},
-    error::{Error, Limit, Result},
+use futures_util::FutureExt;
+use lock_inc_core::{
+    Resource,
+    error::Result,
+    locker,
     options::{LockOptions, Wait},
-    random, tasks,
+    resource,
 };
+use napi::{
+    Env, Result as NapiResult,
+    bindgen_prelude::{ClassInstance, FunctionCallContext, JsObjectValue, Object, ToNapiValue},
+    sys,
+};
+use napi_derive::napi;
+use tokio_util::sync::CancellationToken;
 
-mod keeping;
-mod waiting;
+use crate::{environment::Environment, outcome::Outcome, spec};
 
-/// Between two tries of a background cancel.
-const CANCEL_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(2) };
-
-/// Takes and gives up locks under one prefix, through one driver.
-pub struct Locker {
-    driver: SharedDriver,
-    limit: Limit,
-    nonces: Nonces,
-    /// std's Mutex: held for a few instructions, never over an await.
-    holds: Mutex<Holds>,
-    /// The same goes for these. Whoever has both takes this one first.
-    waiters: Mutex<Waiters<WaitingCall>>,
-    /// By it, news of a grant are dated. None before a server has told its time on the present connection.
-    clock: Mutex<Option<StoreClock>>,
-    /// Whether news come.
-    hears: AtomicBool,
-    /// When the task that looks after all this will wake up by itself, if ever.
-    wakes: Mutex<Option<Moment>>,
-    /// Something is due before that.
-    sooner: Notify,
-    /// The store has answered, or will not, what was asked about some hold.
-    answered: Notify,
-    listener: Box<dyn Listener>,
-    closing: CancellationToken,
-    /// Calls that a caller waits for.
-    calls: TaskTracker,
-    /// Releases that nobody waits for.
-    cancels: TaskTracker,
-    closed: OnceCell<()>,
+/// What `lib/locker.js` wraps. Promises are rejected with plain objects, from which it makes errors.
+pub(crate) struct Locker {
+    inner: Arc<locker::Locker>,
+    environment: Rc<Environment>,
 }
 
-/// Hears what happens to a locker's locks.
-pub trait Listener: Send + Sync {
-    /// `false` when nobody listens any more.
-    fn tell(&self, event: Event) -> bool;
-
-    /// Since when the thread that uses the locks has given no sign of life. Asks for one.
-    fn silent_for(&self) -> Duration;
-}
-
-/// What a listener is told.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A lock can no longer be relied on.
-    Lost(Hold, LostReason),
-    /// A lock has a new lease. Told only of holds that are observed.
-    Renewed(Hold),
-    /// There is a connection again.
-    Reconnected,
-    /// Nothing has happened. Tells whether anybody listens.
-    Alive,
-    /// Nothing more will come: the locker is closed and holds nothing.
-    Ended,
-}
+/// A call from JavaScript.
+type Call<'a> = FunctionCallContext<'a>;
+/// The promise it returns.
+type Promise = sys::napi_value;
 
 impl Locker {
-    /// `start`: 128 random bits for the nonces. `notices`: what the driver says. Must be called on the runtime.
-    pub fn open(
-        driver: SharedDriver,
-        notices: mpsc::UnboundedReceiver<Notice>,
-        listener: Box<dyn Listener>,
-        command_timeout: Duration,
-        start: u128,
-    ) -> Arc<Self> {
-        let locker = Arc::new(Self {
-            driver,
-            limit: Limit { time: command_timeout, option: "settings.commandTimeout" },
-            nonces: Nonces::new(start),
-            holds: Mutex::default(),
-            waiters: Mutex::default(),
-            clock: Mutex::default(),
-            hears: AtomicBool::new(false),
-            wakes: Mutex::default(),
-            sooner: Notify::new(),
-            answered: Notify::new(),
-            listener,
-            closing: CancellationToken::new(),
-            calls: TaskTracker::new(),
-            cancels: TaskTracker::new(),
-            closed: OnceCell::new(),
-        });
-        tasks::spawn(&Handle::current(), locker.clone().keep(notices));
-        locker
+    pub(crate) fn new(inner: Arc<locker::Locker>, environment: Rc<Environment>) -> Self {
+        Self { inner, environment }
     }
 
-    /// Wraps a call so that [`close`](Self::close) waits for it, and so that none starts after it.
-    pub fn call<T, F>(&self, call: F) -> impl Future<Output = Result<T>> + use<T, F>
-    where
-        F: Future<Output = Result<T>>,
-    {
-        // Not an async block: that would keep room for `call` twice.
-        let call = if self.closing.is_cancelled() { Left(ready(Err(Error::Closed))) } else { Right(call) };
-        self.calls.track_future(call)
+    /// An object of functions. Of a class, napi-rs notes at each call who uses its data, in a table that all threads
+    /// share: see `docs/performance.md`.
+    pub(crate) fn into_object(self, env: &Env) -> NapiResult<Object<'_>> {
+        let mut methods = Methods { env, locker: Rc::new(self), object: Object::new(env)? };
+        methods.add("lock", Self::lock)?;
+        methods.add("unlock", Self::unlock)?;
+        methods.add("remaining", Self::remaining)?;
+        methods.add("extend", Self::extend)?;
+        methods.add("isLocked", Self::is_locked)?;
+        methods.add("inspect", Self::inspect)?;
+        methods.add("forceUnlock", Self::force_unlock)?;
+        methods.add("purge", Self::purge)?;
+        methods.add("close", Self::close)?;
+        Ok(methods.object)
     }
 
-    fn attempt(&self, resource: Resource, options: &LockOptions) -> Attempt {
-        let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No }
-    }
-
-    /// Takes the resource, unless somebody else holds it, or `cancelled` comes first. For one that waits there is
-    /// [`lock_or_wait`](Self::lock_or_wait).
-    pub fn lock(
-        self: Arc<Self>,
-        resource: Resource,
-        options: LockOptions,
-        cancelled: Option<CancellationToken>,
-    ) -> impl Future<Output = Result<Hold>> {
-        let attempt = self.attempt(resource, &options);
-        // Not an async function: that would keep room for its arguments twice.
-        async move {
-            if cancelled.as_ref().is_some_and(CancellationToken::is_cancelled) {
-                return Err(Error::Cancelled);
-            }
-            let answer = tokio::select! {
-                biased;
-                answer = self.driver.acquire(&attempt, self.deadline()) => answer,
-                () = cancellation(cancelled) => Err(Error::Cancelled),
-            };
-            let Attempt { resource, nonce, lease: length, .. } = attempt;
-            match answer {
-                Ok(Acquired::Granted(grant)) => {
-                    let lease = Lease { sent: grant.sent, length };
-                    Ok(self.hold(resource, nonce, grant.token, lease, &options))
-                }
-                Ok(Acquired::Contended { contention, .. }) => Err(Error::Locked(contention.into())),
-                Err(error) => {
-                    // It may have been granted without its being known.
-                    if error.outcome_unknown() || matches!(error, Error::Cancelled) {
-                        self.cancel(resource, nonce, None, length);
-                    }
-                    Err(error)
-                }
-            }
-        }
-    }
-
-    /// Enters a grant.
-    fn hold(
-        &self,
-        resource: Resource,
-        nonce: Nonce,
-        token: u64,
-        lease: Lease,
-        options: &LockOptions,
-    ) -> Hold {
-        let now = Moment::now();
-        let LockOptions { expire, renew, max_hold, max_blocked, observed, .. } = *options;
-        let renewal = if renew {
-            Some(Renewal { lease: expire, until: max_hold.map(|time| now + time), max_blocked, once: false })
-        } else if lease.length < expire {
-            Some(Renewal { lease: expire, until: Some(lease.sent + expire), max_blocked: None, once: true })
+    /// `lock(resourceId, expire, wait, interval, renew, maxHold, maxBlocked, observed, cancellation)`: a promise of the lock's
+    /// fencing token. Numbers one by one, as reading properties would cost as much as the rest of the call.
+    fn lock(&self, call: &Call) -> NapiResult<Promise> {
+        let resource = named_resource(call)?;
+        let options = LockOptions {
+            expire: spec::milliseconds(call.get(1)?),
+            wait: wait(call.get(2)?),
+            retry_interval: spec::milliseconds(call.get(3)?),
+            renew: call.get(4)?,
+            max_hold: spec::limit(call.get(5)?),
+            max_blocked: spec::limit(call.get(6)?),
+            observed: call.get(7)?,
+        };
+        let cancellation: Option<ClassInstance<Cancellation>> = call.get(8)?;
+        let cancelled = cancellation.map(|cancellation| cancellation.token.clone());
+        let locker = self.inner.clone();
+        let outcome = |hold| Outcome::Lock(hold, locker);
+        if options.wait == Wait::No {
+            self.promise(call, self.inner.clone().lock(resource, options, cancelled), outcome)
         } else {
-            None
-        };
-        let hold = Hold { resource, nonce, token, lease, over: lease.over(now), renewal, observed };
-        if !self.change_holds(|holds| holds.insert(hold.clone())) {
-            self.listener.tell(Event::Lost(hold.clone(), LostReason::Purged));
-        }
-        hold
-    }
-
-    /// Gives up the lock with this token, or the newest one on the resource. `false` if this locker holds none, or
-    /// if the store says that it had expired or been taken away.
-    pub async fn unlock(self: Arc<Self>, resource: Resource, token: Option<u64>) -> Result<bool> {
-        // Whoever has stood still past the end of its lease is told so first.
-        let now = Moment::now();
-        self.look_after_due(now);
-        // From here on it is not renewed any more.
-        let hold = self.holds().take(resource.hash(), token);
-        let Some((nonce, lease, over)) = hold.map(|hold| (hold.nonce, hold.lease, hold.over)) else {
-            return Ok(false);
-        };
-        // What has expired is given up all the same: the store may still keep it, if only for a moment.
-        let expired = now >= lease.end();
-        let released = self.driver.release(&resource, nonce, None, self.deadline()).await;
-        match released {
-            Ok(Released::Yes(next)) => {
-                if let Some((hand_over, since)) = next {
-                    self.deliver(&resource.shared_hash(), hand_over, since);
-                }
-                Ok(!expired)
-            }
-            // While the lease runs nobody but ourselves can have ended it, a purge aside.
-            Ok(Released::NotAnyMore) => Ok(Moment::now() < lease.end()),
-            Ok(Released::No) => Ok(false),
-            Err(error) => {
-                self.cancel(resource, nonce, None, Moment::now().until(over));
-                Err(error)
-            }
+            self.promise(call, self.inner.clone().lock_or_wait(resource, options, cancelled), outcome)
         }
     }
 
-    /// A new lease from now on for a lock that can still be relied on; `false` if it cannot.
-    pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
-        let hash = resource.hash();
-        let deadline = self.deadline();
-        let in_time = self.turn(hash, token, deadline).await;
-        let hold = self.holds().get(hash, Some(token)).cloned();
-        let now = Moment::now();
-        let Some(hold) = hold.filter(|hold| now < hold.lease.end()) else {
-            if in_time {
-                self.turn_over(hash, token);
-            }
-            return Ok(false);
-        };
-        if !in_time {
-            // Nothing is sent any more: the driver says why the time was not enough.
-            return self.driver.renew(&resource, hold.nonce, Renewing::Look, deadline).await.map(|_| false);
-        }
-        let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
-        self.announce(&hold, length, self.limit.time);
-        let answer = self.driver.renew(&resource, hold.nonce, Renewing::Set(length), deadline).await;
-        let result = match answer {
-            Ok(Renewed { standing: Standing::Held, sent }) => Ok(self.renewed(&hold, Lease { sent, length })),
-            Ok(Renewed { standing: Standing::Gone, .. }) => {
-                self.lost(hash, token, LostReason::Purged);
-                Ok(false)
-            }
-            Ok(Renewed { standing: Standing::Taken, .. }) => {
-                self.lost(hash, token, LostReason::Stolen);
-                Ok(false)
-            }
-            Err(error) => {
-                let now = Moment::now();
-                self.change_holds(|holds| {
-                    if !error.outcome_unknown() {
-                        // Nothing has changed.
-                        holds.restore(hold.clone(), now);
-                    }
-                    if hold.renewal.is_some() {
-                        holds.put_off(hash, token, now);
-                    }
-                });
-                Err(error)
-            }
-        };
-        self.turn_over(hash, token);
-        result
+    /// `unlock(resourceId, token)`: a promise of whether the lock was still held. Without a token: the newest lock on the
+    /// resource.
+    fn unlock(&self, call: &Call) -> NapiResult<Promise> {
+        let token = if call.length() > 1 { Some(token(call)?) } else { None };
+        let unlock = self.inner.clone().unlock(named_resource(call)?, token);
+        self.promise(call, unlock, Outcome::Bool)
     }
 
-    /// Waits until nothing is being asked about a hold, so that answers come in the order of what was asked. `false` if
-    /// the deadline has passed before.
-    async fn turn(&self, hash: &str, token: u64, deadline: Deadline) -> bool {
-        loop {
-            let answered = self.answered.notified();
-            tokio::pin!(answered);
-            answered.as_mut().enable();
-            if self.may_ask(hash, token) {
-                return true;
-            }
-            if timeout_at(deadline.at.into(), answered).await.is_err() {
-                return false;
-            }
-        }
+    /// `remaining(resourceId, token)`: for how many milliseconds the lock can be relied on. Never asks the store.
+    fn remaining(&self, call: &Call) -> NapiResult<f64> {
+        let resource_id: String = call.get(0)?;
+        let remaining = self.inner.remaining(&resource::hash(&resource_id), token(call)?);
+        Ok(remaining.as_secs_f64() * 1000.0)
     }
 
-    fn may_ask(&self, hash: &str, token: u64) -> bool {
-        let mut holds = self.holds();
-        holds.get(hash, Some(token)).is_none() || holds.ask(hash, token)
+    /// `extend(resourceId, token, lease)`: a promise of whether the lock has this lease from now on.
+    fn extend(&self, call: &Call) -> NapiResult<Promise> {
+        let lease = spec::milliseconds(call.get(2)?);
+        let extend = self.inner.clone().extend(named_resource(call)?, token(call)?, lease);
+        self.promise(call, extend, Outcome::Bool)
     }
 
-    fn turn_over(&self, hash: &str, token: u64) {
-        self.holds().answered(hash, token);
-        self.answered.notify_waiters();
+    /// `isLocked(resourceId)`: a promise of whether anybody holds the resource.
+    fn is_locked(&self, call: &Call) -> NapiResult<Promise> {
+        let is_locked = self.inner.clone().is_locked(named_resource(call)?);
+        self.promise(call, is_locked, Outcome::Bool)
     }
 
-    /// For how long the lock with this token can be relied on, without another word. Never asks the store.
-    pub fn remaining(&self, hash: &str, token: u64) -> Duration {
-        let holds = self.holds();
-        holds.get(hash, Some(token)).map_or(Duration::ZERO, |hold| Moment::now().until(hold.lease.end()))
+    /// `inspect(resourceId)`: a promise of who holds the resource and who waits for it.
+    fn inspect(&self, call: &Call) -> NapiResult<Promise> {
+        let inspect = self.inner.clone().inspect(named_resource(call)?);
+        self.promise(call, inspect, Outcome::Inspection)
     }
 
-    pub async fn is_locked(self: Arc<Self>, resource: Resource) -> Result<bool> {
-        self.driver.is_locked(&resource, self.deadline()).await
+    /// `forceUnlock(resourceId)`: a promise of whether somebody has lost the resource.
+    fn force_unlock(&self, call: &Call) -> NapiResult<Promise> {
+        let force_unlock = self.inner.clone().force_unlock(named_resource(call)?);
+        self.promise(call, force_unlock, Outcome::Bool)
     }
 
-    /// Who holds the resource, and who waits for it.
-    pub async fn inspect(self: Arc<Self>, resource: Resource) -> Result<Option<Inspection>> {
-        self.driver.inspect(&resource, self.deadline()).await
+    fn purge(&self, call: &Call) -> NapiResult<Promise> {
+        let purge = self.inner.clone().purge();
+        self.promise(call, purge, |()| Outcome::Undefined)
     }
 
-    /// Takes the resource from whoever holds it. `false` if nobody does.
-    pub async fn force_unlock(self: Arc<Self>, resource: Resource) -> Result<bool> {
-        self.driver.remove(&resource, self.deadline()).await
+    fn close(&self, call: &Call) -> NapiResult<Promise> {
+        self.environment.forget(&self.inner);
+        let closing = self.inner.clone().close();
+        self.environment.promise(call.env, closing.map(|()| Ok(Outcome::Undefined)))
     }
 
-    pub async fn purge(self: Arc<Self>) -> Result<()> {
-        self.driver.purge(self.limit).await
-    }
-
-    /// Lets what is in flight settle, then ends the connection. Whoever waits for a lock or for a connection is told
-    /// at once that the locker is closed, and leaves the queue. Held locks stay until their leases end, as in lock-inc
-    /// 1.2.0.
-    ///
-    /// From this call on, not from when the future is polled, other calls are refused.
-    pub fn close(self: Arc<Self>) -> impl Future<Output = ()> {
-        self.closing.cancel();
-        self.send_waiters_away();
-        self.shut_down()
-    }
-
-    async fn shut_down(self: Arc<Self>) {
-        let shut_down = || async {
-            self.driver.begin_close();
-            for tasks in [&self.calls, &self.cancels] {
-                tasks.close();
-                tasks.wait().await;
-            }
-            self.give_whole_leases().await;
-            self.driver.close().await;
-        };
-        self.closed.get_or_init(shut_down).await;
-        self.sooner.notify_one();
-    }
-
-    /// Gives back a lock that nobody will unlock, in the background. Must be called on the runtime.
-    pub fn abandon(self: &Arc<Self>, hold: Hold) {
-        self.holds().take(hold.resource.hash(), Some(hold.token));
-        self.cancel(hold.resource, hold.nonce, None, Moment::now().until(hold.over));
-    }
-
-    /// Releases by nonce in the background until the store has confirmed it, or until the lock, if it was ever
-    /// granted, has expired by itself. `waiting`: the lease that was asked for, if the call may be in the queue.
-    fn cancel(
-        self: &Arc<Self>,
-        resource: Resource,
-        nonce: Nonce,
-        waiting: Option<Duration>,
-        lease: Duration,
-    ) {
-        let locker = self.clone();
-        let expired = Moment::now() + lease;
-        self.cancels.spawn(async move {
-            for attempt in 1.. {
-                // An error is no news to anybody: the caller has been told, and the next try is under way.
-                let answer = locker.driver.release(&resource, nonce, waiting, locker.deadline()).await;
-                if let Ok(Released::Yes(Some((hand_over, since)))) = answer {
-                    locker.deliver(&resource.shared_hash(), hand_over, since);
-                }
-                if answer.is_ok() || locker.closing.is_cancelled() || Moment::now() >= expired {
-                    return;
-                }
-                tokio::select! {
-                    () = locker.closing.cancelled() => {}
-                    () = sleep(CANCEL_BACKOFF.delay(attempt, random::unit())) => {}
-                }
-            }
-        });
-    }
-
-    fn hears(&self) -> bool {
-        self.hears.load(Ordering::Relaxed)
-    }
-
-    fn set_clock(&self, clock: Option<StoreClock>) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
-    }
-
-    fn deadline(&self) -> Deadline {
-        Deadline::after(self.limit)
-    }
-
-    fn holds(&self) -> MutexGuard<'_, Holds> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the holds, and sees to it that what has become due earlier is not missed.
-    fn change_holds<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
-        let mut holds = self.holds();
-        let result = change(&mut holds);
-        let next = holds.next_due();
-        drop(holds);
-        if let Some(next) = next {
-            self.wake_by(next);
-        }
-        result
-    }
-
-    /// The task that looks after holds and waiters is to wake up by then.
-    fn wake_by(&self, when: Moment) {
-        let wakes = *self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if wakes.is_none_or(|wakes| when < wakes) {
-            self.sooner.notify_one();
-        }
+    /// Runs `work`, of whose result JavaScript is told as an outcome.
+    fn promise<T: Send + 'static>(
+        &self,
+        call: &Call,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        outcome: impl FnOnce(T) -> Outcome + Send + 'static,
+    ) -> NapiResult<Promise> {
+        // Not an async block: that would keep room for `work` twice.
+        let work = self.inner.call(work).map(|result| result.map(outcome));
+        self.environment.promise(call.env, work)
     }
 }
 
-/// Waits until a call is given up, if that can happen.
-async fn cancellation(cancelled: Option<CancellationToken>) {
-    match cancelled {
-        Some(cancelled) => cancelled.cancelled_owned().await,
-        None => pending().await,
+/// An object in the making.
+struct Methods<'env> {
+    env: &'env Env,
+    locker: Rc<Locker>,
+    object: Object<'env>,
+}
+
+impl Methods<'_> {
+    fn add<R>(&mut self, name: &str, method: fn(&Locker, &Call) -> NapiResult<R>) -> NapiResult<()>
+    where
+        R: ToNapiValue + 'static,
+    {
+        let locker = self.locker.clone();
+        let function =
+            self.env.create_function_from_closure::<(), R, _>(name, move |call| method(&locker, &call))?;
+        self.object.set_named_property(name, function)
+    }
+}
+
+/// Lets a call be given up.
+#[napi]
+#[derive(Default)]
+pub struct Cancellation {
+    token: CancellationToken,
+}
+
+#[napi]
+impl Cancellation {
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[napi]
+    pub fn cancel(&self) {
+        self.token.cancel();
+    }
+}
+
+/// The second argument: a token that JavaScript has from here.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
+fn token(call: &Call) -> NapiResult<u64> {
+    call.get::<f64>(1).map(|number| number as u64)
+}
+
+/// The first argument.
+fn named_resource(call: &Call) -> NapiResult<Resource> {
+    let name: String = call.get(0)?;
+    Ok(Resource::new(&name))
+}
+
+/// How long to wait: so many milliseconds, not at all, or for ever.
+fn wait(ms: f64) -> Wait {
+    if ms == f64::INFINITY {
+        Wait::Forever
+    } else if ms > 0.0 {
+        Wait::AtMost(spec::milliseconds(ms))
+    } else {
+        Wait::No
     }
 }

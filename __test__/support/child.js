@@ -7,15 +7,15 @@ const readline = require('node:readline')
 const { killAtExit } = require('./kill-at-exit')
 const { until } = require('./until')
 
-/** Runs a script in a Node process of its own. `lockFactory` is there; `args` are its `args`. */
-function runNode(script, args = {}) {
+/** Runs a script in a process of its own. `lockFactory` is there; `args` are its `args`. */
+function runNode(script, args = {}, { env } = {}) {
   const code = `
     const lockFactory = require(${JSON.stringify(path.join(__dirname, '../..'))})
     const args = ${JSON.stringify(args)}
     const tell = (message) => process.stdout.write(JSON.stringify(message) + '\\n')
     ${script}
   `
-  const child = killAtExit(spawn(process.execPath, ['-e', code], { stdio: ['pipe', 'pipe', 'pipe'] }))
+  const child = killAtExit(spawn(process.execPath, ['-e', code], { env, stdio: ['pipe', 'pipe', 'pipe'] }))
   const messages = []
   let stderr = ''
   child.stderr.on('data', (data) => {

@@ -3,16 +3,23 @@
 const fs = require('node:fs')
 const path = require('node:path')
 
-const source = path.join(__dirname, '../../src/driver/redis')
+const operations = path.join(__dirname, '../../crates/redis/src/operations')
 
-/** The text of a script as it is sent, by its name in `scripts.rs`, which says what it is made of. */
+const read = (file) => fs.readFileSync(path.join(operations, file), 'utf8')
+
+/** The text of a script as it is sent, by the name of its operation, whose file says what it is made of. */
 function script(name) {
-  const list = fs.readFileSync(path.join(source, 'scripts.rs'), 'utf8')
-  const [, parts] = list.match(new RegExp(`pub static ${name}:.*= script!\\((.*)\\);`))
-  return parts
-    .split(', ')
-    .map((part) => fs.readFileSync(path.join(source, 'scripts', `${JSON.parse(part)}.lua`), 'utf8'))
+  const [, parts] = read(`${name}.rs`).match(/script!\(\s*\d+,([^)]*)\)/)
+  return [...parts.matchAll(/"(.*?)"/g)].map(([, part]) => read(`${part}.lua`)).join('')
+}
+
+/** The text of all files that scripts are made of. */
+function allSources() {
+  const files = fs.readdirSync(operations, { recursive: true })
+  return files
+    .filter((file) => file.endsWith('.lua'))
+    .map(read)
     .join('')
 }
 
-module.exports = { script }
+module.exports = { allSources, script }

@@ -1,17 +1,15 @@
 // Our own acquire and release as redis-benchmark can send them. This is the one place to adapt when the scripts
-// get other keys or arguments: `calls` mirrors what src/driver/redis/mod.rs sends.
+// get other keys or arguments: `calls` mirrors what crates/redis/src/operations/ sends.
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 
-const sources = new URL('../../src/driver/redis/', import.meta.url)
+const sources = new URL('../../crates/redis/src/operations/', import.meta.url)
 const read = (name) => fs.readFileSync(new URL(name, sources), 'utf8')
 
-/** The source of a script, put together of the parts that scripts.rs names for it. */
+/** The source of the script of an operation, put together of the parts that its file names. */
 export function script(name) {
-  const [, definition] = read('scripts.rs').match(new RegExp(`pub static ${name}\\b([^;]*);`)) ?? []
-  if (definition === undefined) throw new Error(`scripts.rs has no ${name}`)
-  const parts = Array.from(definition.matchAll(/"(?:scripts\/)?(\w+)(?:\.lua)?"/g), ([, part]) => part)
-  return parts.map((part) => read(`scripts/${part}.lua`)).join('')
+  const [, parts] = read(`${name.toLowerCase()}.rs`).match(/script!\(\s*\d+,([^)]*)\)/)
+  return Array.from(parts.matchAll(/"(.*?)"/g), ([, part]) => read(`${part}.lua`)).join('')
 }
 
 export const sha = (source) => createHash('sha1').update(source).digest('hex')

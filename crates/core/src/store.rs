@@ -1,0 +1,223 @@
+//! Where locks live, as the locker sees it: a trait, one request for each operation, and what a store tells by itself.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    contention::{Contention, Inspection},
+    error::{Limit, Result},
+    lease::Renewing,
+    nonce::Nonce,
+    resource::Resource,
+    time::{Moment, StoreClock},
+    waiters::Queued,
+};
+
+/// A boxed future. The trait is used as `dyn Store`, so its methods cannot be `async fn`; one allocation a call
+/// is small beside a round trip.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Until when a caller waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    pub at: Instant,
+    /// The time that was given in all, for the error that says it has passed.
+    pub limit: Limit,
+}
+
+/// Further than anybody waits, and within what an `Instant` can hold.
+const FAR_AWAY: Duration = Duration::from_hours(24 * 365 * 30);
+
+impl Deadline {
+    pub fn after(limit: Limit) -> Self {
+        let now = Instant::now();
+        Self { at: now.checked_add(limit.time).unwrap_or(now + FAR_AWAY), limit }
+    }
+
+    /// The earlier one of two.
+    #[must_use]
+    pub fn earlier(self, other: Option<Self>) -> Self {
+        other.filter(|other| other.at < self.at).unwrap_or(self)
+    }
+
+    pub fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A wish for a resource. Its nonce stays the same however often it is sent, which makes sending it again safe.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub resource: Resource,
+    pub nonce: Nonce,
+    pub lease: Duration,
+    /// Whether to join the queue while somebody else holds the resource.
+    pub waits: bool,
+}
+
+/// The store's answer to an [`Attempt`].
+#[derive(Clone, Debug)]
+pub enum Acquired {
+    Granted(Grant),
+    Contended {
+        contention: Contention,
+        /// The attempt is in the queue from now on, with this place in the order of arrival. Only if it waits.
+        ticket: Option<u64>,
+        clock: StoreClock,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Grant {
+    /// Fencing token.
+    pub token: u64,
+    /// When the command left that was answered: the lease counts from here. Each sending gives a full lease.
+    pub sent: Moment,
+}
+
+/// The lock goes to a call that has waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandOver {
+    pub nonce: Nonce,
+    pub token: u64,
+    /// Its lease, which may be shorter than what the call has asked for.
+    pub lease: Duration,
+}
+
+/// Asks about calls that wait for a resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Poll<'a> {
+    pub resource: &'a Resource,
+    /// At least one.
+    pub waiting: &'a [Queued],
+    /// The first of them waits no more: it is taken out of the queue if it has not got the resource.
+    pub last: bool,
+}
+
+/// The store's answer to a [`Poll`].
+#[derive(Clone, Debug)]
+pub struct Polled {
+    /// Polled calls that had not been in the queue; they are now.
+    pub missing: u64,
+    /// Who holds the resource, if anybody does, and the place of the first polled call.
+    pub contention: Option<Contention>,
+    /// To a call of this client. Its lease counts from `clock.sent`.
+    pub hand_over: Option<HandOver>,
+    pub clock: StoreClock,
+}
+
+/// Gives up what an attempt holds, or may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Release<'a> {
+    pub resource: &'a Resource,
+    pub nonce: Nonce,
+    /// The lease that it has asked for, if it may be in the queue: then it leaves that.
+    pub queued: Option<Duration>,
+}
+
+/// The store's answer to a [`Release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// The lock was held, and is free now, or somebody else's. If that is another call of this client: which, and the
+    /// moment from which its lease counts.
+    Yes(Option<(HandOver, Moment)>),
+    /// The nonce held nothing.
+    No,
+    /// The nonce holds nothing; but the release had to be sent again, so that the first sending may have done it.
+    NotAnyMore,
+}
+
+/// Asks for a new lease, or whether a lock is still held.
+#[derive(Clone, Copy, Debug)]
+pub struct Renew<'a> {
+    pub resource: &'a Resource,
+    pub nonce: Nonce,
+    pub renewing: Renewing,
+}
+
+/// The store's answer to a [`Renew`].
+#[derive(Clone, Copy, Debug)]
+pub struct Renewed {
+    pub ownership: Ownership,
+    /// When the command left that was answered.
+    pub sent: Moment,
+}
+
+/// How an attempt stands to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    Held,
+    /// Nobody holds it: the lock expired or was removed.
+    Gone,
+    /// Somebody else holds it.
+    Taken,
+}
+
+/// What a store tells without having been asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// There is a connection, once more or for the first time. Events may have been missed. `subscribed`: whether
+    /// more will come.
+    Connected { subscribed: bool },
+    /// The lock with this hash and token, which was ours, was removed.
+    Removed { hash: Arc<str>, token: u64 },
+    /// A call that waits for the resource with this hash has got it. `at`: when, by the store's clock.
+    Granted { hash: Arc<str>, hand_over: HandOver, at: Duration },
+}
+
+/// Hears what a store tells.
+pub trait StoreEvents: Send + Sync {
+    /// Called in whichever thread has the event first, in the order in which the store told them. It must not call the
+    /// store in turn: the store may be in the middle of something.
+    fn hear(&self, event: StoreEvent);
+}
+
+/// A store of locks. All of it is atomic per resource, and all of it may be sent again when an answer is lost.
+///
+/// An error whose [`outcome_unknown`](crate::error::Error::outcome_unknown) is true leaves it to the caller to
+/// cancel.
+pub trait Store: Send + Sync + 'static {
+    /// From now on there is somebody who hears. Called once, before anything else.
+    fn start(&self, events: Arc<dyn StoreEvents>);
+
+    /// Takes the resource if it is free, or joins its queue, in one round trip. Who waits there is told of its turn by
+    /// [`StoreEvent::Granted`], by the answer to another call of this client, or by that to a poll.
+    fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired>;
+
+    /// Asks about calls that wait for a resource: whether it is their turn, and whether they are still in the queue,
+    /// into which they are put if not. A store may take a client for dead that does not poll.
+    fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled>;
+
+    /// Gives up what this nonce holds. It never touches what another nonce holds, so it is also how an attempt of
+    /// unknown outcome is cancelled.
+    fn release<'a>(&'a self, release: Release<'a>, deadline: Deadline) -> Answer<'a, Released>;
+
+    /// Renews the lease, if this nonce still holds the resource.
+    fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed>;
+
+    /// Who holds the resource, and who waits for it.
+    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>>;
+
+    /// Takes the resource from whoever holds it, who is told; `false` if nobody does.
+    fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool>;
+
+    /// Whether anybody holds the resource.
+    fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool>;
+
+    /// Removes every lock under the prefix, whoever holds it; who does is told. `patience` bounds each round trip.
+    fn purge(&self, patience: Limit) -> Answer<'_, ()>;
+
+    /// Calls wait from now on, or none does any more: while there are some, events are to be heard soon, even while the
+    /// thread that would read them is busy. Each `true` is followed by one `false`, which may come before it.
+    fn expect_events(&self, expected: bool);
+
+    /// From now on nothing waits for a connection any more: without one, calls are refused as closed.
+    fn begin_close(&self);
+
+    /// Ends the connection. Called once, when the last call has been answered.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// A store that the locker and its background tasks share.
+pub type SharedStore = Arc<dyn Store>;

@@ -1,0 +1,12 @@
+//! The standard library's types, or loom's.
+
+#[cfg(feature = "loom")]
+pub(crate) use loom::{
+    sync::atomic::{AtomicBool, AtomicUsize},
+    thread_local,
+};
+#[cfg(not(feature = "loom"))]
+pub(crate) use std::{
+    sync::atomic::{AtomicBool, AtomicUsize},
+    thread_local,
+};

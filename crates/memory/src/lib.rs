@@ -1,0 +1,187 @@
+//! Locks in the memory of this process: no server, same results.
+//!
+//! # Layout
+//!
+//! * `table`: the locks of one prefix and the queues of those who wait for them, as the scripts have it in Redis.
+//! * this file: a locker's access to such a table.
+
+use std::{
+    collections::HashMap,
+    future::ready,
+    pin::Pin,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use lock_inc_core::{
+    Clock, Identity, Inspection, Queued, Renewing, Resource, StoreClock,
+    error::Limit,
+    store::{
+        Acquired, Answer, Attempt, Deadline, Grant, HandOver, Poll, Polled, Release, Released, Renew,
+        Renewed, Store, StoreEvent, StoreEvents,
+    },
+};
+
+use self::table::{Claim, LockTable, Now, Told};
+
+mod table;
+
+/// The locks of a prefix, and the lockers that want to hear of them.
+#[derive(Default)]
+struct Prefix {
+    table: LockTable,
+    /// By the id of the client.
+    lockers: HashMap<String, Arc<dyn StoreEvents>>,
+}
+
+impl Prefix {
+    /// Tells everybody what the last call has done to them.
+    fn tell(&mut self) {
+        for Told { client, event } in self.table.take_events() {
+            // A locker that has just gone needs to know nothing.
+            if let Some(locker) = self.lockers.get(&client) {
+                locker.hear(event);
+            }
+        }
+    }
+}
+
+/// One table per prefix, shared by every locker of the process, in whichever worker thread. They stay: like a
+/// server, they outlive the lockers.
+static PREFIXES: LazyLock<Mutex<HashMap<String, Arc<Mutex<Prefix>>>>> = LazyLock::new(Mutex::default);
+
+/// A locker's access to the table of its prefix.
+pub struct Memory {
+    prefix: Arc<Mutex<Prefix>>,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+}
+
+impl Memory {
+    pub fn new(prefix: &str, identity: Identity, clock: Arc<dyn Clock>) -> Self {
+        let prefix = lock(&PREFIXES).entry(prefix.to_owned()).or_default().clone();
+        Self { prefix, identity, clock }
+    }
+
+    /// Does something with the table, and tells everybody what came of it.
+    fn with<T>(&self, act: impl FnOnce(&mut LockTable, Now) -> T) -> T {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut prefix = lock(&self.prefix);
+        let result = act(&mut prefix.table, Now { moment: self.clock.now(), clock });
+        prefix.tell();
+        result
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let mut prefix = lock(&self.prefix);
+        prefix.table.leave(&self.identity.client);
+        prefix.lockers.remove(&self.identity.client);
+    }
+}
+
+/// std's Mutex: nothing awaits while holding it. A panic elsewhere leaves the table usable, as every change to it
+/// is made whole before the guard is dropped.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
+    Box::pin(ready(Ok(value)))
+}
+
+fn clock(now: Now) -> StoreClock {
+    StoreClock { sent: now.moment, time: now.moment.since_start() }
+}
+
+impl Store for Memory {
+    fn start(&self, events: Arc<dyn StoreEvents>) {
+        {
+            let mut prefix = lock(&self.prefix);
+            prefix.table.enter(&self.identity.client);
+            prefix.lockers.insert(self.identity.client.clone(), events.clone());
+        }
+        // Events always come.
+        events.hear(StoreEvent::Connected { subscribed: true });
+    }
+
+    fn acquire<'a>(&'a self, attempt: &'a Attempt, _deadline: Deadline) -> Answer<'a, Acquired> {
+        let Attempt { ref resource, nonce, lease, waits } = *attempt;
+        answer(self.with(|table, now| {
+            match table.acquire(Claim { resource, nonce, lease, identity: &self.identity, waits, now }) {
+                Ok(token) => Acquired::Granted(Grant { token, sent: now.moment }),
+                Err(refused) => Acquired::Contended {
+                    contention: refused.contention,
+                    ticket: refused.ticket,
+                    clock: clock(now),
+                },
+            }
+        }))
+    }
+
+    fn poll<'a>(
+        &'a self,
+        Poll { resource, waiting, last }: Poll<'a>,
+        _deadline: Deadline,
+    ) -> Answer<'a, Polled> {
+        answer(self.with(|table, now| {
+            let contention = table.poll(resource, waiting, last, &self.identity, now);
+            // Also where the event is on its way.
+            let granted = waiting.iter().find_map(|&Queued { nonce, lease, .. }| {
+                table.token_of(resource.hash(), nonce).map(|token| HandOver { nonce, token, lease })
+            });
+            if let Some(HandOver { nonce, lease, .. }) = granted {
+                table.renew(resource.hash(), nonce, Renewing::Raise(lease), now);
+            }
+            Polled { missing: 0, contention, hand_over: granted, clock: clock(now) }
+        }))
+    }
+
+    fn release<'a>(
+        &'a self,
+        Release { resource, nonce, .. }: Release<'a>,
+        _deadline: Deadline,
+    ) -> Answer<'a, Released> {
+        let released = self.with(|table, now| table.release(resource.hash(), nonce, now));
+        answer(if released { Released::Yes(None) } else { Released::No })
+    }
+
+    fn is_locked<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {
+        answer(self.with(|table, now| table.is_locked(resource.hash(), now)))
+    }
+
+    fn renew<'a>(
+        &'a self,
+        Renew { resource, nonce, renewing }: Renew<'a>,
+        _deadline: Deadline,
+    ) -> Answer<'a, Renewed> {
+        answer(self.with(|table, now| {
+            let ownership = table.renew(resource.hash(), nonce, renewing, now);
+            Renewed { ownership, sent: now.moment }
+        }))
+    }
+
+    fn inspect<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, Option<Inspection>> {
+        answer(self.with(|table, now| table.inspect(resource.hash(), now)))
+    }
+
+    fn remove<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {
+        answer(self.with(|table, now| table.remove(resource.hash(), now)))
+    }
+
+    fn purge(&self, _patience: Limit) -> Answer<'_, ()> {
+        self.with(LockTable::purge);
+        answer(())
+    }
+
+    /// They are heard by whoever causes them.
+    fn expect_events(&self, _expected: bool) {}
+
+    fn begin_close(&self) {}
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.with(|table, _| table.leave(&self.identity.client));
+        Box::pin(ready(()))
+    }
+}

@@ -1,0 +1,169 @@
+//! How to reach the server, after validation.
+
+use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+
+use lock_inc_core::{Backoff, error::Cause};
+
+/// Everything that is needed to get a connection, and to get it again.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub endpoint: Endpoint,
+    pub tls: Option<Tls>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub database: i64,
+    /// `config.prefix`: in front of every key, and of the locker's own prefix.
+    pub key_prefix: String,
+    pub keepalive: bool,
+    pub nodelay: bool,
+    /// Whether a call may wait for a connection.
+    pub offline_queue: bool,
+    pub reconnect: Reconnect,
+    /// The locker's: the longest that a call may take.
+    pub command_timeout: Duration,
+}
+
+impl Config {
+    pub const HOST: &str = "127.0.0.1";
+    pub const PORT: u16 = 6379;
+
+    /// What holds where nothing else is said.
+    pub fn default_with(command_timeout: Duration) -> Self {
+        Self {
+            endpoint: Endpoint::Tcp { host: Self::HOST.into(), port: Self::PORT, family: Family::Any },
+            tls: None,
+            username: None,
+            password: None,
+            database: 0,
+            key_prefix: String::new(),
+            keepalive: true,
+            nodelay: true,
+            offline_queue: true,
+            reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
+            command_timeout,
+        }
+    }
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Tcp { host: String, port: u16, family: Family },
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Which addresses of a host are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+    Any,
+}
+
+/// A TLS client, ready to connect.
+#[derive(Clone)]
+pub struct Tls {
+    pub server_name: ServerName<'static>,
+    pub client: Arc<ClientConfig>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// A password. It shows itself to nobody but the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// When to connect again after a connection was lost or could not be made.
+#[derive(Clone)]
+pub enum Reconnect {
+    Backoff {
+        backoff: Backoff,
+        /// How many tries in a row, the first one included.
+        max_attempts: Option<u32>,
+        /// How long to go on trying.
+        max_time: Option<Duration>,
+    },
+    /// The user's `retry_strategy`.
+    Custom(Arc<dyn ReconnectStrategy>),
+}
+
+impl Reconnect {
+    pub const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(2) };
+}
+
+impl fmt::Debug for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backoff { backoff, max_attempts, max_time } => f
+                .debug_struct("Backoff")
+                .field("backoff", backoff)
+                .field("max_attempts", max_attempts)
+                .field("max_time", max_time)
+                .finish(),
+            Self::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}
+
+/// What a strategy may want to know.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Number of this retry, from 1.
+    pub attempt: u32,
+    /// Since the connection was last there.
+    pub retrying_for: Duration,
+    /// How often a connection was made.
+    pub times_connected: u32,
+    pub cause: Cause,
+}
+
+/// What to do about it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    RetryAfter(Duration),
+    /// For good. The cause takes the place of the last one if there is any.
+    GiveUp(Option<Cause>),
+}
+
+/// Decides when to connect again.
+pub trait ReconnectStrategy: Send + Sync {
+    fn decide(&self, trouble: Trouble) -> Pin<Box<dyn Future<Output = Decision> + Send + '_>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_has_no_password() {
+        let config = Config {
+            endpoint: Endpoint::Tcp { host: "::1".into(), port: 1, family: Family::Any },
+            password: Some(Secret("hunter2".into())),
+            ..Config::default_with(Duration::from_secs(1))
+        };
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(config.endpoint.to_string(), "[::1]:1");
+    }
+}

@@ -1,0 +1,52 @@
+//! What the server says on a locker's own channel of what happens to its locks.
+
+use std::{sync::Arc, time::Duration};
+
+use lock_inc_core::store::{HandOver, StoreEvent};
+
+/// Reads a message: `lost <token> <lock>`, or `grant <nonce> <token> <server time in microseconds> <lease in ms> <lock>`,
+/// where the last is the key of a lock, in which the prefix may have spaces.
+pub(crate) fn read(message: &[u8], prefix: &str) -> Option<StoreEvent> {
+    let (kind, rest) = str::from_utf8(message).ok()?.split_once(' ')?;
+    let hash = |lock: &str| Some(Arc::from(lock.strip_prefix(prefix)?));
+    match kind {
+        "lost" => {
+            let (token, lock) = rest.split_once(' ')?;
+            Some(StoreEvent::Removed { hash: hash(lock)?, token: token.parse().ok()? })
+        }
+        "grant" => {
+            let mut fields = rest.splitn(5, ' ');
+            let nonce = fields.next()?.parse().ok()?;
+            let mut number = || fields.next()?.parse().ok();
+            let (token, at, lease) = (number()?, number()?, number()?);
+            let hand_over = HandOver { nonce, token, lease: Duration::from_millis(lease) };
+            let (hash, at) = (hash(fields.next()?)?, Duration::from_micros(at));
+            Some(StoreEvent::Granted { hash, hand_over, at })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lock_inc_core::Nonces;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_read_also_with_spaces_in_the_prefix_and_others_are_passed_over() {
+        let prefix = "my app ";
+        let nonce = Nonces::new(3).next();
+        let hash: Arc<str> = "abc=".into();
+        let removed = StoreEvent::Removed { hash: hash.clone(), token: 7 };
+        assert_eq!(read(b"lost 7 my app abc=", prefix), Some(removed));
+        let hand_over = HandOver { nonce, token: 8, lease: Duration::from_secs(5) };
+        let granted = StoreEvent::Granted { hash, hand_over, at: Duration::from_secs(1_700_000_000) };
+        let message = format!("grant {nonce} 8 1700000000000000 5000 my app abc=");
+        assert_eq!(read(message.as_bytes(), prefix), Some(granted));
+        for other in ["", "lost", "lost x my app a", "lost 7 other", "grant n 1 2 3 my app a", "hello 1 2"] {
+            assert_eq!(read(other.as_bytes(), prefix), None, "{other}");
+        }
+        assert_eq!(read(&[0xff, 0xfe], prefix), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! The names of a lock's keys. See `docs/protocol.md`.
+
+use lock_inc_core::{
+    Resource,
+    resource::{HASH_LEN, is_hash},
+};
+
+// All of one length.
+const OWNER: &str = ":owner";
+const QUEUE: &str = ":queue";
+const ALIVE: &str = ":alive";
+
+/// Builds and recognises the keys under one prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    prefix: String,
+    fence: String,
+    channels: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: String) -> Self {
+        let fence = format!("{prefix}fence");
+        let channels = format!("{prefix}client:");
+        Self { prefix, fence, channels }
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The keys of a resource.
+    pub(crate) fn of(&self, resource: &Resource) -> LockKeys<'_> {
+        self.made_of(&self.prefix, resource.hash())
+    }
+
+    fn made_of(&self, prefix: &str, rest: &str) -> LockKeys<'_> {
+        let text = [prefix, rest, OWNER, prefix, rest, QUEUE, prefix, rest, ALIVE].concat();
+        LockKeys { lock_len: prefix.len() + rest.len(), text, fence: &self.fence }
+    }
+
+    /// What the names of the clients' channels begin with; the client's id follows.
+    pub(crate) fn channels(&self) -> &str {
+        &self.channels
+    }
+
+    /// A `MATCH` pattern for everything under the prefix, whatever characters the prefix has.
+    pub(crate) fn pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.prefix.len() + 1);
+        for character in self.prefix.chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('*');
+        pattern
+    }
+
+    /// The key of the lock that `key` belongs to; `None` where it is not a lock's.
+    pub(crate) fn lock_of<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
+        let rest = key.strip_prefix(self.prefix.as_bytes())?;
+        let (hash, suffix) = rest.split_at_checked(HASH_LEN)?;
+        let is_ours = suffix.is_empty() || [OWNER, QUEUE, ALIVE].iter().any(|ours| suffix == ours.as_bytes());
+        let lock = &key[..key.len() - suffix.len()];
+        if is_hash(hash) && is_ours { str::from_utf8(lock).ok() } else { None }
+    }
+
+    /// The keys of a lock, given its own.
+    pub(crate) fn of_lock(&self, lock: &str) -> LockKeys<'_> {
+        self.made_of(lock, "")
+    }
+}
+
+/// All keys that have to do with one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LockKeys<'a> {
+    /// The keys with suffixes, one behind the other.
+    text: String,
+    lock_len: usize,
+    /// The register of the last fencing token under this prefix.
+    pub(crate) fence: &'a str,
+}
+
+impl LockKeys<'_> {
+    /// The lock itself: the key that lock-inc 1.2.0 increments.
+    pub(crate) fn lock(&self) -> &str {
+        &self.text[..self.lock_len]
+    }
+
+    /// Who holds it.
+    pub(crate) fn owner(&self) -> &str {
+        self.with_suffix(0)
+    }
+
+    /// Who waits for it.
+    pub(crate) fn queue(&self) -> &str {
+        self.with_suffix(1)
+    }
+
+    /// Which of the clients of those who wait have shown that they live.
+    pub(crate) fn alive(&self) -> &str {
+        self.with_suffix(2)
+    }
+
+    fn with_suffix(&self, index: usize) -> &str {
+        let len = self.lock_len + OWNER.len();
+        &self.text[index * len..(index + 1) * len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_key_is_that_of_1_2_0() {
+        let keys = Keys::new("lock:".into());
+        let lock = keys.of(&Resource::new("abc"));
+        assert_eq!(lock.lock(), "lock:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+    }
+
+    #[test]
+    fn a_lock_is_found_by_each_of_its_keys_and_by_no_other() {
+        let (keys, resource) = (Keys::new("l".into()), Resource::new("abc"));
+        let all = keys.of(&resource);
+        for (key, suffix) in [(all.owner(), ":owner"), (all.queue(), ":queue"), (all.alive(), ":alive")] {
+            assert_eq!(key.strip_suffix(suffix), Some(all.lock()));
+        }
+        for key in [all.lock(), all.owner(), all.queue(), all.alive()] {
+            assert_eq!(keys.of_lock(keys.lock_of(key.as_bytes()).unwrap()), all);
+        }
+        for key in ["lfence", "l", "", "lother:key", &format!("l2{}", resource.hash())] {
+            assert_eq!(keys.lock_of(key.as_bytes()), None, "{key}");
+        }
+        assert_eq!(keys.lock_of(format!("{}:mine", all.lock()).as_bytes()), None);
+    }
+
+    #[test]
+    fn glob_characters_in_the_prefix_are_literal() {
+        assert_eq!(Keys::new("a*[b]?\\".into()).pattern(), "a\\*\\[b\\]\\?\\\\*");
+    }
+}

@@ -1,0 +1,135 @@
+//! Locks in Redis. `docs/protocol.md` is the reference for what is sent.
+//!
+//! # Layout
+//!
+//! * [`operations`]: what is asked of the store: one file for each operation, with its script beside it.
+//! * [`keys`], [`script`], [`events`], [`refusal`]: names of keys, how scripts are called, messages and errors of the server.
+//! * [`link`]: the connection that is always being kept up, and how a command gets its answer.
+//! * [`config`], [`tls`]: how to reach the server.
+
+use std::{
+    future::ready,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use lock_inc_core::{
+    Identity, Inspection, Resource,
+    error::Limit,
+    store::{
+        Acquired, Answer, Attempt, Deadline, Poll, Polled, Release, Released, Renew, Renewed, Store,
+        StoreEvents,
+    },
+};
+
+#[cfg(unix)]
+pub use self::link::socket;
+pub use self::link::{Link, Machine};
+use self::{keys::Keys, link::Member};
+
+pub mod config;
+mod events;
+mod keys;
+mod link;
+mod operations;
+mod refusal;
+mod script;
+pub mod tls;
+
+/// A locker's locks in one Redis, under one prefix.
+pub struct Redis {
+    link: Arc<Link>,
+    /// As what it joins the link.
+    member: Arc<Member>,
+    /// It uses the link no more.
+    left: AtomicBool,
+    keys: Keys,
+    /// The id of this locker.
+    client: String,
+    /// What records in the store say of it.
+    description: String,
+}
+
+impl Redis {
+    /// Uses a link, which may serve other lockers as well. `None` if the link has been closed meanwhile.
+    ///
+    /// `key_prefix`: in front of every key, and of the locker's own `prefix`.
+    pub fn new(link: Arc<Link>, key_prefix: &str, prefix: &str, identity: Identity) -> Option<Self> {
+        let keys = Keys::new([key_prefix, prefix].concat());
+        let channel = [keys.channels(), &identity.client].concat();
+        link.reserve().then(|| Self {
+            link,
+            member: Arc::new(Member::new(channel, keys.prefix().to_owned())),
+            left: AtomicBool::new(false),
+            keys,
+            description: identity.describe(),
+            client: identity.client,
+        })
+    }
+
+    fn leave(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            self.link.leave(&self.member);
+        }
+    }
+}
+
+impl Store for Redis {
+    fn start(&self, events: Arc<dyn StoreEvents>) {
+        self.link.join(self.member.clone(), events);
+    }
+
+    fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired> {
+        Box::pin(self.acquire(attempt, deadline))
+    }
+
+    fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled> {
+        Box::pin(self.poll(poll, deadline))
+    }
+
+    fn release<'a>(&'a self, release: Release<'a>, deadline: Deadline) -> Answer<'a, Released> {
+        Box::pin(self.release(release, deadline))
+    }
+
+    fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
+        Box::pin(self.is_locked(resource, deadline))
+    }
+
+    fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed> {
+        Box::pin(self.renew(renew, deadline))
+    }
+
+    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>> {
+        Box::pin(self.inspect(resource, deadline))
+    }
+
+    fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
+        Box::pin(async move { self.remove(&self.keys.of(resource), deadline).await })
+    }
+
+    fn purge(&self, patience: Limit) -> Answer<'_, ()> {
+        Box::pin(self.purge(patience))
+    }
+
+    fn expect_events(&self, expected: bool) {
+        self.link.expect_messages(expected);
+    }
+
+    fn begin_close(&self) {
+        self.member.begin_close();
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.leave();
+        Box::pin(ready(()))
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

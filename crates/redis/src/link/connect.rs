@@ -1,0 +1,240 @@
+//! Makes one connection: socket, TLS, handshake.
+
+#[cfg(not(unix))]
+use std::io;
+use std::{
+    net::SocketAddr,
+    ops::{Deref, RangeInclusive},
+    sync::Arc,
+    time::Duration,
+};
+
+use lock_inc_core::error::Cause;
+use redis::{Cmd, Value, cmd};
+use socket2::SockRef;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout},
+};
+
+use super::{
+    Link, Live,
+    connection::{Answer, Connection, Speech},
+    socket::Socket,
+    transport::Transport,
+};
+use crate::{
+    config::{Config, Endpoint, Family},
+    refusal::{self, ConnectError, RefusalKind},
+};
+
+/// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
+/// a call may take: whoever waits would not wait for longer.
+const TRY_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
+
+/// A connection that is ready for use.
+pub(crate) struct Connected {
+    pub(crate) live: Arc<Live>,
+    /// How long the handshake has taken, at the most.
+    pub(crate) round_trip: Duration,
+}
+
+/// `name`: how `CLIENT LIST` shows it. `number`: how many connections there have been, this one included.
+pub(crate) async fn connect(link: &Link, name: &str, number: u32) -> Result<Connected, ConnectError> {
+    let limit = try_timeout(&link.config);
+    timeout(limit, open(link, name, number)).await.unwrap_or_else(|_| {
+        let limit = limit.as_millis();
+        Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
+    })
+}
+
+fn try_timeout(config: &Config) -> Duration {
+    config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end())
+}
+
+async fn open(link: &Link, name: &str, number: u32) -> Result<Connected, ConnectError> {
+    let live = open_resp3(link, name, number).await?;
+    let start = Instant::now();
+    let subscribing = link.members.subscribe(number, live.messages());
+    driven(live.messages(), subscribing).await?;
+    Ok(Connected { live: Arc::new(live), round_trip: start.elapsed() })
+}
+
+/// Speaks RESP3, in which messages come on the same connection; or else RESP2.
+async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, ConnectError> {
+    let commands = new_connection(link, Speech::Replies).await?;
+    let greeting = driven(&commands, async { Ok(commands.send_one(hello(&link.config)).await) }).await;
+    match greeting {
+        Ok(Ok(Value::ServerError(error))) => match refusal::kind_of(&error) {
+            RefusalKind::NoAuth | RefusalKind::WrongPass | RefusalKind::Loading | RefusalKind::Busy => {
+                Err(refusal::of_handshake(&error))
+            }
+            // Unknown, forbidden, or another protocol than it knows: in whichever way a proxy or a managed service says so.
+            _ => open_resp2(link, name, number, commands).await,
+        },
+        Ok(Ok(_)) => {
+            driven(&commands, introduce(&commands, &link.config, name)).await?;
+            Ok(Live { number, commands, messages: None })
+        }
+        // Some say it by closing the connection.
+        Ok(Err(_)) | Err(_) => {
+            let commands = new_connection(link, Speech::Replies).await?;
+            open_resp2(link, name, number, commands).await
+        }
+    }
+}
+
+/// Speaks RESP2, and listens to messages on a second connection.
+async fn open_resp2(link: &Link, name: &str, number: u32, commands: Owned) -> Result<Live, ConnectError> {
+    let messages = new_connection(link, Speech::Messages).await?;
+    for connection in [&commands, &messages] {
+        driven(connection, async {
+            if let Some(auth) = auth(&link.config) {
+                accepted(connection.send_one(auth).await)?;
+            }
+            introduce(connection, &link.config, name).await
+        })
+        .await?;
+    }
+    Ok(Live { number, commands, messages: Some(messages) })
+}
+
+/// Drives a connection until something is done.
+async fn driven<T>(
+    connection: &Connection,
+    work: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        cause = connection.drive(Duration::MAX) => Err(ConnectError::Passing(cause)),
+    }
+}
+
+fn accepted(answer: Answer) -> Result<(), ConnectError> {
+    match answer {
+        Ok(Value::ServerError(error)) => Err(refusal::of_handshake(&error)),
+        Ok(_) => Ok(()),
+        Err(cause) => Err(ConnectError::Passing(cause)),
+    }
+}
+
+fn hello(config: &Config) -> Cmd {
+    let mut hello = cmd("HELLO");
+    hello.arg(3);
+    if let Some(password) = &config.password {
+        hello.arg("AUTH").arg(config.username.as_deref().unwrap_or("default")).arg(&password.0);
+    }
+    hello
+}
+
+fn auth(config: &Config) -> Option<Cmd> {
+    let password = config.password.as_ref()?;
+    let mut auth = cmd("AUTH");
+    auth.arg(&config.username).arg(&password.0);
+    Some(auth)
+}
+
+/// Chooses the database, and says who we are. The latter may be forbidden or unknown: a lock does not depend on it.
+async fn introduce(connection: &Arc<Connection>, config: &Config, name: &str) -> Result<(), ConnectError> {
+    let mut select = cmd("SELECT");
+    select.arg(config.database);
+    let mut commands = Vec::from_iter((config.database != 0).then_some(select));
+    let required = commands.len();
+    let client = [["SETNAME", "", name], ["SETINFO", "LIB-NAME", "lock-inc"]];
+    for [what, of, value] in client.into_iter().chain([["SETINFO", "LIB-VER", env!("CARGO_PKG_VERSION")]]) {
+        let mut command = cmd("CLIENT");
+        command.arg(what).arg(Some(of).filter(|of| !of.is_empty())).arg(value);
+        commands.push(command);
+    }
+    for (index, answer) in connection.send_together(&commands).into_iter().enumerate() {
+        let answer = answer.await;
+        if index < required || answer.is_err() {
+            accepted(answer)?;
+        }
+    }
+    Ok(())
+}
+
+async fn new_connection(link: &Link, speech: Speech) -> Result<Owned, ConnectError> {
+    let transport = open_transport(&link.config).await?;
+    let connection = Connection::new(
+        transport,
+        speech,
+        link.members.clone(),
+        link.expectations.clone(),
+        #[cfg(unix)]
+        link.machine.watcher.clone(),
+    )?;
+    Ok(Owned(connection))
+}
+
+/// A connection that ends with whoever has it.
+pub(crate) struct Owned(Arc<Connection>);
+
+impl Deref for Owned {
+    type Target = Arc<Connection>;
+
+    fn deref(&self) -> &Arc<Connection> {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.end(Cause::new("ECONNRESET", "the connection was closed"));
+    }
+}
+
+async fn open_transport(config: &Config) -> Result<Transport, ConnectError> {
+    match &config.endpoint {
+        Endpoint::Tcp { host, port, family } => {
+            let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
+            stream.set_nodelay(config.nodelay)?;
+            let socket = SockRef::from(&stream);
+            socket.set_keepalive(config.keepalive)?;
+            // What a connection that is given up has not got rid of yet must not arrive after what the next one sends.
+            // Nothing is lost by it: a connection that is closed in order has had all its answers.
+            socket.set_linger(Some(Duration::ZERO))?;
+            let socket = Socket::new(stream.into_std()?)?;
+            match &config.tls {
+                Some(tls) => Transport::with_tls(socket, tls).await,
+                None => Ok(Transport::plain(socket)),
+            }
+        }
+        #[cfg(unix)]
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path).await?.into_std()?;
+            Ok(Transport::plain(Socket::new(stream)?))
+        }
+        #[cfg(not(unix))]
+        Endpoint::Unix(_) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "this platform has no Unix sockets").into())
+        }
+    }
+}
+
+async fn open_tcp(host: &str, port: u16, family: Family, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let addresses = lookup_host((host, port))
+        .await
+        .map_err(|error| ConnectError::Passing(Cause::new("ENOTFOUND", format!("{host}: {error}"))))?;
+    let wanted = |address: &SocketAddr| match family {
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+        Family::Any => true,
+    };
+    let addresses: Vec<_> = addresses.filter(wanted).collect();
+    let mut last = Cause::new("ENOTFOUND", format!("{host} has no address of the wanted family"));
+    // A silent address leaves the others their share of the time.
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = refusal::of_io(&error),
+            Err(_) => last = Cause::new("ETIMEDOUT", format!("{address} does not answer")),
+        }
+    }
+    Err(ConnectError::Passing(last))
+}

@@ -1,0 +1,141 @@
+//! The task that keeps the connection up: it connects, waits until the connection is gone, and connects again.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use lock_inc_core::error::Cause;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Link, Live, State,
+    connect::{Connected, connect},
+};
+use crate::{
+    config::{Decision, Reconnect, Trouble},
+    refusal::ConnectError,
+};
+
+/// A connection that has lived for so long was a success: the next tries begin anew.
+const SUCCESS: Duration = Duration::from_secs(1);
+
+/// A connection on which an answer is awaited may be silent for so long, or for some times of what it has taken so far,
+/// before another one is tried beside it.
+const SILENCE: Duration = Duration::from_millis(500);
+const ROUND_TRIPS: u32 = 4;
+
+pub(crate) struct Keeper {
+    link: Arc<Link>,
+    name: String,
+    times_connected: u32,
+}
+
+impl Keeper {
+    pub(crate) fn new(link: Arc<Link>, name: String) -> Self {
+        Self { link, name, times_connected: 0 }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let closed = self.link.closed.clone();
+        tokio::select! {
+            () = self.keep() => {}
+            () = closed.cancelled() => {}
+        }
+        if let State::Ready(live) = &*self.link.state() {
+            live.end(&Cause::new("ECONNRESET", "the locker was closed"));
+        }
+        self.link.publish(State::Closed);
+    }
+
+    async fn keep(&mut self) {
+        let mut lost = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let error = match self.connect().await {
+                Ok(connected) => {
+                    let since = Instant::now();
+                    let cause = self.serve(connected).await;
+                    lost = Instant::now();
+                    if since.elapsed() >= SUCCESS {
+                        attempt = 0;
+                    }
+                    ConnectError::Passing(cause)
+                }
+                Err(error) => error,
+            };
+            attempt += 1;
+            let cause = error.cause().clone();
+            self.link.publish(State::Connecting(Some(error)));
+            match self.decide(attempt, lost, cause.clone()).await {
+                Decision::RetryAfter(pause) => sleep(pause).await,
+                Decision::GiveUp(reason) => {
+                    self.link.publish(State::GaveUp(reason.unwrap_or(cause)));
+                    // Keeps the state readable until the link is closed.
+                    pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connected, ConnectError> {
+        connect(&self.link, &self.name, self.times_connected + 1).await
+    }
+
+    /// Lets calls use a connection until it is gone, and says why it is. One that has gone silent is replaced by another,
+    /// if there can be one and the first has still not said a word by then.
+    async fn serve(&mut self, mut connected: Connected) -> Cause {
+        loop {
+            self.times_connected += 1;
+            let Connected { live, round_trip } = connected;
+            self.link.publish(State::Ready(live.clone()));
+            self.link.members.on_published(&live);
+            let patience = SILENCE.max(round_trip * ROUND_TRIPS);
+            tokio::select! {
+                cause = live.drive(patience) => return cause,
+                next = self.replacement(&live) => {
+                    let silence = patience.as_millis();
+                    live.end(&Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
+                    connected = next;
+                }
+            }
+        }
+    }
+
+    /// Waits until the connection is silent, and is still so when there is another one.
+    async fn replacement(&self, live: &Live) -> Connected {
+        loop {
+            let silent = live.silent().await;
+            let heard = silent.heard();
+            // If there is no other one to be had, the first is as good as any.
+            if let Ok(connected) = self.connect().await {
+                silent.try_read();
+                if silent.heard() == heard {
+                    return connected;
+                }
+            }
+        }
+    }
+
+    async fn decide(&self, attempt: u32, lost: Instant, cause: Cause) -> Decision {
+        let retrying_for = lost.elapsed();
+        match &self.link.config.reconnect {
+            Reconnect::Backoff { backoff, max_attempts, max_time } => {
+                if max_attempts.is_some_and(|max| attempt >= max) {
+                    return Decision::GiveUp(None);
+                }
+                let mut pause = backoff.delay(attempt, self.link.machine.random.unit());
+                if let Some(max_time) = max_time {
+                    // The last try comes exactly at the limit.
+                    let left = max_time.saturating_sub(retrying_for);
+                    if left.is_zero() {
+                        return Decision::GiveUp(None);
+                    }
+                    pause = pause.min(left);
+                }
+                Decision::RetryAfter(pause)
+            }
+            Reconnect::Custom(strategy) => {
+                let times_connected = self.times_connected;
+                strategy.decide(Trouble { attempt, retrying_for, times_connected, cause }).await
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The lockers that share a link. Each has a channel of its own, on which the server says what happens to its locks.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use lock_inc_core::store::{StoreEvent, StoreEvents};
+use redis::Value;
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Live,
+    connection::{Answer, Connection, Messages},
+};
+use crate::{
+    events,
+    refusal::{self, ConnectError, RefusalKind},
+};
+
+/// A locker that uses the link.
+pub(crate) struct Member {
+    /// Where the server says what happens to its locks.
+    channel: String,
+    /// What the keys of its locks begin with.
+    prefix: String,
+    events: OnceLock<Arc<dyn StoreEvents>>,
+    /// Whether messages reach it on the present connection. Not if the server's ACL forbids it.
+    subscribed: AtomicBool,
+    /// On which connection it has subscribed last: the number of its [`Live`].
+    on: AtomicU32,
+    /// Its commands may be sent: what they tell the server of messages is true.
+    ready: AtomicBool,
+    /// Nothing waits for a connection any more.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Member {
+    pub(crate) fn new(channel: String, prefix: String) -> Self {
+        Self {
+            channel,
+            prefix,
+            events: OnceLock::new(),
+            subscribed: AtomicBool::new(false),
+            on: AtomicU32::new(0),
+            ready: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn on_subscription(&self, subscribed: bool) {
+        self.subscribed.store(subscribed, Ordering::Relaxed);
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// True of the connection that a command is about to be sent on.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Ordering::Relaxed)
+    }
+
+    /// Nothing waits for a connection any more.
+    pub(crate) fn begin_close(&self) {
+        self.closing.cancel();
+    }
+
+    fn tell(&self, event: StoreEvent) {
+        if let Some(events) = self.events.get() {
+            events.hear(event);
+        }
+    }
+
+    fn tell_connected(&self) {
+        self.tell(StoreEvent::Connected { subscribed: self.is_subscribed() });
+    }
+}
+
+pub(crate) struct Members {
+    inner: Mutex<Inner>,
+    /// Told when a member is ready.
+    ready: Arc<Notify>,
+}
+
+/// Between two tries to subscribe on a server that is busy.
+const AGAIN: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+struct Inner {
+    by_channel: HashMap<String, Arc<Member>>,
+    /// How many lockers there are, also those that have not joined yet.
+    users: usize,
+    /// The last one has left, and nobody may come any more.
+    closed: bool,
+}
+
+impl Members {
+    pub(crate) fn new(ready: Arc<Notify>) -> Self {
+        Self { inner: Mutex::default(), ready }
+    }
+
+    /// One more is about to join. `false` if nobody may come any more.
+    pub(crate) fn reserve(&self) -> bool {
+        let mut inner = self.lock();
+        inner.users += usize::from(!inner.closed);
+        !inner.closed
+    }
+
+    /// `live` looks for the present connection.
+    pub(crate) fn join(
+        &self,
+        member: Arc<Member>,
+        events: Arc<dyn StoreEvents>,
+        live: impl FnOnce() -> Option<Arc<Live>>,
+    ) {
+        // It joins once.
+        let _ = member.events.set(events);
+        let mut inner = self.lock();
+        inner.by_channel.insert(member.channel.clone(), member.clone());
+        // Not before: what is published later finds the member.
+        if let Some(live) = live() {
+            self.subscribe_later(member, &live);
+        }
+    }
+
+    /// Subscribes a member on a connection that is in use already, and tells it how that has ended.
+    fn subscribe_later(&self, member: Arc<Member>, live: &Live) {
+        member.on.store(live.number, Ordering::Relaxed);
+        let messages = live.messages().clone();
+        let mut subscribing = messages.subscription("SUBSCRIBE", &member.channel);
+        if live.messages.is_none() {
+            // What is sent from here on goes over the same connection, so it is carried out after the subscription.
+            member.on_subscription(true);
+        }
+        let ready = self.ready.clone();
+        tokio::spawn(async move {
+            loop {
+                match is_confirmed(subscribing.await) {
+                    Ok(subscribed) => member.on_subscription(subscribed),
+                    // The next connection subscribes it.
+                    Err(_) if messages.has_ended() => return,
+                    // The server is busy.
+                    Err(_) => {
+                        sleep(AGAIN).await;
+                        subscribing = messages.subscription("SUBSCRIBE", &member.channel);
+                        continue;
+                    }
+                }
+                ready.notify_waiters();
+                return member.tell_connected();
+            }
+        });
+    }
+
+    /// `true` if it was the last one.
+    pub(crate) fn leave(&self, member: &Member, live: impl FnOnce() -> Option<Arc<Live>>) -> bool {
+        let mut inner = self.lock();
+        inner.users -= 1;
+        inner.closed = inner.users == 0;
+        let joined = inner.by_channel.remove(&member.channel).is_some();
+        if joined
+            && !inner.closed
+            && let Some(live) = live()
+        {
+            // Nobody waits for the confirmation.
+            drop(live.messages().subscription("UNSUBSCRIBE", &member.channel));
+        }
+        inner.closed
+    }
+
+    /// Subscribes all of them on a new connection, and waits until that is done.
+    pub(crate) async fn subscribe(
+        &self,
+        number: u32,
+        messages: &Arc<Connection>,
+    ) -> Result<(), ConnectError> {
+        let (members, confirmations): (Vec<_>, Vec<_>) = {
+            let inner = self.lock();
+            let subscribe = |member: &Arc<Member>| {
+                member.on.store(number, Ordering::Relaxed);
+                (member.clone(), messages.subscription("SUBSCRIBE", &member.channel))
+            };
+            inner.by_channel.values().map(subscribe).unzip()
+        };
+        for (member, confirmation) in members.into_iter().zip(confirmations) {
+            member.on_subscription(is_confirmed(confirmation.await)?);
+        }
+        Ok(())
+    }
+
+    /// A connection was published: whoever has come since [`subscribe`](Self::subscribe) is subscribed as well, and the
+    /// others are told that there is one.
+    pub(crate) fn on_published(&self, live: &Arc<Live>) {
+        let members: Vec<_> = {
+            let inner = self.lock();
+            let (known, new): (Vec<_>, Vec<_>) = inner
+                .by_channel
+                .values()
+                .cloned()
+                .partition(|member| member.on.load(Ordering::Relaxed) == live.number);
+            for member in new {
+                self.subscribe_later(member, live);
+            }
+            known
+        };
+        for member in members {
+            member.tell_connected();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether messages will come: an ACL may forbid it, and a proxy may not know of it.
+fn is_confirmed(answer: Answer) -> Result<bool, ConnectError> {
+    match answer {
+        Ok(Value::ServerError(error)) => match refusal::kind_of(&error) {
+            RefusalKind::NoPerm | RefusalKind::TooOld => Ok(false),
+            _ => Err(ConnectError::Passing(refusal::of_reply(&error, false).cause)),
+        },
+        Ok(_) => Ok(true),
+        Err(cause) => Err(ConnectError::Passing(cause)),
+    }
+}
+
+impl Messages for Members {
+    fn on_message(&self, channel: &[u8], message: &[u8]) {
+        let member = str::from_utf8(channel).ok().and_then(|name| self.lock().by_channel.get(name).cloned());
+        // What is of another form is not for us.
+        if let Some(member) = member
+            && let Some(event) = events::read(message, &member.prefix)
+        {
+            member.tell(event);
+        }
+    }
+}

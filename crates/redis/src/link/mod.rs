@@ -1,0 +1,195 @@
+//! The link to a server: one connection that is always being kept up, which all lockers with the same `config` share.
+//!
+//! # Layout
+//!
+//! * [`call`]: a command on its way to an answer, over one connection after the other.
+//! * [`keeper`]: the task that connects, and connects again.
+//! * [`connect`]: makes one connection: socket, TLS, handshake.
+//! * [`connection`]: one connection: what leaves, what is awaited, what comes. [`replies`], [`transport`] and [`socket`]
+//!   are below it, [`vigil`] sees to it that nothing is left undone.
+//! * [`members`]: the lockers that share the link, and the messages for each of them.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicIsize, Ordering},
+    },
+    time::Duration,
+};
+
+use lock_inc_core::{Clock, Random, error::Cause, store::StoreEvents};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+#[cfg(unix)]
+use self::socket::Watcher;
+pub(crate) use self::{
+    call::Reply,
+    connection::Command,
+    members::{Member, Members},
+};
+use self::{connect::Owned, connection::Connection, keeper::Keeper};
+use crate::{config::Config, refusal::ConnectError};
+
+mod call;
+mod connect;
+mod connection;
+mod keeper;
+mod members;
+mod replies;
+pub mod socket;
+mod transport;
+mod vigil;
+
+/// What a link needs of the machine.
+#[derive(Clone)]
+pub struct Machine {
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    /// Who reads from the sockets besides the runtime, if anybody does.
+    #[cfg(unix)]
+    pub watcher: Option<Arc<dyn Watcher>>,
+}
+
+/// The link to a server.
+pub struct Link {
+    config: Arc<Config>,
+    /// What errors call the server.
+    server: Arc<str>,
+    machine: Machine,
+    state: Mutex<State>,
+    /// There is another state. Whoever waits for one is woken in order of arrival.
+    changed: Arc<Notify>,
+    members: Arc<Members>,
+    expectations: Arc<Expectations>,
+    /// The keeper shall end.
+    closed: CancellationToken,
+}
+
+#[derive(Clone)]
+enum State {
+    /// No connection yet or no longer; why, if a try has failed.
+    Connecting(Option<ConnectError>),
+    Ready(Arc<Live>),
+    /// The keeper has given up for good.
+    GaveUp(Cause),
+    /// The last locker was closed.
+    Closed,
+}
+
+/// A connection that calls may use.
+pub(crate) struct Live {
+    /// How many there were, this one included.
+    number: u32,
+    commands: Owned,
+    /// Where messages come, if not on the same connection (RESP2).
+    messages: Option<Owned>,
+}
+
+impl Live {
+    fn messages(&self) -> &Arc<Connection> {
+        self.messages.as_ref().unwrap_or(&self.commands)
+    }
+
+    /// See [`Connection::drive`]. Either of two connections is of no use without the other.
+    async fn drive(&self, patience: Duration) -> Cause {
+        let Some(messages) = &self.messages else { return self.commands.drive(patience).await };
+        let cause = tokio::select! {
+            cause = self.commands.drive(patience) => cause,
+            cause = messages.drive(patience) => cause,
+        };
+        self.end(&cause);
+        cause
+    }
+
+    /// Waits until one of them is [silent](Connection::silent), and says which.
+    async fn silent(&self) -> &Arc<Connection> {
+        tokio::select! {
+            () = self.commands.silent() => &self.commands,
+            () = self.messages().silent(), if self.messages.is_some() => self.messages(),
+        }
+    }
+
+    fn end(&self, cause: &Cause) {
+        for connection in [&self.commands, self.messages()] {
+            connection.end(cause.clone());
+        }
+    }
+}
+
+impl Link {
+    /// Starts to connect. Must be called on the runtime. `name`: how `CLIENT LIST` shows the connection.
+    pub fn open(config: Config, name: String, machine: Machine) -> Arc<Self> {
+        let changed = Arc::<Notify>::default();
+        let link = Arc::new(Self {
+            server: format!("Redis at {}", config.endpoint).into(),
+            config: Arc::new(config),
+            machine,
+            state: Mutex::new(State::Connecting(None)),
+            members: Arc::new(Members::new(changed.clone())),
+            changed,
+            expectations: Arc::default(),
+            closed: CancellationToken::new(),
+        });
+        tokio::spawn(Keeper::new(link.clone(), name).run());
+        link
+    }
+
+    /// Somebody is about to use it. `false` if it has been closed: then another one is needed.
+    pub(crate) fn reserve(&self) -> bool {
+        self.members.reserve()
+    }
+
+    /// From now on the link serves this locker.
+    pub(crate) fn join(&self, member: Arc<Member>, events: Arc<dyn StoreEvents>) {
+        self.members.join(member, events, || self.live());
+    }
+
+    /// Whoever has [reserved](Self::reserve) it uses it no more. The last one closes it.
+    pub(crate) fn leave(&self, member: &Member) {
+        if self.members.leave(member, || self.live()) {
+            self.closed.cancel();
+        }
+    }
+
+    /// See [`Store::expect_events`](lock_inc_core::store::Store::expect_events).
+    pub(crate) fn expect_messages(&self, expected: bool) {
+        if self.expectations.change(expected)
+            && let Some(live) = self.live()
+        {
+            live.messages().wake_vigil();
+        }
+    }
+
+    fn live(&self) -> Option<Arc<Live>> {
+        match &*self.state() {
+            State::Ready(live) => Some(live.clone()),
+            _ => None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, state: State) {
+        *self.state() = state;
+        self.changed.notify_waiters();
+    }
+}
+
+/// How many lockers have calls that wait for a message.
+#[derive(Default)]
+pub(crate) struct Expectations(AtomicIsize);
+
+impl Expectations {
+    /// One more or one less. Whether it is the first.
+    fn change(&self, expected: bool) -> bool {
+        let before = self.0.fetch_add(if expected { 1 } else { -1 }, Ordering::SeqCst);
+        expected && before == 0
+    }
+
+    fn any(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}

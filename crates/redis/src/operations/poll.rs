@@ -1,0 +1,51 @@
+//! Asks about calls that wait.
+
+use std::{sync::LazyLock, time::Duration};
+
+use lock_inc_core::{
+    StoreClock,
+    error::Result,
+    store::{Deadline, Poll, Polled},
+};
+use redis::{Cmd, Value};
+
+use super::{contention, decode, hand_over};
+use crate::{
+    Redis,
+    link::Reply,
+    script::{LuaScript, script},
+};
+
+static POLL: LazyLock<LuaScript> = script!(1, "shared/clock", "shared/owner", "shared/queue", "poll");
+
+impl Redis {
+    pub(crate) async fn poll(
+        &self,
+        Poll { resource, waiting, last }: Poll<'_>,
+        deadline: Deadline,
+    ) -> Result<Polled> {
+        let members: Vec<_> = waiting
+            .iter()
+            .map(|waiting| {
+                [waiting.ticket.to_string(), self.queue_member(resource, waiting.nonce, waiting.lease)]
+            })
+            .collect();
+        let arguments = |command: &mut Cmd| {
+            command.arg(&self.client).arg(self.keys.channels()).arg(self.subscribed());
+            command.arg(if last { "1" } else { "" });
+            for [ticket, member] in &members {
+                command.arg(ticket).arg(member);
+            }
+        };
+        let keys = self.keys.of(resource);
+        let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
+        let (time, missing, place, granted, count, left, record): (u64, u64, u64, Value, u64, i64, String) =
+            decode(value)?;
+        Ok(Polled {
+            missing,
+            contention: (count > 0).then(|| contention(count, left, &record, place)),
+            hand_over: if granted == Value::Nil { None } else { Some(hand_over(granted)?) },
+            clock: StoreClock { sent, time: Duration::from_micros(time) },
+        })
+    }
+}

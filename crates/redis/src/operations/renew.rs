@@ -1,0 +1,43 @@
+//! Asks for a new lease, or whether a lock is still held.
+
+use std::sync::LazyLock;
+
+use lock_inc_core::{
+    Renewing,
+    error::Result,
+    store::{Deadline, Ownership, Renew, Renewed},
+};
+use redis::Cmd;
+
+use super::{decode, in_ms};
+use crate::{
+    Redis,
+    link::Reply,
+    script::{LuaScript, script},
+};
+
+static RENEW: LazyLock<LuaScript> = script!(4, "shared/owner", "renew");
+
+impl Redis {
+    pub(crate) async fn renew(
+        &self,
+        Renew { resource, nonce, renewing }: Renew<'_>,
+        deadline: Deadline,
+    ) -> Result<Renewed> {
+        let lease = in_ms(renewing.lease().unwrap_or_default());
+        let how = if matches!(renewing, Renewing::Set(_)) { "set" } else { "raise" };
+        let nonce = nonce.text();
+        let keys = self.keys.of(resource);
+        let fill = |command: &mut Cmd| {
+            command.arg(keys.lock()).arg(keys.owner()).arg(keys.alive());
+            command.arg(&nonce).arg(lease).arg(how);
+        };
+        let Reply { value, sent, .. } = self.run(&RENEW, 3, fill, deadline).await?;
+        let ownership = match decode(value)? {
+            1 => Ownership::Held,
+            0 => Ownership::Gone,
+            _ => Ownership::Taken,
+        };
+        Ok(Renewed { ownership, sent })
+    }
+}

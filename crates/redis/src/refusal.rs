@@ -1,0 +1,281 @@
+//! What a server's error means, read off its text. The texts are those of Redis 6.2 to 8 and of Valkey.
+
+use std::io;
+
+use lock_inc_core::error::{Cause, Refusal};
+use redis::ServerError;
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub(crate) enum ConnectError {
+    /// The network, the server or its load: it may come.
+    Passing(Cause),
+    /// TLS did not come to an agreement.
+    Tls(Cause),
+    /// The server does not want us as we are.
+    Refused(Refusal),
+}
+
+impl ConnectError {
+    pub(crate) fn cause(&self) -> &Cause {
+        match self {
+            Self::Passing(cause) | Self::Tls(cause) => cause,
+            Self::Refused(refusal) => &refusal.cause,
+        }
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(of_io(&error))
+    }
+}
+
+/// An error of the operating system, with the name that Node.js gives it.
+pub(crate) fn of_io(error: &io::Error) -> Cause {
+    use io::ErrorKind;
+    let code = match error.kind() {
+        ErrorKind::ConnectionRefused => "ECONNREFUSED",
+        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => "ECONNRESET",
+        ErrorKind::ConnectionAborted => "ECONNABORTED",
+        ErrorKind::BrokenPipe => "EPIPE",
+        ErrorKind::TimedOut => "ETIMEDOUT",
+        ErrorKind::NotFound => "ENOENT",
+        ErrorKind::PermissionDenied => "EACCES",
+        ErrorKind::HostUnreachable => "EHOSTUNREACH",
+        ErrorKind::NetworkUnreachable => "ENETUNREACH",
+        ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL",
+        _ => "EIO",
+    };
+    Cause::new(code, error)
+}
+
+/// Why the server refused, as far as a caller can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusalKind {
+    NoAuth,
+    WrongPass,
+    NoPerm,
+    ReadOnly,
+    OutOfMemory,
+    Loading,
+    Busy,
+    Misconf,
+    Moved,
+    WrongType,
+    BadDatabase,
+    TooOld,
+    Other,
+}
+
+impl RefusalKind {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 13] = [
+        Self::NoAuth,
+        Self::WrongPass,
+        Self::NoPerm,
+        Self::ReadOnly,
+        Self::OutOfMemory,
+        Self::Loading,
+        Self::Busy,
+        Self::Misconf,
+        Self::Moved,
+        Self::WrongType,
+        Self::BadDatabase,
+        Self::TooOld,
+        Self::Other,
+    ];
+
+    /// The stable code, what happened, and what to do, in one place.
+    fn row(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::NoAuth => ("ERR_REDIS_NOAUTH", "Redis wants a password", "set config.password"),
+            Self::WrongPass => (
+                "ERR_REDIS_WRONGPASS",
+                "Redis does not accept the credentials",
+                "check config.username and config.password",
+            ),
+            Self::NoPerm => (
+                "ERR_REDIS_NOPERM",
+                "The Redis user may not do this",
+                "docs/protocol.md lists the commands and keys that its ACL must allow",
+            ),
+            Self::ReadOnly => {
+                ("ERR_REDIS_READONLY", "This Redis is a read-only replica", "connect to the primary")
+            }
+            Self::OutOfMemory => (
+                "ERR_REDIS_OOM",
+                "Redis has reached its maxmemory",
+                "free memory or raise maxmemory; the policy should be noeviction, as any other may evict locks",
+            ),
+            Self::Loading => (
+                "ERR_REDIS_LOADING",
+                "Redis is still loading its data set",
+                "try again, or raise settings.commandTimeout",
+            ),
+            Self::Busy => (
+                "ERR_REDIS_BUSY",
+                "Redis is busy with a script of another client",
+                "try again, or end that script with SCRIPT KILL",
+            ),
+            Self::Misconf => (
+                "ERR_REDIS_MISCONF",
+                "Redis accepts no writes because it cannot save to disk",
+                "look into the server's log",
+            ),
+            Self::Moved => (
+                "ERR_REDIS_MOVED",
+                "This Redis is a node of a cluster and does not serve the lock's slot",
+                "Redis Cluster is not supported: connect to a standalone server or a primary",
+            ),
+            Self::WrongType => (
+                "ERR_REDIS_WRONGTYPE",
+                "A key of the lock holds something else than a lock",
+                "another program uses the same key: choose another settings.prefix",
+            ),
+            Self::BadDatabase => (
+                "ERR_REDIS_DB",
+                "Redis has no such database",
+                "check config.db against the server's `databases` setting",
+            ),
+            Self::TooOld => (
+                "ERR_REDIS_VERSION",
+                "The server does not know a command that is needed",
+                "Redis 6.2 or newer, or Valkey, is required",
+            ),
+            Self::Other => {
+                ("ERR_REDIS_REPLY", "Redis answered with an error", "error.cause has the server's words")
+            }
+        }
+    }
+
+    pub(crate) fn refusal(self, cause: Cause, unanswered: bool) -> Refusal {
+        let (code, summary, advice) = self.row();
+        let message = format!("{summary}: {advice}").into();
+        Refusal { code, message, is_passing: self.is_passing(), unanswered, cause }
+    }
+
+    /// Whether waiting a little may help.
+    pub(crate) fn is_passing(self) -> bool {
+        matches!(self, Self::Loading | Self::Busy)
+    }
+}
+
+/// Classifies an error reply by its first word, and where that only says `ERR`, by what follows.
+fn classify(code: &str, detail: &str) -> RefusalKind {
+    match code {
+        "NOAUTH" => RefusalKind::NoAuth,
+        "WRONGPASS" => RefusalKind::WrongPass,
+        "NOPERM" => RefusalKind::NoPerm,
+        "READONLY" => RefusalKind::ReadOnly,
+        "OOM" => RefusalKind::OutOfMemory,
+        "LOADING" => RefusalKind::Loading,
+        "BUSY" => RefusalKind::Busy,
+        "MISCONF" => RefusalKind::Misconf,
+        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => RefusalKind::Moved,
+        "WRONGTYPE" => RefusalKind::WrongType,
+        _ => classify_text(detail),
+    }
+}
+
+/// Redis 6.2 wraps an error inside a script into `ERR Error running script (call to f_…): @user_script:9: …`, and
+/// newer servers have a wording of their own for ACL and type errors.
+fn classify_text(detail: &str) -> RefusalKind {
+    const PATTERNS: [(&str, RefusalKind); 16] = [
+        ("value is not an integer", RefusalKind::WrongType),
+        ("WRONGTYPE", RefusalKind::WrongType),
+        ("-OOM", RefusalKind::OutOfMemory),
+        ("command not allowed when used memory", RefusalKind::OutOfMemory),
+        ("-READONLY", RefusalKind::ReadOnly),
+        ("You can't write against a read only", RefusalKind::ReadOnly),
+        ("-MISCONF", RefusalKind::Misconf),
+        ("-LOADING", RefusalKind::Loading),
+        ("ACL failure in script", RefusalKind::NoPerm),
+        ("no permissions to", RefusalKind::NoPerm),
+        ("can't run this command or subcommand", RefusalKind::NoPerm),
+        ("can't access at least one of the keys", RefusalKind::NoPerm),
+        ("-NOPERM", RefusalKind::NoPerm),
+        ("DB index is out of range", RefusalKind::BadDatabase),
+        ("SELECT is not allowed in cluster mode", RefusalKind::BadDatabase),
+        ("unknown command", RefusalKind::TooOld),
+    ];
+    PATTERNS
+        .iter()
+        .find(|(pattern, _)| detail.contains(pattern))
+        .map_or(RefusalKind::Other, |(_, kind)| *kind)
+}
+
+/// Why the server has answered a command with an error.
+pub(crate) fn kind_of(error: &ServerError) -> RefusalKind {
+    classify(error.code(), error.details().unwrap_or_default())
+}
+
+/// An error reply to a command.
+///
+/// `unanswered`: whether the command had been sent before.
+pub(crate) fn of_reply(error: &ServerError, unanswered: bool) -> Refusal {
+    kind_of(error).refusal(cause(error.code(), error.details().unwrap_or_default()), unanswered)
+}
+
+/// An error reply while a connection is set up.
+pub(crate) fn of_handshake(error: &ServerError) -> ConnectError {
+    match kind_of(error) {
+        // Too many clients, loading and the like: the next try may do better.
+        RefusalKind::Other | RefusalKind::Loading | RefusalKind::Busy => {
+            ConnectError::Passing(of_reply(error, false).cause)
+        }
+        _ => ConnectError::Refused(of_reply(error, false)),
+    }
+}
+
+fn cause(code: &str, detail: &str) -> Cause {
+    Cause::new(code, format_args!("{code} {detail}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct() {
+        let codes: HashSet<_> = RefusalKind::ALL.iter().map(|kind| kind.row().0).collect();
+        assert_eq!(codes.len(), RefusalKind::ALL.len());
+    }
+
+    #[test]
+    fn errors_are_recognised_in_the_words_of_each_server() {
+        for (code, detail, kind) in [
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", RefusalKind::OutOfMemory),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:9: @user_script: 9: -OOM command not allowed \
+                 when used memory > 'maxmemory'.",
+                RefusalKind::OutOfMemory,
+            ),
+            ("READONLY", "You can't write against a read only replica.", RefusalKind::ReadOnly),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:9: @user_script: 9: -READONLY You can't write \
+                 against a read only replica.",
+                RefusalKind::ReadOnly,
+            ),
+            (
+                "ERR",
+                "ACL failure in script: User app has no permissions to run the 'set' command",
+                RefusalKind::NoPerm,
+            ),
+            (
+                "ERR",
+                "value is not an integer or out of range script: 1, on @user_script:7.",
+                RefusalKind::WrongType,
+            ),
+            ("ERR", "DB index is out of range", RefusalKind::BadDatabase),
+            ("CROSSSLOT", "Keys in request don't hash to the same slot", RefusalKind::Moved),
+            ("ERR", "something new", RefusalKind::Other),
+        ] {
+            assert_eq!(classify(code, detail), kind, "{code} {detail}");
+        }
+    }
+}

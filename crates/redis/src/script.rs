@@ -1,0 +1,41 @@
+//! The Lua scripts, and how they are called: by SHA, or with their source where the server may not know them.
+
+use redis::{Cmd, Script};
+
+/// A script and its SHA-1.
+pub(crate) struct LuaScript {
+    source: &'static str,
+    sha: String,
+    bit: u32,
+}
+
+impl LuaScript {
+    pub(crate) fn new(number: u32, source: &'static str) -> Self {
+        Self { source, sha: Script::new(source).get_hash().to_owned(), bit: 1 << number }
+    }
+
+    /// A bit of its own, for sets of scripts.
+    pub(crate) fn bit(&self) -> u32 {
+        self.bit
+    }
+
+    /// Begins an `EVALSHA`, or, with the source, an `EVAL`, which also leaves the script in the server's cache. So many
+    /// keys and then the arguments are to follow.
+    pub(crate) fn write(&self, command: &mut Cmd, with_source: bool, keys: usize) {
+        if with_source {
+            command.arg("EVAL").arg(self.source);
+        } else {
+            command.arg("EVALSHA").arg(&self.sha);
+        }
+        command.arg(keys);
+    }
+}
+
+/// A script that is made of these files, in `operations/`. Each script has a number of its own, below 32.
+macro_rules! script {
+    ($number:literal, $($part:literal),+) => {
+        LazyLock::new(|| LuaScript::new($number, concat!($(include_str!(concat!($part, ".lua"))),+)))
+    };
+}
+
+pub(crate) use script;

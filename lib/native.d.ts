@@ -1,0 +1,175 @@
+/**
+ * What the addon exports. This is the whole of the interface between `lib/` and `src/`.
+ *
+ * Arguments are trusted: `lib/options/` has checked them and filled in what was not said. An argument of a wrong type is
+ * a bug of ours; it throws an `Error` of Node-API's that names no option. Times are in milliseconds, fractions allowed.
+ *
+ * Promises are rejected with a `Failure`, of which `lib/errors.js` makes the error: an `Error` that the addon makes would
+ * be none to code in another context of the same thread, such as a test in jest.
+ */
+
+/** Base64 of the SHA-256 of a string, which is not empty. */
+export function hash(text: string): string
+
+/**
+ * Makes a locker, and begins to connect.
+ *
+ * @param hostname The name of this machine, which others are told.
+ * @param listener Hears of the locker's events.
+ * @param isNode Whether the event loop is that of Node.js, which can watch sockets.
+ * @throws A `Failure` when something is wrong with `spec.redis.tls`, and nothing else.
+ */
+export function lockFactory(spec: Spec, hostname: string, listener: Listener, isNode: boolean): Locker
+
+/**
+ * From now on calls wait until they are enough to be sent together, or for `finish`. Called after the first call in a turn
+ * of the event loop, which has been sent already.
+ */
+export function gather(): void
+
+/** Sends what was called since `gather`. */
+export function finish(): void
+
+/** Lets a call to `lock` be given up: then it rejects with the code `ERR_CANCELLED`. */
+export class Cancellation {
+  /** May be called before the call that it belongs to. */
+  cancel(): void
+}
+
+/** What to make. */
+export interface Spec {
+  /** Not empty. */
+  prefix: string
+  /** From 1 to 3600000. */
+  commandTimeout: number
+  /** How to reach Redis; `undefined` for locks in the memory of the process. */
+  redis: Redis | undefined
+}
+
+export interface Redis {
+  /** A Unix socket, which takes the place of `host`, `port` and `family`. */
+  path: string | undefined
+  host: string
+  /** From 1 to 65535. */
+  port: number
+  /** Which addresses of the host are tried; 0: all. */
+  family: 0 | 4 | 6
+  tls: Tls | undefined
+  username: string | undefined
+  password: string | undefined
+  /** From 0 to 2147483647. */
+  database: number
+  /** In front of every key and of `Spec.prefix`; may be empty. */
+  keyPrefix: string
+  keepalive: boolean
+  nodelay: boolean
+  /** Whether a call may wait for a connection. */
+  offlineQueue: boolean
+  /** How many tries in a row to connect, the first one included; 0: no limit. */
+  maxAttempts: number
+  /** How long to go on trying to connect; 0: no limit. */
+  maxTime: number
+  /** The longest time between two tries. */
+  maxDelay: number
+  /** The user's `retry_strategy`. What it throws or returns never comes out of a call of the addon. */
+  strategy: ((trouble: object) => unknown) | undefined
+}
+
+/** Nothing of it has been parsed. */
+export interface Tls {
+  /** PEM: authorities to trust; empty: those of Mozilla. */
+  ca: Uint8Array[]
+  /** PEM: the client's certificate chain; empty: none. */
+  cert: Uint8Array
+  /** PEM: the client's private key; empty: none. */
+  key: Uint8Array
+  /** Whose certificate is expected. */
+  servername: string
+  /** `false`: every certificate is accepted. */
+  verify: boolean
+}
+
+/**
+ * Hears of what happens to a locker: `lost` (`detail`: the reason) and `renew` of a lock, `reconnect` of the locker. Must not
+ * throw.
+ */
+export type Listener = (
+  event: 'lost' | 'renew' | 'reconnect',
+  resourceId: string | null,
+  token: number | null,
+  detail: string | null,
+) => void
+
+/** An object of functions without `this`. A `resourceId` is never empty; a `token` is one that `lock` has resolved to. */
+export interface Locker {
+  /**
+   * A promise of the lock's fencing token.
+   *
+   * @param expire The lease; 1 or more.
+   * @param wait How long to wait while somebody else holds the resource. 0: one attempt. `Infinity`: without an end.
+   * @param interval Time between two looks at a lock whose end nobody will tell.
+   * @param renew Whether the lock is renewed until it is unlocked.
+   * @param maxHold How long a renewed lock is held at the most; 0: no limit.
+   * @param maxBlocked How long this thread may not run before renewal stops; 0: no limit.
+   * @param observed Whether the listener is told of renewals.
+   */
+  lock(
+    resourceId: string,
+    expire: number,
+    wait: number,
+    interval: number,
+    renew: boolean,
+    maxHold: number,
+    maxBlocked: number,
+    observed: boolean,
+    cancellation: Cancellation | undefined,
+  ): Promise<number>
+  /** A promise of whether the lock was still held. Without a token: the newest lock of this locker on the resource. */
+  unlock(resourceId: string, token?: number): Promise<boolean>
+  /** For how long the lock can be relied on. Never asks the store. */
+  remaining(resourceId: string, token: number): number
+  /** A promise of whether the lock has a new lease, of this length from now on. */
+  extend(resourceId: string, token: number, lease: number): Promise<boolean>
+  /** A promise of whether anybody holds the resource. */
+  isLocked(resourceId: string): Promise<boolean>
+  /** A promise of who holds the resource and who waits for it; `null` where nobody does. */
+  inspect(resourceId: string): Promise<Inspection | null>
+  /** A promise of whether somebody has lost the resource. */
+  forceUnlock(resourceId: string): Promise<boolean>
+  purge(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Inspection {
+  /** Absent where the holder is lock-inc 1.2.0. */
+  holder?: Holder
+  /** Absent where nobody holds the resource at the moment, as is `numberOfLocks`. */
+  leaseLeft?: number
+  /** Attempts since the resource was taken. */
+  numberOfLocks?: number
+  /** In the order of their turns. */
+  waiters: Omit<Holder, 'token'>[]
+}
+
+export interface Holder {
+  clientId: string
+  host: string
+  pid: number
+  /** In milliseconds since 1970, by the clock of the store. */
+  since: number
+  token: number
+}
+
+/** What the addon rejects with, and throws of `tls`. */
+export interface Failure {
+  /** The class of the error, where `code` does not tell. */
+  name?: 'TypeError'
+  code: string
+  message: string
+  cause?: { message: string; code: string }
+  /** These with the code `ERR_RESOURCE_LOCKED`. */
+  holder?: Holder
+  numberOfLocks?: number
+  leaseLeft?: number
+  position?: number
+}

@@ -1,0 +1,4 @@
+'use strict'
+
+/** The addon. `native.d.ts` declares it. */
+module.exports = require('../native')

@@ -1,0 +1,99 @@
+'use strict'
+
+const { Buffer } = require('node:buffer')
+const { readOptions } = require('./read')
+const { outOfRange, wrongType } = require('./refusals')
+const { config: table, defaultOf, tls: tlsTable } = require('./table')
+const { parseUrl } = require('./url')
+
+/**
+ * `config`: the options of node_redis 2.x, which lock-inc 1.2.0 handed on to it.
+ *
+ * @param {any} given
+ * @returns {{ redis: import('../native').Redis, aliasedDatabase: number | undefined }} `aliasedDatabase`: the database,
+ * where it was named by `database` alone and is not 0. 1.2.0 ignored that.
+ */
+function readConfig(given = {}) {
+  // A string is probably a URL with a password.
+  if (typeof given === 'string') {
+    throw wrongType('config must be an object, got a string: for a URL there is config.url')
+  }
+  const config = readOptions(table, given, Object.create(null))
+  const url = config.url === undefined ? {} : parseUrl(config.url)
+  const tls = readTls(config.tls, url.tls)
+  const endpoint = endpointOf(config, url, tls)
+  const { database, aliasedDatabase } = databaseOf(config, url)
+  return {
+    redis: {
+      ...endpoint,
+      tls: tls && {
+        ca: tls.ca ?? [],
+        cert: Buffer.concat(tls.cert ?? []),
+        key: Buffer.concat(tls.key ?? []),
+        servername: tls.servername ?? endpoint.host,
+        verify: orDefault(tlsTable, 'rejectUnauthorized', tls),
+      },
+      username: url.username ?? config.username ?? config.user,
+      password: url.password ?? config.auth_pass ?? config.password,
+      database,
+      keyPrefix: config.prefix ?? '',
+      keepalive: orDefault(table, 'socket_keepalive', config),
+      nodelay: orDefault(table, 'socket_nodelay', config),
+      offlineQueue: orDefault(table, 'enable_offline_queue', config),
+      maxAttempts: orDefault(table, 'max_attempts', config),
+      maxTime: config.connect_timeout ?? 0,
+      maxDelay: orDefault(table, 'retry_max_delay', config),
+      strategy: config.retry_strategy,
+    },
+    aliasedDatabase,
+  }
+}
+
+/** @param {import('./table').Group} group @param {string} name @param {{ [name: string]: any }} read */
+function orDefault(group, name, read) {
+  return read[name] ?? defaultOf(group, name)
+}
+
+/**
+ * The options of TLS, or `undefined` for none.
+ *
+ * @param {any} given
+ * @param {boolean | undefined} urlSaysSo
+ */
+function readTls(given, urlSaysSo) {
+  if (typeof given === 'object') return readOptions(tlsTable, given, Object.create(null))
+  return given || urlSaysSo ? Object.create(null) : undefined
+}
+
+/**
+ * @param {{ [name: string]: any }} config
+ * @param {import('./url').FromUrl} url
+ * @param {{ [name: string]: any } | undefined} tls
+ */
+function endpointOf(config, url, tls) {
+  const path = url.path ?? config.path
+  if (path !== undefined && tls) {
+    throw outOfRange('config.tls does not go with config.path: a Unix socket has no TLS')
+  }
+  const family = orDefault(table, 'family', config)
+  return {
+    path,
+    host: tls?.host ?? url.host ?? orDefault(table, 'host', config),
+    port: tls?.port ?? url.port ?? orDefault(table, 'port', config),
+    family: { IPv4: 4, IPv6: 6 }[/** @type {string} */ (family)] ?? family,
+  }
+}
+
+/** @param {{ [name: string]: any }} config @param {import('./url').FromUrl} url */
+function databaseOf({ db, database }, url) {
+  if (db !== undefined && database !== undefined && db !== database) {
+    throw outOfRange(`config.db is ${db}, but config.database is ${database}: they mean the same`)
+  }
+  const chosen = url.database ?? db
+  return {
+    database: chosen ?? database ?? defaultOf(table, 'db'),
+    aliasedDatabase: chosen === undefined && database !== 0 ? database : undefined,
+  }
+}
+
+module.exports = { readConfig }

@@ -1,0 +1,316 @@
+//! What belongs to an environment of JavaScript's: the main thread, each worker, each copy of the module that a test
+//! runner loads.
+//!
+//! It has one weak threadsafe function. Other threads put results into an inbox and wake the JavaScript thread once for
+//! all that gather there until it comes.
+
+#[cfg(target_os = "linux")]
+use std::cell::OnceCell;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    ffi::c_void,
+    ptr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use lock_inc_core::{
+    error::Result,
+    locker::{Event, Locker},
+};
+use lock_inc_exec::{self as exec, turn};
+#[cfg(target_os = "linux")]
+use lock_inc_redis::socket::Readable;
+#[cfg(unix)]
+use lock_inc_redis::socket::Watcher;
+use napi::{
+    Env, Error as NapiError, JsValue, Result as NapiResult, Status, Unknown,
+    bindgen_prelude::{FromNapiValue, Function, FunctionRef},
+    sys,
+};
+use tokio::runtime::Handle;
+
+#[cfg(target_os = "linux")]
+use crate::event_loop;
+use crate::{
+    inbox::{Deferred, Inbox, Mail},
+    links::Links,
+    listener,
+    outcome::{self, Outcome},
+    runtime, strategy,
+};
+
+/// A function of JavaScript's that its environment keeps.
+pub(crate) type JsFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
+
+/// So many pieces of mail make values of JavaScript's before these are let go.
+const MAILS_IN_A_SCOPE: usize = 64;
+
+/// An environment. Lives on its JavaScript thread.
+pub(crate) struct Environment {
+    runtime: Handle,
+    wake: sys::napi_threadsafe_function,
+    inbox: Arc<Inbox>,
+    /// Promises that are not settled yet. While there are any, the event loop stays alive.
+    in_flight: Cell<usize>,
+    lockers: RefCell<Vec<Arc<Locker>>>,
+    /// Functions of JavaScript's, by the numbers that other threads know them by.
+    functions: RefCell<HashMap<usize, Rc<JsFunction>>>,
+    next_function: Cell<usize>,
+    links: Links,
+    #[cfg(target_os = "linux")]
+    watcher: OnceCell<Option<Arc<dyn Watcher>>>,
+}
+
+impl Environment {
+    /// This environment; set up at the first call.
+    pub(crate) fn of(env: &Env) -> NapiResult<Rc<Self>> {
+        if let Some(environment) = env.get_instance_data::<Rc<Self>>()? {
+            return Ok(environment.clone());
+        }
+        let environment = Rc::new(Self::new(env)?);
+        env.set_instance_data(environment.clone(), (), |_| {})?;
+        let raw = Rc::into_raw(environment.clone()).cast_mut().cast();
+        // SAFETY: `tear_down` takes back the reference that `raw` carries, once. Hooks run in reverse order, so it
+        // comes before the threadsafe function, made earlier, is torn down by its own hook.
+        check(unsafe { sys::napi_add_env_cleanup_hook(env.raw(), Some(tear_down), raw) })?;
+        Ok(environment)
+    }
+
+    /// Who watches sockets in the event loop of this environment, which has to be that of Node.js. Set up when first asked
+    /// for; without one, the runtime reads them alone.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn watcher(self: &Rc<Self>, env: &Env) -> Option<Arc<dyn Watcher>> {
+        let set_up = || {
+            let environment = Rc::downgrade(self);
+            let on_readable = move |env: &Env, readers| {
+                if let Some(environment) = environment.upgrade() {
+                    environment.read_sockets(env, readers);
+                }
+            };
+            event_loop::watch(env, Rc::new(on_readable)).map(|sockets| sockets as Arc<dyn Watcher>)
+        };
+        self.watcher.get_or_init(set_up).clone()
+    }
+
+    /// There is one on Linux alone.
+    #[cfg(all(unix, not(target_os = "linux")))]
+    pub(crate) fn watcher(&self, _env: &Env) -> Option<Arc<dyn Watcher>> {
+        None
+    }
+
+    fn new(env: &Env) -> NapiResult<Self> {
+        let inbox = Arc::new(Inbox::default());
+        let name = env.create_string("lock-inc")?;
+        let mut wake = ptr::null_mut();
+        // SAFETY: `env` is the current environment, `name` a value of it, and there is no context to outlive.
+        check(unsafe {
+            sys::napi_create_threadsafe_function(
+                env.raw(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                name.raw(),
+                0,
+                1,
+                ptr::null_mut(),
+                None,
+                ptr::null_mut(),
+                Some(read_mail),
+                &raw mut wake,
+            )
+        })?;
+        // SAFETY: made above, on this thread.
+        check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
+        inbox.open(wake);
+        let runtime = runtime::handle().map_err(|error| NapiError::from_reason(error.to_string()))?;
+        Ok(Self {
+            runtime,
+            wake,
+            inbox,
+            in_flight: Cell::new(0),
+            lockers: RefCell::default(),
+            functions: RefCell::default(),
+            next_function: Cell::new(0),
+            links: Links::default(),
+            #[cfg(target_os = "linux")]
+            watcher: OnceCell::new(),
+        })
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// Keeps a locker until it is closed, or until the environment ends and closes it.
+    pub(crate) fn adopt(&self, locker: Arc<Locker>) {
+        self.lockers.borrow_mut().push(locker);
+    }
+
+    pub(crate) fn forget(&self, locker: &Arc<Locker>) {
+        self.lockers.borrow_mut().retain(|other| !Arc::ptr_eq(other, locker));
+    }
+
+    /// Keeps a function and returns its number.
+    pub(crate) fn keep_function(&self, value: Unknown) -> NapiResult<usize> {
+        // SAFETY: the caller has found it to be a function of this environment.
+        let function: Function<Unknown, Unknown> =
+            unsafe { FromNapiValue::from_napi_value(value.value().env, value.raw())? };
+        let number = self.next_function.replace(self.next_function.get() + 1);
+        self.functions.borrow_mut().insert(number, Rc::new(function.create_ref()?));
+        Ok(number)
+    }
+
+    pub(crate) fn forget_function(&self, number: usize) {
+        self.functions.borrow_mut().remove(&number);
+    }
+
+    /// Not borrowed while JavaScript runs: it may make a locker.
+    pub(crate) fn function(&self, number: usize) -> Option<Rc<JsFunction>> {
+        self.functions.borrow().get(&number).cloned()
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// A promise was made. As long as there is one, the event loop stays alive.
+    pub(crate) fn expect_outcome(&self, env: &Env) -> NapiResult<()> {
+        if self.in_flight.replace(self.in_flight.get() + 1) == 0 {
+            // SAFETY: on the thread of the environment, which is alive.
+            check(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.wake) })?;
+        }
+        Ok(())
+    }
+
+    /// Of what has come meanwhile, only promises are settled: a caller does not expect to be called back.
+    pub(crate) fn settle_taken(&self, env: &Env) {
+        for mail in self.inbox.take_settled() {
+            if let Mail::Settle(deferred, outcome) = mail {
+                self.settle(env, deferred, outcome);
+            }
+        }
+    }
+
+    /// Sends what has been called since the turn of the event loop [began](turn::begin).
+    pub(crate) fn end_turn(&self, env: &Env) {
+        self.inbox.attend();
+        turn::end(&self.runtime);
+        self.settle_taken(env);
+    }
+
+    /// Something can be read from these sockets: reads it, and settles what comes of it.
+    #[cfg(target_os = "linux")]
+    fn read_sockets(&self, env: &Env, readers: Vec<Arc<dyn Readable>>) {
+        self.inbox.attend();
+        exec::assist(&self.runtime, || readers.iter().for_each(|reader| reader.read()));
+        self.read(env);
+    }
+
+    fn read(&self, env: &Env) {
+        let mut mails = self.inbox.take().into_iter();
+        while mails.len() > 0 {
+            let mut scope = ptr::null_mut();
+            // SAFETY: opened and closed in this iteration, on the thread of `env`.
+            let opened = unsafe { sys::napi_open_handle_scope(env.raw(), &raw mut scope) };
+            for mail in mails.by_ref().take(MAILS_IN_A_SCOPE) {
+                self.read_one(env, mail);
+            }
+            if opened == sys::Status::napi_ok {
+                // SAFETY: as above.
+                unsafe { sys::napi_close_handle_scope(env.raw(), scope) };
+            }
+        }
+    }
+
+    fn read_one(&self, env: &Env, mail: Mail) {
+        match mail {
+            Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
+            Mail::Ask(number, trouble, reply) => {
+                let decision = strategy::decide(env, self.function(number).as_deref(), &trouble);
+                // Nobody waits if the locker was closed meanwhile.
+                let _ = reply.send(decision);
+            }
+            Mail::Forget(number) => self.forget_function(number),
+            Mail::Event(number, Event::Ended) => self.forget_function(number),
+            Mail::Event(number, event) => {
+                if let Some(function) = self.function(number) {
+                    // `lib/` catches what its listeners throw: an error here is an environment that ends.
+                    let _ = listener::call(env, &function, &event);
+                }
+            }
+            Mail::Nudge => {}
+        }
+    }
+
+    fn settle(&self, env: &Env, Deferred(deferred): Deferred, result: Result<Outcome>) {
+        let in_flight = self.in_flight.get() - 1;
+        self.in_flight.set(in_flight);
+        if in_flight == 0 {
+            // SAFETY: on the thread of the environment.
+            unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.wake) };
+        }
+        let value = match &result {
+            Ok(outcome) => outcome.to_js(env).map(|value| (value, true)),
+            Err(error) => outcome::failure(env, error).map(|value| (value, false)),
+        };
+        // SAFETY: each deferred is settled once, here, with a value of its own environment.
+        let settled = value.is_ok_and(|(value, resolve)| unsafe {
+            let status = if resolve {
+                sys::napi_resolve_deferred(env.raw(), deferred, value)
+            } else {
+                sys::napi_reject_deferred(env.raw(), deferred, value)
+            };
+            status == sys::Status::napi_ok
+        });
+        // Nothing else can fail here but an environment that is closing: a worker that is being terminated.
+        if let (false, Ok(outcome)) = (settled, result) {
+            outcome.discard();
+        }
+    }
+}
+
+/// Called on the JavaScript thread when there is mail.
+unsafe extern "C" fn read_mail(
+    env: sys::napi_env,
+    _callback: sys::napi_value,
+    _context: *mut c_void,
+    _data: *mut c_void,
+) {
+    // Null while the environment is being torn down.
+    if env.is_null() {
+        return;
+    }
+    let env = Env::from_raw(env);
+    if let Ok(Some(environment)) = env.get_instance_data::<Rc<Environment>>() {
+        environment.clone().read(&env);
+    }
+}
+
+/// Called once when the environment ends, be it that its worker was terminated.
+unsafe extern "C" fn tear_down(environment: *mut c_void) {
+    // SAFETY: `Environment::of` made this pointer with `Rc::into_raw`, on this thread, for this one call.
+    let environment = unsafe { Rc::from_raw(environment.cast_const().cast::<Environment>()) };
+    // What was called last, in a turn that did not come to its end.
+    turn::end(&environment.runtime);
+    for mail in environment.inbox.close() {
+        if let Mail::Settle(_, Ok(outcome)) = mail {
+            outcome.discard();
+        }
+    }
+    for locker in environment.lockers.take() {
+        environment.runtime.spawn(locker.close());
+    }
+}
+
+pub(crate) fn check(status: sys::napi_status) -> NapiResult<()> {
+    if status == sys::Status::napi_ok {
+        return Ok(());
+    }
+    let status = Status::from(status);
+    Err(NapiError::new(status, format!("Node-API call failed: {status}")))
+}

@@ -1,0 +1,150 @@
+//! Where other threads put what is meant for JavaScript.
+
+use std::{
+    ptr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use napi::sys;
+use tokio::sync::oneshot;
+
+use lock_inc_core::{Clock, Moment, error::Result, locker::Event};
+use lock_inc_redis::config::{Decision, Trouble};
+
+use crate::{machine::SystemClock, outcome::Outcome};
+
+/// What waits for the JavaScript thread.
+pub(crate) enum Mail {
+    Settle(Deferred, Result<Outcome>),
+    /// For the `retry_strategy` with this number, and where its answer goes.
+    Ask(usize, Trouble, oneshot::Sender<Decision>),
+    /// For the function with this number.
+    Event(usize, Event),
+    /// The function with this number is not needed any more.
+    Forget(usize),
+    /// Nothing, but that it is read shows that the thread runs.
+    Nudge,
+}
+
+/// The end of the bridge that may be in any thread.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    /// std's Mutex: held to push, to take all, and to wake; never while JavaScript runs.
+    state: Mutex<InboxState>,
+}
+
+#[derive(Default)]
+struct InboxState {
+    /// `None` before the environment is set up and from its teardown on.
+    wake: Option<Wake>,
+    mail: Vec<Mail>,
+    /// The JavaScript thread is at work here, and reads its mail when it has done that.
+    attended: bool,
+    /// When the thread last showed that it runs.
+    alive: Option<Moment>,
+}
+
+impl InboxState {
+    /// Wakes the JavaScript thread. `false` if the environment is closing: from here on nobody reads the inbox.
+    fn wake(&mut self) -> bool {
+        let Some(Wake(wake)) = self.wake else { return false };
+        // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
+        let status = unsafe {
+            sys::napi_call_threadsafe_function(
+                wake,
+                ptr::null_mut(),
+                sys::ThreadsafeFunctionCallMode::nonblocking,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            self.wake = None;
+        }
+        status == sys::Status::napi_ok
+    }
+}
+
+/// A threadsafe function that may be called: only ever used under the inbox's lock.
+struct Wake(sys::napi_threadsafe_function);
+
+// SAFETY: a threadsafe function may be called from every thread as long as it exists, and `Inbox::close` takes it
+// away, under the same lock, before the environment that owns it is torn down.
+unsafe impl Send for Wake {}
+
+/// The half of a promise that settles it. Only the bridge of its environment looks inside.
+pub(crate) struct Deferred(pub sys::napi_deferred);
+
+// SAFETY: other threads only carry it back to the thread that made it.
+unsafe impl Send for Deferred {}
+
+impl Inbox {
+    /// From now on mail is taken, and this function called when there is some.
+    pub(crate) fn open(&self, wake: sys::napi_threadsafe_function) {
+        self.lock().wake = Some(Wake(wake));
+    }
+
+    /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
+    pub(crate) fn post(&self, mail: Mail) -> Option<Mail> {
+        let mut state = self.lock();
+        if state.wake.is_none() {
+            return Some(mail);
+        }
+        state.mail.push(mail);
+        // Whoever attends, or was woken for what came before, reads this as well.
+        if state.mail.len() > 1 || state.attended || state.wake() { None } else { state.mail.pop() }
+    }
+
+    /// Since when the thread has given no sign of life. Asks for one: mail that it will read.
+    pub(crate) fn silent_for(&self) -> Duration {
+        let state = self.lock();
+        let silent = state.alive.map(|alive| alive.until(SystemClock.now())).unwrap_or_default();
+        let unread = !state.mail.is_empty();
+        drop(state);
+        if !unread {
+            // It comes back when the environment ends; then there is nothing more to be measured.
+            let _ = self.post(Mail::Nudge);
+        }
+        silent
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().wake.is_some()
+    }
+
+    /// The thread will [take](Self::take) its mail soon: until then it need not be woken.
+    pub(crate) fn attend(&self) {
+        self.lock().attended = true;
+    }
+
+    pub(crate) fn take(&self) -> Vec<Mail> {
+        let mut state = self.lock();
+        state.alive = Some(SystemClock.now());
+        state.attended = false;
+        std::mem::take(&mut state.mail)
+    }
+
+    /// [Takes](Self::take) what is to be settled and came before anything else. What is left is read later. A thread that
+    /// calls and calls, and never comes to read its mail, gives no sign of life by that.
+    pub(crate) fn take_settled(&self) -> Vec<Mail> {
+        let mut state = self.lock();
+        state.attended = false;
+        let settled = state.mail.iter().take_while(|mail| matches!(mail, Mail::Settle(..))).count();
+        let rest = state.mail.split_off(settled);
+        let settled = std::mem::replace(&mut state.mail, rest);
+        if !state.mail.is_empty() {
+            state.wake();
+        }
+        settled
+    }
+
+    /// Takes no more mail, and returns what nobody will read.
+    pub(crate) fn close(&self) -> Vec<Mail> {
+        let mut state = self.lock();
+        state.wake = None;
+        std::mem::take(&mut state.mail)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

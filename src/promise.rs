@@ -1,0 +1,61 @@
+//! Promises that always settle.
+
+use std::{ptr, sync::Arc};
+
+use futures_util::FutureExt;
+use lock_inc_core::error::{Error, Result};
+use lock_inc_exec as exec;
+use napi::{Env, Result as NapiResult, sys};
+
+use crate::{
+    environment::{Environment, check},
+    inbox::{Deferred, Inbox, Mail},
+    outcome::Outcome,
+};
+
+impl Environment {
+    /// Works on something and returns a promise of its outcome. This thread does as much of it as it can do without
+    /// waiting.
+    pub(crate) fn promise(
+        &self,
+        env: &Env,
+        work: impl Future<Output = Result<Outcome>> + Send + 'static,
+    ) -> NapiResult<sys::napi_value> {
+        let (mut deferred, mut promise) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: out parameters of the current environment.
+        check(unsafe { sys::napi_create_promise(env.raw(), &raw mut deferred, &raw mut promise) })?;
+        let deferred = Deferred(deferred);
+        self.expect_outcome(env)?;
+        let promised = Promised { inbox: self.inbox().clone(), deferred: Some(deferred) };
+        // Not an async block: that would keep room for `work` twice.
+        let work = work.map(|result| promised.settle(result));
+        self.inbox().attend();
+        exec::assist(self.runtime(), || exec::spawn(self.runtime(), work));
+        self.settle_taken(env);
+        Ok(promise)
+    }
+}
+
+/// A promise that somebody works on. It settles whatever happens: a panic is a bug, but hangs nobody.
+struct Promised {
+    inbox: Arc<Inbox>,
+    deferred: Option<Deferred>,
+}
+
+impl Promised {
+    fn settle(mut self, result: Result<Outcome>) {
+        let Some(deferred) = self.deferred.take() else { return };
+        if let Some(Mail::Settle(_, Ok(outcome))) = self.inbox.post(Mail::Settle(deferred, result)) {
+            outcome.discard();
+        }
+    }
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        if let Some(deferred) = self.deferred.take() {
+            // It comes back where there is nobody any more to be told.
+            let _ = self.inbox.post(Mail::Settle(deferred, Err(Error::Internal)));
+        }
+    }
+}

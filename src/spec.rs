@@ -1,0 +1,147 @@
+//! What `lib/options/` makes of the argument of `lockFactory`: checked, with all defaults filled in. `lib/native.d.ts`
+//! says what each field is.
+
+use std::time::Duration;
+
+use napi::{
+    Env, Error as NapiError, Result as NapiResult, Status, Unknown,
+    bindgen_prelude::{Buffer, JsObjectValue, Object},
+};
+use napi_derive::napi;
+
+use lock_inc_core::Backoff;
+use lock_inc_redis::{
+    config::{Config, Endpoint, Family, Reconnect, Secret},
+    tls::{TlsOptionError, TlsOptions},
+};
+
+#[napi(object, object_to_js = false)]
+pub struct Spec<'env> {
+    pub prefix: String,
+    pub command_timeout: f64,
+    pub redis: Option<RedisSpec<'env>>,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct RedisSpec<'env> {
+    pub path: Option<String>,
+    pub host: String,
+    pub port: u16,
+    pub family: u32,
+    pub tls: Option<TlsSpec>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub database: u32,
+    pub key_prefix: String,
+    pub keepalive: bool,
+    pub nodelay: bool,
+    pub offline_queue: bool,
+    pub max_attempts: u32,
+    pub max_time: f64,
+    pub max_delay: f64,
+    /// It has to be bound to the environment, so it is not part of what is made of the rest.
+    pub strategy: Option<Unknown<'env>>,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct TlsSpec {
+    pub ca: Vec<Buffer>,
+    pub cert: Buffer,
+    pub key: Buffer,
+    pub servername: String,
+    pub verify: bool,
+}
+
+impl RedisSpec<'_> {
+    /// All that tells a link from others, but for the strategy: what has the same key may share one. It holds secrets.
+    pub(crate) fn key(&self, command_timeout: Duration) -> Vec<u8> {
+        let mut key = format!(
+            "{:?}",
+            (
+                (&self.path, &self.host, self.port, self.family),
+                (&self.username, &self.password, self.database),
+                (self.keepalive, self.nodelay, self.offline_queue),
+                (self.max_attempts, self.max_time, self.max_delay, command_timeout),
+                self.tls.as_ref().map(|tls| (&tls.servername, tls.verify, tls.ca.len())),
+            )
+        )
+        .into_bytes();
+        if let Some(tls) = &self.tls {
+            for pem in tls.ca.iter().chain([&tls.cert, &tls.key]) {
+                key.extend_from_slice(&pem.len().to_be_bytes());
+                key.extend_from_slice(pem);
+            }
+        }
+        key
+    }
+
+    /// Fails where rustls objects to the certificates or the key.
+    pub(crate) fn config(self, command_timeout: Duration) -> Result<Config, TlsOptionError> {
+        Ok(Config {
+            endpoint: match self.path {
+                Some(path) => Endpoint::Unix(path.into()),
+                None => Endpoint::Tcp { host: self.host, port: self.port, family: family(self.family) },
+            },
+            tls: self.tls.map(|tls| TlsOptions::from(tls).build()).transpose()?,
+            username: self.username,
+            password: self.password.map(Secret),
+            database: self.database.into(),
+            key_prefix: self.key_prefix,
+            keepalive: self.keepalive,
+            nodelay: self.nodelay,
+            offline_queue: self.offline_queue,
+            reconnect: Reconnect::Backoff {
+                backoff: Backoff { max: milliseconds(self.max_delay), ..Reconnect::BACKOFF },
+                max_attempts: Some(self.max_attempts).filter(|max| *max > 0),
+                max_time: limit(self.max_time),
+            },
+            command_timeout,
+        })
+    }
+}
+
+impl From<TlsSpec> for TlsOptions {
+    fn from(tls: TlsSpec) -> Self {
+        Self {
+            ca: tls.ca.into_iter().map(Into::into).collect(),
+            cert: tls.cert.into(),
+            key: tls.key.into(),
+            server_name: tls.servername,
+            verify: tls.verify,
+        }
+    }
+}
+
+fn family(number: u32) -> Family {
+    match number {
+        4 => Family::V4,
+        6 => Family::V6,
+        _ => Family::Any,
+    }
+}
+
+/// A time that JavaScript gives. One that is none, or is longer than any clock runs, is a bug there: it ends at once.
+pub(crate) fn milliseconds(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()
+}
+
+/// A time of which 0 means that there is no limit.
+pub(crate) fn limit(ms: f64) -> Option<Duration> {
+    Some(milliseconds(ms)).filter(|limit| !limit.is_zero())
+}
+
+/// Throws a plain object, from which `lib/errors.js` makes the `TypeError`: an `Error` that is made here would be none to
+/// code in another context of the same thread, such as a test in jest.
+pub(crate) fn throw(env: &Env, error: &TlsOptionError) -> NapiError {
+    let failure = || -> NapiResult<()> {
+        let mut failure = Object::new(env)?;
+        failure.set_named_property("name", "TypeError")?;
+        failure.set_named_property("code", "ERR_INVALID_ARG_TYPE")?;
+        failure.set_named_property("message", format!("config.tls.{} {}", error.option, error.problem))?;
+        env.throw(failure)
+    };
+    match failure() {
+        Ok(()) => NapiError::new(Status::PendingException, String::new()),
+        Err(error) => error,
+    }
+}
