@@ -24,21 +24,8 @@ describe('the module', () => {
   })
 
   it('can be imported, by default and by name', () => {
-    const script = `
-      import lockFactory, { hash, lockFactory as named, LockError, ResourceLockedError } from 'lock-inc'
-      const locker = lockFactory({ driver: 'memory', settings: { prefix: 'esm:' } })
-      const lock = await locker.lock('resource')
-      const error = await locker.lock('resource').catch((error) => error)
-      console.log(JSON.stringify([
-        named === lockFactory, lock.key === hash('resource'),
-        error instanceof ResourceLockedError, error instanceof LockError, await lock.unlock(),
-      ]))
-    `
-    const cwd = path.join(__dirname, '..')
-    const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
-      cwd,
-      encoding: 'utf8',
-    })
+    const importing = path.join(__dirname, 'support/importing.mjs')
+    const output = execFileSync(process.execPath, [importing], { encoding: 'utf8' })
     expect(JSON.parse(output)).toEqual([true, true, true, true, true])
   })
 

@@ -4,10 +4,12 @@ const { execFileSync } = require('node:child_process')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const { isNode } = require('../lib/runtime')
 const { runNode } = require('./support/child')
 const { redisScene } = require('./support/scene')
 
-// Linux has the event loop of Node.js watch the sockets. If one step of setting that up fails, the runtime reads.
+// On Linux the event loop of Node.js watches the sockets. If one step of setting that up fails, the runtime reads. On Bun
+// and Deno it always does: no step is even tried.
 describe('without an event loop that watches sockets', () => {
   const { spec } = redisScene()
   const CYCLES = 100
@@ -62,7 +64,7 @@ describe('without an event loop that watches sockets', () => {
     const args = { spec: spec(), module: require.resolve('..') }
     const { code, signal, messages, stderr } = await runNode(script, args, { env }).ended
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
-    expect(messages[0]).toBe(`${step} has failed`)
+    expect(messages[0] === `${step} has failed`).toBe(isNode)
     expect(messages.at(-1)).toBe('terminated')
     // The watchdog, which reads what nobody else does, needs 10 ms and more for each answer.
     const slow = CYCLES * 2 * 8
@@ -81,6 +83,7 @@ describe('without an event loop that watches sockets', () => {
     `
     const env = { ...process.env, LD_PRELOAD: library, FAILING_STEP: 'napi_get_uv_event_loop' }
     const { messages } = await runNode(script, spec(), { env }).ended
-    expect(messages).toEqual(['memory', 'napi_get_uv_event_loop has failed', 'redis'])
+    const failure = isNode ? ['napi_get_uv_event_loop has failed'] : []
+    expect(messages).toEqual(['memory', ...failure, 'redis'])
   })
 })

@@ -1,6 +1,6 @@
 'use strict'
 
-const { runNode } = require('./support/child')
+const { resume, runNode, stop } = require('./support/child')
 const { redisScene } = require('./support/scene')
 const { until } = require('./support/until')
 
@@ -64,11 +64,11 @@ describe('a lock and a process that does not run', () => {
         { spec: spec(), renew },
       )
       const [token] = await until(() => messages.length > 0 && messages)
-      child.kill('SIGSTOP')
+      await stop(child)
       await until(async () => !(await exists('resource')), 'the lease ends')
       const next = await newLocker().lock('resource')
       await sleep(500)
-      child.kill('SIGCONT')
+      resume(child)
       await ended
       expect(messages.filter((message) => message !== 'ERR_LOCK_LOST')).toEqual([token, false, false, false])
       expect(messages).toContain('ERR_LOCK_LOST')

@@ -1,6 +1,6 @@
 'use strict'
 
-const { runLocker } = require('./support/child')
+const { kill, runLocker } = require('./support/child')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { randomFrom } = require('./support/random')
 const { redisScene } = require('./support/scene')
@@ -100,7 +100,7 @@ describe('whatever happens to those who wait, in whatever order', () => {
         },
         async kill() {
           const [killed] = processes.splice(Math.floor(random() * processes.length), 1)
-          killed.child.kill('SIGKILL')
+          kill(killed.child)
           await killed.ended
           for (const resource of resources) {
             const state = model[resource]
@@ -176,7 +176,7 @@ describe('whatever happens to those who wait, in whatever order', () => {
         error.message += `\nafter: ${log.join(' ')}`
         throw error
       } finally {
-        for (const { child } of processes) child.kill('SIGKILL')
+        for (const { child } of processes) kill(child)
         await old.close()
       }
     },

@@ -12,10 +12,9 @@ describe('a call', () => {
 
   /** Asks the server how many of these there are. Blocks the thread meanwhile. */
   const countBlocking = (resourceIds) => {
-    const ask =
-      'require("node:net").connect(process.argv[1], "127.0.0.1").end(process.argv[2]).pipe(process.stdout)'
-    const command = `EXISTS ${resourceIds.map(scene.key).join(' ')}\r\nQUIT\r\n`
-    const reply = execFileSync(process.execPath, ['-e', ask, scene.server.port, command]).toString()
+    const command = JSON.stringify(`EXISTS ${resourceIds.map(scene.key).join(' ')}\r\nQUIT\r\n`)
+    const ask = `require("node:net").connect(${scene.server.port}, "127.0.0.1").end(${command}).pipe(process.stdout)`
+    const reply = execFileSync(process.execPath, ['-e', ask]).toString()
     return Number(reply.match(/^:(\d+)/)[1])
   }
 

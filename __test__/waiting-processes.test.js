@@ -1,6 +1,6 @@
 'use strict'
 
-const { runLocker, stop } = require('./support/child')
+const { kill, resume, runLocker, stop } = require('./support/child')
 const { redisScene } = require('./support/scene')
 const { until } = require('./support/until')
 
@@ -11,7 +11,7 @@ describe('processes that wait for one lock', () => {
   const running = []
 
   afterEach(() => {
-    for (const { child } of running.splice(0)) child.kill('SIGKILL')
+    for (const { child } of running.splice(0)) kill(child)
   })
 
   async function start(count) {
@@ -80,7 +80,7 @@ describe('processes that wait for one lock', () => {
       await waiting('resource', id + 1)
     }
     const { child, ended } = lockers[place]
-    child.kill('SIGKILL')
+    kill(child)
     await ended
     const begin = performance.now()
     await first.unlock()
@@ -101,7 +101,7 @@ describe('processes that wait for one lock', () => {
     await until(() => find(holder, 1, 'token'))
     waiter.send({ id: 2, call: 'lock', resource: 'resource' })
     await waiting('resource', 1)
-    holder.child.kill('SIGKILL')
+    kill(holder.child)
     await until(() => find(waiter, 2, 'token'), 'the next one has its turn')
   })
 
@@ -124,7 +124,7 @@ describe('processes that wait for one lock', () => {
     // The grace period is five seconds, and somebody has to notice. Two of them would be ten.
     expect(took).toBeGreaterThan(3000)
     expect(took).toBeLessThan(8500)
-    stopped.child.kill('SIGCONT')
+    resume(stopped.child)
     // Nothing is taken for granted that was granted in the meantime.
     await waiting('resource', 4)
     expect(granted([stopped])).toEqual([])
@@ -161,7 +161,7 @@ describe('processes that wait for one lock', () => {
     }
     expect(performance.now() - begin).toBeLessThan(8500)
     // What was granted to it is over by then, or is not.
-    stopped.child.kill('SIGCONT')
+    resume(stopped.child)
     await until(() => find(stopped, place, 'token'), 'the stopped one has its turn')
     stopped.send({ id: place, call: 'held' })
     expect((await until(() => find(stopped, place, 'held'))).held).toBe(true)
@@ -193,7 +193,7 @@ describe('processes that wait for one lock', () => {
     await waiting('resource', 2)
     await until(() => find(next, 1, 'token'), 'the next process has its turn')
     expect(performance.now() - begin).toBeLessThan(8500)
-    stopped.child.kill('SIGCONT')
+    resume(stopped.child)
     next.send({ id: 1, call: 'unlock' })
     await until(() => find(stopped, 0, 'token'))
     stopped.send({ id: 0, call: 'unlock' })
@@ -209,7 +209,7 @@ describe('processes that wait for one lock', () => {
     await first.unlock()
     await until(async () => !(await scene.exists('resource')), 'the lease of its grant has ended')
     const other = await newLocker().lock('resource')
-    stopped.child.kill('SIGCONT')
+    resume(stopped.child)
     // It finds out that the grant is of no use any more, and waits again.
     await waiting('resource', 1)
     expect(granted([stopped])).toEqual([])
@@ -228,7 +228,7 @@ describe('processes that wait for one lock', () => {
       locker.send({ id: id + 2, call: 'lock', resource: 'resource' })
     }
     await waiting('resource', 3)
-    for (const { child } of lockers) child.kill('SIGKILL')
+    for (const { child } of lockers) kill(child)
     // The queue is kept for as long as those in it may be alive.
     const end = Date.now() + 20_000
     while ((await keys()).length > 1 && Date.now() < end) {

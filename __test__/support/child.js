@@ -4,7 +4,7 @@ const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
 const readline = require('node:readline')
-const { killAtExit } = require('./kill-at-exit')
+const { killAtExit, send } = require('./kill-at-exit')
 const { until } = require('./until')
 
 /** Runs a script in a process of its own. `lockFactory` is there; `args` are its `args`. */
@@ -70,10 +70,18 @@ function runLocker(spec) {
 
 /** Stops a process; it has stopped when this resolves. (A signal takes effect when some thread has been scheduled.) */
 async function stop(child) {
-  child.kill('SIGSTOP')
+  send(child, 'SIGSTOP')
   const tasks = `/proc/${child.pid}/task`
   const state = (task) => fs.readFileSync(`${tasks}/${task}/stat`, 'utf8').match(/\) (\w)/)[1]
   await until(() => fs.readdirSync(tasks).every((task) => state(task) === 'T'), 'the process has stopped')
 }
 
-module.exports = { runNode, runLocker, stop }
+function resume(child) {
+  send(child, 'SIGCONT')
+}
+
+function kill(child) {
+  send(child, 'SIGKILL')
+}
+
+module.exports = { runNode, runLocker, stop, resume, kill }

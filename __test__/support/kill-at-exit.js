@@ -3,7 +3,18 @@
 const children = new Set()
 
 function killAll() {
-  for (const child of children) child.kill('SIGKILL')
+  for (const child of children) send(child, 'SIGKILL')
+}
+
+/** Not `child.kill`: in Deno that sends one signal to a process, and no other one after it. */
+function send(child, signal) {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  try {
+    process.kill(child.pid, signal)
+  } catch (error) {
+    // It has ended.
+    if (error.code !== 'ESRCH') throw error
+  }
 }
 
 // However a test file or another run ends, nothing that it started stays behind.
@@ -16,4 +27,4 @@ function killAtExit(child) {
   return child
 }
 
-module.exports = { killAtExit }
+module.exports = { killAtExit, send }
