@@ -35,7 +35,8 @@ const checks = {
 
 /** @param {Option} option @param {unknown} value @param {string} [what] */
 function typeError(option, value, what = must(option)) {
-  return wrongType(`${option.path} must be ${what}, got ${shown(value)}`)
+  const got = option.secret ? '' : `, got ${shown(value)}`
+  return wrongType(`${option.path} must be ${what}${got}`)
 }
 
 /** @param {Option} option @param {unknown} value @param {string} [what] */
@@ -104,10 +105,10 @@ function checkHost(option, value) {
   )
 }
 
-/** A string that no message shows. Empty counts as absent. @param {Option} option @param {any} value */
+/** A string of which empty counts as absent. @param {Option} option @param {any} value */
 function checkSecret(option, value) {
   if (typeof value === 'string') return value || undefined
-  throw wrongType(`${option.path} must be a string`)
+  throw typeError(option, value, 'a string')
 }
 
 /** @param {Option} option @param {any} value */
@@ -177,7 +178,7 @@ function checkPem(option, value) {
 function bytesOf(option, value) {
   if (typeof value === 'string') return Buffer.from(value)
   if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-  throw wrongType(`${option.path} must be PEM text in a string or a Buffer`)
+  throw typeError(option, value, 'PEM text in a string or a Buffer')
 }
 
 /** @param {Option} option */

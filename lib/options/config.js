@@ -4,7 +4,7 @@ const { Buffer } = require('node:buffer')
 const { readOptions } = require('./read')
 const { outOfRange, wrongType } = require('./refusals')
 const { config: table, defaultOf, tls: tlsTable } = require('./table')
-const { parseUrl } = require('./url')
+const { FromUrl, parseUrl } = require('./url')
 
 /**
  * `config`: the options of node_redis 2.x, which lock-inc 1.2.0 handed on to it.
@@ -19,7 +19,7 @@ function readConfig(given = {}) {
     throw wrongType('config must be an object, got a string: for a URL there is config.url')
   }
   const config = readOptions(table, given, Object.create(null))
-  const url = config.url === undefined ? {} : parseUrl(config.url)
+  const url = config.url === undefined ? new FromUrl() : parseUrl(config.url)
   const tls = readTls(config.tls, url.tls)
   const endpoint = endpointOf(config, url, tls)
   const { database, aliasedDatabase } = databaseOf(config, url)
@@ -49,6 +49,15 @@ function readConfig(given = {}) {
   }
 }
 
+/**
+ * @param {'IPv4' | 'IPv6' | 4 | 6 | 0} family
+ * @returns {4 | 6 | 0}
+ */
+function familyNumber(family) {
+  if (family === 'IPv4') return 4
+  return family === 'IPv6' ? 6 : family
+}
+
 /** @param {import('./table').Group} group @param {string} name @param {{ [name: string]: any }} read */
 function orDefault(group, name, read) {
   return read[name] ?? defaultOf(group, name)
@@ -75,12 +84,11 @@ function endpointOf(config, url, tls) {
   if (path !== undefined && tls) {
     throw outOfRange('config.tls does not go with config.path: a Unix socket has no TLS')
   }
-  const family = orDefault(table, 'family', config)
   return {
     path,
     host: tls?.host ?? url.host ?? orDefault(table, 'host', config),
     port: tls?.port ?? url.port ?? orDefault(table, 'port', config),
-    family: { IPv4: 4, IPv6: 6 }[/** @type {string} */ (family)] ?? family,
+    family: familyNumber(orDefault(table, 'family', config)),
   }
 }
 

@@ -1,6 +1,6 @@
 'use strict'
 
-const { checkObject, checks } = require('./checks')
+const { checkObject } = require('./checks')
 const { unknownOption } = require('./refusals')
 
 /**
@@ -17,7 +17,7 @@ function readOptions(group, given, read) {
   const values = checkObject(group.path, given)
   const into = /** @type {any} */ (read)
   for (const name of Object.getOwnPropertyNames(values)) {
-    const option = group.known[name]
+    const option = group.known.get(name)
     if (option === undefined) {
       // What is hidden is not meant for us: some libraries mark objects like that.
       if (!Object.prototype.propertyIsEnumerable.call(values, name)) continue
@@ -25,7 +25,7 @@ function readOptions(group, given, read) {
     }
     const value = values[name]
     if (value !== undefined && value !== null) {
-      into[option.name] = checks[option.type](option, value)
+      into[option.name] = option.check?.(option, value)
     }
   }
   return read

@@ -53,10 +53,11 @@ function isLikeUrl(text) {
 function must(option) {
   if (option.must) return option.must
   if (option.values) return listed(option.values.map(literal), ' or ')
-  const unit = option.unit ? { s: ' of seconds', ms: ' of milliseconds' }[option.unit] : ''
-  const whole = option.whole || option.type === 'integer' ? 'whole ' : ''
   const { min = 0, max = 0 } = option
   const range = max === Number.POSITIVE_INFINITY ? 'on, or Infinity' : `to ${inFigures(max)}`
+  if (option.noun) return `${option.noun} from ${min} ${range}`
+  const unit = option.unit ? { s: ' of seconds', ms: ' of milliseconds' }[option.unit] : ''
+  const whole = option.whole || option.type === 'integer' ? 'whole ' : ''
   return `a ${whole}number${unit} from ${min} ${range}`
 }
 

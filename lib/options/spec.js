@@ -39,7 +39,7 @@ function readSettings(given) {
 
 /** @param {import('./table').Group} group @param {string} name */
 function missing(group, name) {
-  const { message, code } = group.known[name]?.required ?? { message: `${name} is missing` }
+  const { message, code } = group.known.get(name)?.required ?? { message: `${name} is missing` }
   return wrongType(message, code)
 }
 

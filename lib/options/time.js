@@ -11,10 +11,11 @@ const FORM = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/
  * @param {string} text
  */
 function parseTime(text) {
-  const [, number, unit] = FORM.exec(text) ?? []
-  if (unit === undefined) return undefined
+  const found = FORM.exec(text)
+  if (found === null) return undefined
+  const ms = Number(found[1]) * UNITS[/** @type {keyof typeof UNITS} */ (found[2])]
   // Fifteen digits: what is written in decimals shall not end in the ...9999 of a product of binary fractions.
-  return Number((Number(number) * UNITS[/** @type {keyof typeof UNITS} */ (unit)]).toPrecision(15))
+  return Number.isInteger(ms) ? ms : Number(ms.toPrecision(15))
 }
 
 module.exports = { parseTime, UNITS }

@@ -4,18 +4,22 @@ const { URL } = require('node:url')
 const { outOfRange } = require('./refusals')
 const { config: table } = require('./table')
 
-/**
- * What a URL says. What it does not say is left to the other options.
- *
- * @typedef {object} FromUrl
- * @property {string} [path]
- * @property {string} [host]
- * @property {number} [port]
- * @property {string} [username]
- * @property {string} [password]
- * @property {number} [database]
- * @property {boolean} [tls]
- */
+/** What a URL says. What it does not say is left to the other options. */
+class FromUrl {
+  /** @type {string | undefined} */
+  path = undefined
+  /** @type {string | undefined} */
+  host = undefined
+  /** @type {number | undefined} */
+  port = undefined
+  /** @type {string | undefined} */
+  username = undefined
+  /** @type {string | undefined} */
+  password = undefined
+  /** @type {number | undefined} */
+  database = undefined
+  tls = false
+}
 
 /** Schemes of other programs, which are named to whoever tries them. Nothing else of a URL shows up in a message. */
 const OTHER_SCHEMES = ['http', 'https', 'redis-sentinel', 'redis-socket', 'tcp', 'tls', 'valkey', 'valkeys']
@@ -27,25 +31,33 @@ const OTHER_SCHEMES = ['http', 'https', 'redis-sentinel', 'redis-socket', 'tcp',
  * Errors do not quote the URL, and do not have the parser's own as a cause, as that does: it may hold a password.
  *
  * @param {string} text
- * @returns {FromUrl}
  */
 function parseUrl(text) {
-  if (text.startsWith('/') && !text.startsWith('//')) return { path: text }
+  const read = new FromUrl()
+  if (text.startsWith('/') && !text.startsWith('//')) {
+    read.path = text
+    return read
+  }
   const url = parsed(text.startsWith('//') ? `redis:${text}` : text)
   const scheme = url.protocol.slice(0, -1)
   switch (scheme) {
     case 'unix':
     case 'redis+unix':
-      return { path: pathOf(url), ...optionsOf(url) }
+      read.path = pathOf(url)
+      break
     case 'redis':
     case 'rediss':
-      return { tls: scheme === 'rediss', ...authorityOf(url), ...optionsOf(url, databaseOf(url)) }
+      read.tls = scheme === 'rediss'
+      readAuthority(url, read)
+      break
     default:
       if (OTHER_SCHEMES.includes(scheme)) {
         throw problem(`has the scheme "${scheme}"; redis, rediss and unix are known`)
       }
       throw problem('has another scheme than redis, rediss and unix')
   }
+  readQuery(url, read)
+  return read
 }
 
 /** @param {string} text */
@@ -64,41 +76,28 @@ function pathOf(url) {
   throw problem('needs an absolute path and no host: unix:///path')
 }
 
-/** @param {URL} url @returns {FromUrl} */
-function authorityOf(url) {
-  if (!url.href.startsWith(`${url.protocol}//`))
+/** @param {URL} url @param {FromUrl} read */
+function readAuthority(url, read) {
+  if (!url.href.startsWith(`${url.protocol}//`)) {
     throw problem('needs two slashes after its scheme: redis://host')
-  // An IPv6 address is in brackets.
-  const host = decode(url.hostname.replace(/^\[(.*)\]$/, '$1'))
-  return {
-    ...(host && { host }),
-    ...(url.port && { port: numberOf('port', url.port, 'names a port that is not from 1 to 65535') }),
-    ...(url.username && { username: decode(url.username) }),
-    ...(url.password && { password: decode(url.password) }),
   }
-}
-
-/** @param {URL} url */
-function databaseOf(url) {
+  // An IPv6 address is in brackets.
+  read.host = decode(url.hostname.replace(/^\[(.*)\]$/, '$1')) || undefined
+  if (url.port !== '') read.port = numberOf('port', url.port, 'names a port that is not from 1 to 65535')
+  read.username = decode(url.username) || undefined
+  read.password = decode(url.password) || undefined
   const path = decode(url.pathname).replace(/^\/+/, '')
-  return path === '' ? undefined : databaseNumber(path)
+  if (path !== '') read.database = databaseNumber(path)
 }
 
-/**
- * What follows the question mark. `database`: what the path says.
- *
- * @param {URL} url
- * @param {number} [database]
- * @returns {FromUrl}
- */
-function optionsOf(url, database) {
-  /** @type {FromUrl} */
-  const read = database === undefined ? {} : { database }
+/** @param {URL} url @param {FromUrl} read */
+function readQuery(url, read) {
   for (const [name, value] of url.searchParams) {
     if (name === 'db') {
       const number = databaseNumber(value)
-      if (read.database !== undefined && read.database !== number)
+      if (read.database !== undefined && read.database !== number) {
         throw problem('names two different databases')
+      }
       read.database = number
     } else if (name === 'password') {
       if (value !== '') read.password = value
@@ -106,7 +105,6 @@ function optionsOf(url, database) {
       throw problem('has an option other than db and password')
     }
   }
-  return read
 }
 
 /** @param {string} text */
@@ -122,7 +120,7 @@ function databaseNumber(text) {
  * @param {string} otherwise
  */
 function numberOf(name, text, otherwise) {
-  const { min = 0, max = 0 } = table.known[name] ?? {}
+  const { min = 0, max = 0 } = table.known.get(name) ?? {}
   const number = /^\d+$/.test(text) ? Number(text) : Number.NaN
   if (number >= min && number <= max) return number
   throw problem(otherwise)
@@ -146,4 +144,4 @@ function problem(what) {
   return outOfRange(`config.url ${what}`)
 }
 
-module.exports = { parseUrl }
+module.exports = { FromUrl, parseUrl }
