@@ -30,6 +30,15 @@ declare namespace lockFactory {
    */
   export function hash(resourceId: string): string
 
+  /**
+   * A time: a number in the unit that each option names, or a string of a number, fractions allowed, and a unit
+   * right behind it: milliseconds, seconds, minutes, hours or days. The same ranges hold for both.
+   *
+   * @example
+   * const expire: Time = '1.5s'
+   */
+  type Time = number | `${number}ms` | `${number}s` | `${number}m` | `${number}h` | `${number}d`
+
   /** What to make. A `switch` of drivers needs no other change: `'memory'` takes the same `config` and ignores it. */
   type LockerSpec = RedisSpec | MemorySpec
 
@@ -57,7 +66,7 @@ declare namespace lockFactory {
      * `ConnectionError`: a whole number of milliseconds from 1 to 3600000. Default: 10000. With `retry` or `timeout`,
      * it is the limit of each attempt.
      */
-    commandTimeout?: number | null | undefined
+    commandTimeout?: Time | null | undefined
   }
 
   /**
@@ -103,17 +112,17 @@ declare namespace lockFactory {
      * How long to go on trying to connect before giving up for good: a whole number of milliseconds from 1 to
      * 2147483647. Default: no limit. No effect with `retry_strategy`.
      */
-    connect_timeout: number
+    connect_timeout: Time
     /**
-     * How many times in a row to try to connect before giving up for good; 0 is no limit. Default: 0. No effect with
-     * `retry_strategy`.
+     * How many times in a row to try to connect before giving up for good: a whole number from 0 on; 0 is no limit.
+     * Default: 0. No effect with `retry_strategy`.
      */
     max_attempts: number
     /**
      * The longest time between two tries to connect: a whole number of milliseconds from 1 to 2147483647. Default:
      * 2000. No effect with `retry_strategy`.
      */
-    retry_max_delay: number
+    retry_max_delay: Time
     /** Decides when to try again to connect. Default: after 50 ms, then twice as long each time, with jitter. */
     retry_strategy: RetryStrategy
     /** Whether calls wait for a connection. `false`: they reject at once while there is none. Default: `true`. */
@@ -164,7 +173,7 @@ declare namespace lockFactory {
     rejectUnauthorized?: boolean | null | undefined
     /** Goes before `config.host`. */
     host?: string | null | undefined
-    /** Goes before `config.port`. */
+    /** From 1 to 65535, as a number or as its digits. Goes before `config.port`. */
     port?: number | string | null | undefined
   }
 
@@ -322,9 +331,10 @@ declare namespace lockFactory {
   interface LockOptions {
     /**
      * The lease: how long the lock lives without an unlock or a renewal. Seconds, fractions allowed, from 0.001 to 1e9.
-     * 0 means the default, 60.
+     * 0 means the default, 60. A plain number of more than 86400, a day, emits a process warning with the code
+     * `LOCK_INC_EXPIRE`, once: it may be meant in milliseconds.
      */
-    expire?: number | null | undefined
+    expire?: Time | null | undefined
     /**
      * Whether to wait while somebody else holds the resource, for `retryInterval * maxRetryAttempts` ms in all. Default:
      * `false`.
@@ -336,13 +346,13 @@ declare namespace lockFactory {
      * Time between two looks at a lock of which nobody will tell the end, as it is held by lock-inc 1.2.0: milliseconds
      * from 0 to 2147483647. Default: 200.
      */
-    retryInterval?: number | null | undefined
+    retryInterval?: Time | null | undefined
     /**
      * Waits for so long, without `retry` too, while somebody else holds the resource, there is no connection, or the
      * server is loading or busy: milliseconds from 0 on, or `Infinity`. 0 is one attempt. Default: as `retry` says.
      * Where Redis does not answer at the end, the call may settle a tenth of it later, half a second at the most.
      */
-    timeout?: number | null | undefined
+    timeout?: Time | null | undefined
     /**
      * Ends the waiting: the promise rejects with the signal's reason, and what is granted all the same is given back.
      * Has no effect on a lock that was granted.
@@ -357,18 +367,18 @@ declare namespace lockFactory {
      * With `renew`: no lease reaches beyond this, be it the first one, or one of a renewal or of `extend`. Seconds from
      * the grant on, from 0.001 to 1e9. Default: no limit.
      */
-    maxHold?: number | null | undefined
+    maxHold?: Time | null | undefined
     /**
      * With `renew`: there is no renewal while the JavaScript thread has not run for longer than this. Seconds, from
      * 0.001 to 1e9. Default: no limit.
      */
-    maxBlocked?: number | null | undefined
+    maxBlocked?: Time | null | undefined
   }
 
   /** As for `lock`, where the names are the same. */
   interface RequestOptions {
     /** The only mode that there is: `'shared'` rejects with a `NotSupportedError`. */
-    mode?: 'exclusive' | undefined
+    mode?: 'exclusive' | null | undefined
     /**
      * Does not wait: the callback gets `null` where somebody else holds the lock. Does not go with `signal` or
      * `timeout`. Default: `false`.
@@ -379,13 +389,13 @@ declare namespace lockFactory {
     /** Ends the waiting, as for `lock`. */
     signal?: Signal | null | undefined
     /** The lease in seconds, from 0.001 to 1e9. It is renewed. Default: 60. */
-    expire?: number | null | undefined
-    /** As for `lock`: seconds. Default: no limit. */
-    maxHold?: number | null | undefined
-    /** As for `lock`: seconds. Default: no limit. */
-    maxBlocked?: number | null | undefined
+    expire?: Time | null | undefined
+    /** As for `lock`: seconds, from 0.001 to 1e9. Default: no limit. */
+    maxHold?: Time | null | undefined
+    /** As for `lock`: seconds, from 0.001 to 1e9. Default: no limit. */
+    maxBlocked?: Time | null | undefined
     /** How long to wait for the lock: milliseconds from 0 on, or `Infinity`. Default: `Infinity`. */
-    timeout?: number | null | undefined
+    timeout?: Time | null | undefined
   }
 
   /**
@@ -438,15 +448,15 @@ declare namespace lockFactory {
      * Gives the lock a new lease from now on, longer or shorter than the last one, but not beyond `maxHold`. From the
      * next renewal on, if the lock is renewed, `expire` counts again.
      *
-     * @param seconds From 0.001 to 1e9, fractions allowed.
+     * @param seconds From 0.001 to 1e9, fractions allowed; or a string with a unit.
      * @returns A promise of `true`, or of `false` when the lock is unlocked or lost. When it rejects because Redis did
      * not answer, there may be a new lease all the same.
-     * @throws TypeError or RangeError, at once, when `seconds` is not such a number.
+     * @throws TypeError or RangeError, at once, when `seconds` is not such a time.
      *
      * @example
      * if (!(await lock.extend(30))) throw new Error('lost')
      */
-    extend(seconds: number): Promise<boolean>
+    extend(seconds: Time): Promise<boolean>
 
     /**
      * Gives up the lock. May be called detached; arguments are ignored.
@@ -708,6 +718,7 @@ declare namespace lockFactory {
     RetryStrategy,
     RetryTrouble,
     Settings,
+    Time,
     TlsOptions,
     Waiter,
   }

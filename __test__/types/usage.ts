@@ -29,6 +29,7 @@ import lockFactory, {
   type RetryStrategy,
   type RetryTrouble,
   type Settings,
+  type Time,
   type TlsOptions,
 } from 'lock-inc'
 
@@ -90,6 +91,7 @@ lockFactory({ driver: 'redis', settings: {} })
 lockFactory({ driver: 'redis', settings: { prefix: null } })
 // @ts-expect-error
 lockFactory({ driver: 'redis', settings: { prefix: 'lock:', commandTimeout: '500' } })
+lockFactory({ driver: 'memory', settings: { prefix: 'lock:', commandTimeout: '5s' } })
 // @ts-expect-error
 lockFactory({ driver: 'redis', settings: { prefix: 'lock:', timeout: 500 } })
 // @ts-expect-error
@@ -110,6 +112,7 @@ export const configs: RedisConfig[] = [
     tls: { ca: [new Uint8Array(), 'pem'], cert: 'pem', key: 'pem', servername: 'redis', host: 'h', port: 1 },
   },
   { connect_timeout: 1000, max_attempts: 3, retry_max_delay: 500, enable_offline_queue: false },
+  { connect_timeout: '1h', retryMaxDelay: '1.5s' },
   { connectTimeout: 1000, maxAttempts: 3, retryMaxDelay: 500, enableOfflineQueue: false, authPass: 'secret' },
   { retry_strategy: ({ attempt, total_retry_time }) => (total_retry_time > 1000 ? undefined : attempt * 10) },
   { retryStrategy: ({ error }) => (error.code === 'ECONNREFUSED' ? new Error('it is gone') : 100) },
@@ -146,6 +149,11 @@ export const wrongConfigs: RedisConfig[] = [
   { stream: {} },
 ]
 
+export const times: Time[] = [5, Infinity, '250ms', '1.5s', '5m', '1h', '1d']
+
+// @ts-expect-error
+export const noTime: Time = '5'
+
 export const pem: Pem = new Uint8Array()
 
 export const strategy: RetryStrategy = (trouble) => {
@@ -158,6 +166,7 @@ export const strategy: RetryStrategy = (trouble) => {
 expectType<Promise<Lock>>()(locker.lock('User:1602'), true)
 locker.lock('User:1602', null)
 locker.lock('User:1602', { expire: 0.5, retry: true, maxRetryAttempts: Infinity, retryInterval: 50 })
+locker.lock('User:1602', { expire: '1d', timeout: '250ms', retryInterval: '1s', renew: true, maxHold: '1h' })
 locker.lock('User:1602', { expire: null, retry: null, maxRetryAttempts: null, retryInterval: null })
 locker.lock('User:1602', { expire: undefined, retry: undefined })
 locker.lock('User:1602', { renew: true, maxHold: 600, maxBlocked: 5, timeout: Infinity, signal })
@@ -176,13 +185,13 @@ locker.lock('User:1602', { retry: 3 })
 // @ts-expect-error
 locker.lock('User:1602', { expires: 60 })
 // @ts-expect-error
-locker.lock('User:1602', { timeout: '5 s' })
+locker.lock('User:1602', { timeout: '5 seconds' })
 // @ts-expect-error
 locker.lock('User:1602', { signal: {} })
 // @ts-expect-error
 locker.lock('User:1602', { renew: 30 })
 // @ts-expect-error
-locker.lock('User:1602', { renew: true, maxHold: '1 h' })
+locker.lock('User:1602', { renew: true, maxHold: 'hour' })
 // @ts-expect-error
 locker.lock('User:1602', { renew: true, maxBlocked: true })
 // @ts-expect-error: an option of request
@@ -204,6 +213,7 @@ lock.token = 1
 expectType<boolean>()(lock.held, true)
 expectType<number>()(lock.remaining(), true)
 expectType<Promise<boolean>>()(lock.extend(0.5), true)
+lock.extend('1.5s')
 // Neither lib.dom nor @types/node is here; with-libs/ has them.
 expectType<AbortSignalLike>()(lock.signal, true)
 expectType<boolean>()(lock.signal.aborted, true)
