@@ -24,13 +24,13 @@ impl Readiness {
     /// Something may be ready. Returns whom to wake, if somebody waits for that: many may be woken together later.
     #[must_use]
     pub fn announce(&self) -> Option<Waker> {
-        self.ready.store(true, Ordering::Release);
+        self.set();
         self.waiting.take()
     }
 
     /// The one who has taken it puts it back, as there may be more.
     pub fn restore(&self) {
-        self.ready.store(true, Ordering::Release);
+        self.set();
     }
 
     /// Takes it, or waits for it. Of those who wait, the last is woken.
@@ -43,6 +43,11 @@ impl Readiness {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Not a store: whoever takes this announcement must see what came before the last one, too.
+    fn set(&self) {
+        self.ready.swap(true, Ordering::AcqRel);
     }
 
     fn take(&self) -> bool {
