@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{Lease, Moment, Nonce, Renewal, Resource, deadlines::Deadlines};
+use crate::{Lease, Moment, Nonce, Renewal, RenewalKind, Renewing, Resource, deadlines::Deadlines};
 
 /// A lock that was granted to this locker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Hold {
     pub token: u64,
     pub lease: Lease,
     /// By then the store has surely forgotten it too: until then an unlock has something to give up.
-    pub over: Moment,
+    pub gone_by: Moment,
     /// How it is renewed, if it is.
     pub renewal: Option<Renewal>,
     /// Whether each renewal is to be told.
@@ -31,22 +31,43 @@ pub enum Due {
     },
 }
 
+/// What the store's word that an attempt was granted a lock means beside what is held already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToldAgain {
+    /// The lock is held, and known to be, or a later one of the same attempt is.
+    Known,
+    /// Nobody wants this lock (any more): it is to be given back.
+    Unwanted,
+    /// The same; and the attempt's earlier lock, which is still relied on, is gone. It is no hold any more.
+    Superseded(Hold),
+}
+
 #[derive(Debug)]
 struct Entry {
     hold: Hold,
     /// When it is due; also its place in the deadlines.
     due: Moment,
-    /// The end of its lease has been told. What is left is to forget it when it is over.
-    expired: bool,
+    /// The end of its lease has been told. What is left is to forget it when it is gone.
+    loss_told: bool,
     /// A renewal has been asked for, and no answer has come yet.
     unanswered: bool,
-    /// Something is being asked about it.
-    asked: bool,
+    /// What is being asked about it.
+    asked: Option<Renewing>,
+    /// A lease was set, perhaps a shorter one: what a command has raised that left before this is of no account any
+    /// more, as it may have been carried out before.
+    raised_from: Moment,
+}
+
+impl Entry {
+    /// Whether a lease that was raised by a command that left at `sent` is the store's last word.
+    fn may_be_raised(&self, sent: Moment) -> bool {
+        !matches!(self.asked, Some(Renewing::Set(_))) && sent >= self.raised_from
+    }
 }
 
 /// The granted locks of one locker, by resource and token, and what is due with them.
 ///
-/// A lock that is never unlocked is forgotten when it is over, so this does not grow with the locks that were
+/// A lock that is never unlocked is forgotten when it is gone, so this does not grow with the locks that were
 /// ever taken.
 #[derive(Debug, Default)]
 pub struct Holds {
@@ -63,27 +84,19 @@ impl Holds {
     /// `false` if it has been removed already.
     #[must_use]
     pub fn insert(&mut self, hold: Hold) -> bool {
-        if self.removed_early.remove(&hold.token).is_some() {
+        if !self.removed_early.is_empty() && self.removed_early.contains_key(&hold.token) {
             return false;
         }
-        self.put(hold, false);
-        true
-    }
-
-    fn put(&mut self, hold: Hold, asked: bool) {
         let due = match hold.renewal {
             Some(_) => hold.lease.renewal(),
             None => hold.lease.end(),
         };
         let hash = hold.resource.shared_hash();
         self.deadlines.insert(due, hold.token, hash.clone());
-        self.by_hash.entry(hash).or_default().push(Entry {
-            hold,
-            due,
-            expired: false,
-            unanswered: false,
-            asked,
-        });
+        let raised_from = Moment::at(Duration::ZERO);
+        let entry = Entry { hold, due, loss_told: false, unanswered: false, asked: None, raised_from };
+        self.by_hash.entry(hash).or_default().push(entry);
+        true
     }
 
     /// The hold with this token, or else the newest.
@@ -110,44 +123,82 @@ impl Holds {
 
     /// Takes out the hold with this token, if it is relied on.
     pub fn take_relied_on(&mut self, hash: &str, token: u64) -> Option<Hold> {
-        let relied_on = self.entry(hash, token).is_some_and(|entry| !entry.expired);
+        let relied_on = self.entry(hash, token).is_some_and(|entry| !entry.loss_told);
         relied_on.then(|| self.take(hash, Some(token))).flatten()
     }
 
-    /// A new lease for a hold that is still relied on. `false` if it is not any more.
-    pub fn renewed(&mut self, hash: &str, token: u64, lease: Lease, over: Moment, now: Moment) -> bool {
-        let Some(hold) = self.get(hash, Some(token)) else { return false };
-        let renewal = hold.renewal.filter(|renewal| !renewal.once);
-        let hold = Hold { lease, over, renewal, ..hold.clone() };
-        self.replace(hold, now)
-    }
-
-    /// Puts a hold that is still relied on back to what it was before a new lease was [announced](Self::announce).
-    pub fn restore(&mut self, hold: Hold, now: Moment) {
-        self.replace(hold, now);
-    }
-
-    fn replace(&mut self, hold: Hold, now: Moment) -> bool {
-        let hash = hold.resource.shared_hash();
-        let Some(entry) = self.entry(&hash, hold.token).filter(|entry| !entry.expired) else { return false };
-        // It has ended, and only has not been told yet.
-        if entry.hold.lease.end() <= now {
-            return false;
-        }
-        let asked = entry.asked;
-        self.take(&hash, Some(hold.token));
-        self.put(hold, asked);
+    /// The store has renewed a hold. `false` if it is not relied on any more.
+    pub fn on_renewed(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment, now: Moment) -> bool {
+        let Some(entry) = self.entry_at(hash, token, now) else { return false };
+        entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
+        entry.hold.renewal = entry.hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Continual);
+        self.set_lease(hash, token, lease);
         true
     }
 
-    /// A new lease is about to be asked for. Its answer may be lost: so from now on the hold is relied on for no
-    /// longer than that lease, and has something to give up until it would be over.
-    pub fn announce(&mut self, hash: &str, token: u64, lease: Lease, over: Moment) {
+    /// The store says that it has granted a lock to an attempt that does not wait. That may be known; the lease, where
+    /// it says one, is then at least that. An answer never shortens a lease that a later command has raised.
+    pub fn on_told_again(
+        &mut self,
+        hash: &str,
+        nonce: Nonce,
+        token: u64,
+        lease: Option<Lease>,
+        now: Moment,
+    ) -> ToldAgain {
+        let entries = self.by_hash.get_mut(hash).into_iter().flatten();
+        let newest = entries.filter(|entry| entry.hold.nonce == nonce).max_by_key(|entry| entry.hold.token);
+        let Some(entry) = newest else { return ToldAgain::Unwanted };
+        if entry.hold.token > token {
+            return ToldAgain::Known;
+        }
+        if entry.hold.token < token {
+            let superseded = entry.hold.token;
+            return self.take_relied_on(hash, superseded).map_or(ToldAgain::Unwanted, ToldAgain::Superseded);
+        }
+        let relied_on = !entry.loss_told && now < entry.hold.lease.end();
+        let Some(lease) = lease else { return ToldAgain::Known };
+        let (raises, ends) = (entry.may_be_raised(lease.sent), lease.end());
+        if !relied_on {
+            // The store may keep it for longer than has been known.
+            return if now < ends { ToldAgain::Unwanted } else { ToldAgain::Known };
+        }
+        entry.hold.gone_by = entry.hold.gone_by.max(lease.gone_by(now));
+        if raises && ends > entry.hold.lease.end() {
+            let whole = |renewal: &Renewal| lease.length >= renewal.lease;
+            entry.hold.renewal = entry
+                .hold
+                .renewal
+                .filter(|renewal| renewal.kind == RenewalKind::Continual || !whole(renewal));
+            self.set_lease(hash, token, lease);
+        }
+        ToldAgain::Known
+    }
+
+    /// Puts the lease of a hold that is still relied on back to what it was before another one was
+    /// [announced](Self::announce), which has not come about.
+    pub fn restore_lease(&mut self, hash: &str, token: u64, lease: Lease, now: Moment) {
+        if self.entry_at(hash, token, now).is_some() {
+            self.set_lease(hash, token, lease);
+        }
+    }
+
+    fn set_lease(&mut self, hash: &str, token: u64, lease: Lease) {
         let Some(entry) = self.entry(hash, token) else { return };
-        entry.hold.over = entry.hold.over.max(over);
-        if entry.expired {
-            let over = entry.hold.over;
-            self.reschedule(hash, token, over);
+        entry.hold.lease = lease;
+        entry.unanswered = false;
+        let due = if entry.hold.renewal.is_some() { lease.renewal() } else { lease.end() };
+        self.reschedule(hash, token, due);
+    }
+
+    /// A new lease is about to be asked for. Its answer may be lost: so from now on the hold is relied on for no
+    /// longer than that lease, and has something to give up until it would be gone.
+    pub fn announce(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment) {
+        let Some(entry) = self.entry(hash, token) else { return };
+        entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
+        if entry.loss_told {
+            let gone_by = entry.hold.gone_by;
+            self.reschedule(hash, token, gone_by);
         } else if lease.end() < entry.hold.lease.end() {
             entry.hold.lease = lease;
             let next = if entry.hold.renewal.is_some() { lease.renewal() } else { lease.end() };
@@ -156,19 +207,27 @@ impl Holds {
         }
     }
 
-    /// Whether nothing is being asked about this hold; from now on something is, until [`answered`](Self::answered).
-    pub fn ask(&mut self, hash: &str, token: u64) -> bool {
-        self.entry(hash, token).is_some_and(|entry| !std::mem::replace(&mut entry.asked, true))
+    /// `false` if something is being asked about this hold already; else `asked` is, until
+    /// [`end_renewal`](Self::end_renewal).
+    pub fn begin_renewal(&mut self, hash: &str, token: u64, asked: Renewing) -> bool {
+        let Some(entry) = self.entry(hash, token) else { return true };
+        let free = entry.asked.is_none();
+        if free {
+            entry.asked = Some(asked);
+        }
+        free
     }
 
-    pub fn answered(&mut self, hash: &str, token: u64) {
-        if let Some(entry) = self.entry(hash, token) {
-            entry.asked = false;
+    pub fn end_renewal(&mut self, hash: &str, token: u64, now: Moment) {
+        if let Some(entry) = self.entry(hash, token)
+            && let Some(Renewing::Set(_)) = entry.asked.take()
+        {
+            entry.raised_from = now;
         }
     }
 
     /// A lock was removed of which nothing is known: its grant may still be on the way to its hold.
-    pub fn removed_early(&mut self, token: u64, now: Moment) {
+    pub fn record_early_removal(&mut self, token: u64, now: Moment) {
         self.removed_early.retain(|_, until| *until > now);
         self.removed_early.insert(token, now + REMOVED_EARLY);
     }
@@ -176,7 +235,7 @@ impl Holds {
     /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.
     pub fn put_off(&mut self, hash: &str, token: u64, when: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
-        if !entry.expired {
+        if !entry.loss_told {
             let when = when.min(entry.hold.lease.end());
             self.reschedule(hash, token, when);
         }
@@ -199,6 +258,11 @@ impl Holds {
         self.by_hash.get_mut(hash)?.iter_mut().find(|entry| entry.hold.token == token)
     }
 
+    /// The entry of a hold that is still relied on. One of which the end has only not been told yet is not.
+    fn entry_at(&mut self, hash: &str, token: u64, now: Moment) -> Option<&mut Entry> {
+        self.entry(hash, token).filter(|entry| !entry.loss_told && now < entry.hold.lease.end())
+    }
+
     /// When something is due next.
     pub fn next_due(&self) -> Option<Moment> {
         self.deadlines.first()
@@ -206,17 +270,17 @@ impl Holds {
 
     /// What is due by `now`. A hold to renew stays, and is next due when its lease ends: whoever renews it says
     /// what came of it.
-    pub fn due(&mut self, now: Moment) -> Vec<Due> {
+    pub fn take_due(&mut self, now: Moment) -> Vec<Due> {
         let mut due = Vec::new();
         while let Some((hash, token)) = self.deadlines.pop_ended(now) {
             let Some(entry) = self.entry(&hash, token) else { continue };
             let hold = entry.hold.clone();
-            if entry.expired {
+            if entry.loss_told {
                 self.take(&hash, Some(token));
             } else if hold.lease.end() <= now {
-                entry.expired = true;
+                entry.loss_told = true;
                 let unanswered = entry.unanswered;
-                self.reschedule(&hash, token, hold.over.max(now));
+                self.reschedule(&hash, token, hold.gone_by.max(now));
                 due.push(Due::Expired { hold, unanswered });
             } else {
                 self.reschedule(&hash, token, hold.lease.end());
@@ -228,7 +292,7 @@ impl Holds {
 
     /// The holds that are relied on.
     pub fn relied_on(&self) -> impl Iterator<Item = &Hold> {
-        self.by_hash.values().flatten().filter(|entry| !entry.expired).map(|entry| &entry.hold)
+        self.by_hash.values().flatten().filter(|entry| !entry.loss_told).map(|entry| &entry.hold)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -244,149 +308,4 @@ fn index(entries: &[Entry], token: Option<u64>) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Nonces;
-
-    fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
-        let length = Duration::from_millis(ms);
-        let renewal =
-            renewed.then_some(Renewal { lease: length, until: None, max_blocked: None, once: false });
-        Hold {
-            resource: Resource::new(name),
-            nonce: Nonces::new(token.into()).next(),
-            token,
-            lease: Lease { sent, length },
-            over: sent + length,
-            renewal,
-            observed: false,
-        }
-    }
-
-    fn hash(name: &str) -> String {
-        Resource::new(name).hash().to_owned()
-    }
-
-    #[test]
-    fn a_hold_is_found_by_its_token_and_the_newest_one_without() {
-        let now = Moment::at(Duration::from_secs(9));
-        let mut holds = Holds::default();
-        for token in [1, 2, 3] {
-            assert!(holds.insert(hold("a", token, now, 1000, false)));
-        }
-        assert_eq!(holds.get(&hash("a"), Some(2)).unwrap().token, 2);
-        assert_eq!(holds.get(&hash("a"), None).unwrap().token, 3);
-        assert_eq!(holds.take(&hash("a"), Some(2)).unwrap().token, 2);
-        assert_eq!(holds.take(&hash("a"), Some(2)), None);
-        assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
-        assert_eq!(holds.take_relied_on(&hash("a"), 1).unwrap().token, 1);
-        assert_eq!(holds.take(&hash("a"), None), None);
-        assert!(holds.is_empty());
-        assert_eq!(holds.next_due(), None);
-    }
-
-    #[test]
-    fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
-        let now = Moment::at(Duration::from_secs(9));
-        let mut holds = Holds::default();
-        holds.removed_early(7, now);
-        assert!(holds.insert(hold("a", 6, now, 1000, false)));
-        assert!(!holds.insert(hold("a", 7, now, 1000, false)));
-        assert_eq!(holds.get(&hash("a"), Some(7)), None);
-        holds.removed_early(8, now);
-        holds.removed_early(9, now + REMOVED_EARLY);
-        assert!(holds.insert(hold("a", 8, now, 1000, false)));
-    }
-
-    #[test]
-    fn one_thing_is_asked_at_a_time_and_a_hold_has_something_to_give_up_until_what_was_asked_is_over() {
-        let now = Moment::at(Duration::from_secs(9));
-        let mut holds = Holds::default();
-        assert!(holds.insert(hold("a", 1, now, 100, false)));
-        assert!(holds.ask(&hash("a"), 1));
-        assert!(!holds.ask(&hash("a"), 1));
-        let longer = Lease { sent: now, length: Duration::from_secs(9) };
-        let over = longer.over(now);
-        holds.announce(&hash("a"), 1, longer, over);
-        holds.answered(&hash("a"), 1);
-        assert!(holds.ask(&hash("a"), 1));
-        assert_eq!(holds.due(now + Duration::from_secs(1)).len(), 1);
-        assert!(holds.get(&hash("a"), Some(1)).is_some());
-        assert_eq!(holds.due(over), []);
-        assert_eq!(holds.get(&hash("a"), Some(1)), None);
-    }
-
-    #[test]
-    fn what_has_expired_is_due_once_and_gone_when_it_is_over() {
-        let now = Moment::at(Duration::from_secs(9));
-        let mut holds = Holds::default();
-        for (name, token, ms) in [("a", 1, 100), ("b", 2, 200), ("a", 3, 300)] {
-            assert!(holds.insert(hold(name, token, now, ms, false)));
-        }
-        let tokens = |due: Vec<Due>| -> Vec<u64> {
-            let expired = |due| match due {
-                Due::Expired { hold, .. } => hold.token,
-                Due::Renew(hold) => panic!("{hold:?} is not renewed"),
-            };
-            due.into_iter().map(expired).collect()
-        };
-        let at = |ms| now + Duration::from_millis(ms);
-        assert_eq!(tokens(holds.due(at(199))), [1, 2]);
-        assert_eq!(tokens(holds.due(at(199))), [] as [u64; 0]);
-        assert_eq!(holds.get(&hash("a"), Some(1)), None);
-        assert_eq!(holds.get(&hash("b"), None).unwrap().token, 2);
-        assert_eq!(holds.take_relied_on(&hash("b"), 2), None);
-        assert_eq!(holds.relied_on().map(|hold| hold.token).collect::<Vec<_>>(), [3]);
-        assert_eq!(tokens(holds.due(at(200))), [] as [u64; 0]);
-        assert_eq!(holds.take(&hash("b"), None), None);
-        assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
-    }
-
-    #[test]
-    fn a_hold_with_a_short_first_lease_is_renewed_once_unless_that_comes_to_nothing() {
-        let (now, third) = (Moment::at(Duration::from_secs(9)), Duration::from_millis(100));
-        let mut holds = Holds::default();
-        let first = hold("a", 1, now, 300, true);
-        let renewal = first.renewal.map(|renewal| Renewal { once: true, ..renewal });
-        assert!(holds.insert(Hold { renewal, ..first.clone() }));
-        let due = first.lease.renewal();
-        assert_eq!(holds.due(due).len(), 1);
-        holds.restore(Hold { renewal, ..first.clone() }, due);
-        assert_eq!(holds.due(due).len(), 1);
-        let lease = Lease { sent: now + third, length: third * 9 };
-        assert!(holds.renewed(&hash("a"), 1, lease, lease.over(now), now + third));
-        assert_eq!(holds.next_due(), Some(lease.end()));
-    }
-
-    #[test]
-    fn a_renewed_hold_is_due_at_a_third_and_again_after_its_new_lease_or_at_its_end() {
-        let (now, third) = (Moment::at(Duration::from_secs(9)), Duration::from_millis(100));
-        let mut holds = Holds::default();
-        let first = hold("a", 1, now, 300, true);
-        assert!(holds.insert(first.clone()));
-        assert_eq!(holds.due(now + third / 2), []);
-        assert_eq!(holds.due(first.lease.renewal()), [Due::Renew(first.clone())]);
-        assert_eq!(holds.next_due(), Some(first.lease.end()));
-
-        // It worked.
-        let lease = Lease { sent: now + third, length: third * 3 };
-        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4, now + third));
-        assert_eq!(holds.next_due(), Some(lease.renewal()));
-
-        // A shorter one was asked for; a longer one changes nothing before it is there.
-        let shorter = Lease { sent: now + third, length: third * 2 };
-        for length in [third * 2, third * 9] {
-            holds.announce(&hash("a"), 1, Lease { sent: now + third, length }, now);
-            assert_eq!(holds.get(&hash("a"), None).unwrap().lease, shorter);
-        }
-        assert!(holds.renewed(&hash("a"), 1, lease, now + third * 4, now + third));
-
-        // It did not, and is tried again, but not beyond the end of the lease.
-        holds.put_off(&hash("a"), 1, now + third * 3);
-        assert_eq!(holds.due(now + third * 3).len(), 1);
-        holds.put_off(&hash("a"), 1, now + third * 30);
-        assert!(!holds.renewed(&hash("a"), 1, lease, now + third * 4, lease.end()));
-        assert!(matches!(&holds.due(lease.end())[..], [Due::Expired { unanswered: false, .. }]));
-        assert!(!holds.renewed(&hash("a"), 1, lease, now + third * 4, now + third));
-    }
-}
+mod tests;

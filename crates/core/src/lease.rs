@@ -21,9 +21,15 @@ impl Lease {
         self.sent + self.length.saturating_sub(self.margin())
     }
 
-    /// When it has ended for the server too, if the reply to the command came at `received`: the margin of
+    /// Whether it can be relied on at `now`. One that is no longer than its margin never can, however soon the answer
+    /// comes; whoever has asked for that gets it.
+    pub fn is_of_use(&self, now: Moment) -> bool {
+        now < self.end() || self.end() == self.sent
+    }
+
+    /// By when it has ended for the store too, if the reply to the command came at `received`: the margin of
     /// [`end`](Self::end) to the other side.
-    pub fn over(&self, received: Moment) -> Moment {
+    pub fn gone_by(&self, received: Moment) -> Moment {
         received + self.length + self.margin()
     }
 
@@ -68,8 +74,16 @@ pub struct Renewal {
     pub until: Option<Moment>,
     /// Renewal stops while the JavaScript thread has not run for longer than this (`maxBlocked`).
     pub max_blocked: Option<Duration>,
-    /// Only until the lock has the whole lease that was asked for: whoever has waited gets a short one first.
-    pub once: bool,
+    pub kind: RenewalKind,
+}
+
+/// How often a lock is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewalKind {
+    /// Until it is unlocked or lost.
+    Continual,
+    /// Once: whoever has waited gets a short lease first, and then the whole one that was asked for.
+    Completion,
 }
 
 /// A gain that is not worth a command.
@@ -85,7 +99,7 @@ impl Renewal {
 
     /// A lease that somebody has asked for, cut where the longest hold ends.
     pub fn cut(&self, now: Moment, lease: Duration) -> Duration {
-        let until = self.until.filter(|_| !self.once);
+        let until = self.until.filter(|_| self.kind == RenewalKind::Continual);
         until.map_or(lease, |until| lease.min(now.until(until)))
     }
 }
@@ -100,7 +114,7 @@ mod tests {
         let lease = |length| Lease { sent, length };
         assert_eq!(lease(Duration::from_mins(1)).end(), sent + Duration::from_millis(59_398));
         assert_eq!(lease(Duration::from_millis(1)).end(), sent);
-        assert_eq!(lease(Duration::from_mins(1)).over(sent), sent + Duration::from_millis(60_602));
+        assert_eq!(lease(Duration::from_mins(1)).gone_by(sent), sent + Duration::from_millis(60_602));
         let (third, step) = (Duration::from_secs(20), Duration::from_mins(1) / 64);
         let renewal = lease(Duration::from_mins(1)).renewal();
         assert!(renewal >= sent + third && renewal < sent + third + step);
@@ -113,17 +127,17 @@ mod tests {
         let now = Moment::at(Duration::from_secs(9));
         let seconds = Duration::from_secs;
         let running = Lease { sent: now - seconds(4), length: seconds(10) };
-        let renewal =
-            |left| Renewal { lease: seconds(10), until: Some(now + left), max_blocked: None, once: false };
+        let endless =
+            Renewal { lease: seconds(10), until: None, max_blocked: None, kind: RenewalKind::Continual };
+        let renewal = |left| Renewal { until: Some(now + left), ..endless };
         assert_eq!(renewal(seconds(60)).next(now, running), Some(seconds(10)));
         assert_eq!(renewal(seconds(8)).next(now, running), Some(seconds(8)));
         assert_eq!(renewal(seconds(6)).next(now, running), None);
         assert_eq!(renewal(seconds(0)).next(now, running), None);
-        let endless = Renewal { lease: seconds(10), until: None, max_blocked: None, once: false };
         assert_eq!(endless.next(now, running), Some(seconds(10)));
         assert_eq!(renewal(seconds(8)).cut(now, seconds(60)), seconds(8));
         assert_eq!(endless.cut(now, seconds(60)), seconds(60));
-        let rest = Renewal { once: true, ..renewal(seconds(8)) };
+        let rest = Renewal { kind: RenewalKind::Completion, ..renewal(seconds(8)) };
         assert_eq!(rest.next(now, running), Some(seconds(8)));
         assert_eq!(rest.cut(now, seconds(60)), seconds(60));
     }

@@ -31,7 +31,7 @@ pub mod waiters;
 pub use backoff::Backoff;
 pub use contention::{Contention, Holder, Identity, Inspection, Waiter, record};
 pub use holds::{Due, Hold, Holds};
-pub use lease::{Lease, Renewal, Renewing};
+pub use lease::{Lease, Renewal, RenewalKind, Renewing};
 pub use nonce::{Nonce, Nonces};
 pub use random::Random;
 pub use resource::Resource;

@@ -19,8 +19,8 @@ pub const SHORTEST_POLL: Duration = Duration::from_millis(1);
 ///
 /// `interval`: for where nobody will send news: the holder is lock-inc 1.2.0, nobody holds the lock, or messages do
 /// not arrive. `unit`: a random number in `0.0..1.0`, so that those who wait for the same do not all ask at once.
-pub fn poll_after(contention: &Contention, hears: bool, interval: Duration, unit: f64) -> Duration {
-    if contention.holder.is_none() || !hears {
+pub fn poll_after(contention: &Contention, subscribed: bool, interval: Duration, unit: f64) -> Duration {
+    if contention.holder.is_none() || !subscribed {
         return interval.clamp(SHORTEST_POLL, LONGEST_POLL);
     }
     let spread = (contention.lease_left / 10).max(Duration::from_millis(10));
@@ -56,7 +56,7 @@ struct Waiting<T> {
     lease: Duration,
     /// Known from the answer on that put it into the queue.
     ticket: Option<u64>,
-    /// There was news of it before that answer.
+    /// An event was about it before that answer.
     doubtful: bool,
     kept: T,
 }
@@ -69,18 +69,49 @@ struct Group {
     next_poll: Option<Moment>,
     /// A poll was asked for while one was under way.
     again: bool,
-    /// Of these the store may have granted one, or have none any more.
-    doubtful: Doubt,
+    /// To these the store may have granted the lock, or have them in its queue no more.
+    doubt: Doubt,
     /// The shortest one that a call has asked for.
     interval: Duration,
 }
 
-/// What the next poll is to ask about, besides the first one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whom the next poll is to ask about, besides the first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Doubt {
-    Nothing,
-    One(Nonce),
+    /// These; mostly none.
+    About(Vec<Nonce>),
     All,
+}
+
+impl Default for Doubt {
+    fn default() -> Self {
+        Self::About(Vec::new())
+    }
+}
+
+impl Doubt {
+    fn add(&mut self, other: Self) {
+        match (self, other) {
+            (Self::All, _) => {}
+            (this, Self::All) => *this = Self::All,
+            (Self::About(these), Self::About(others)) => {
+                for nonce in others {
+                    if !these.contains(&nonce) {
+                        these.push(nonce);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A poll that is due. What has come of it goes to [`Waiters::on_polled`] or [`Waiters::on_poll_failed`].
+#[derive(Debug)]
+pub struct DuePoll {
+    pub resource: Resource,
+    /// Of whom it is to ask, in order of arrival.
+    pub waiting: Vec<Queued>,
+    doubt: Doubt,
 }
 
 impl<T> Default for Waiters<T> {
@@ -110,7 +141,7 @@ impl<T> Waiters<T> {
                 in_order: BTreeMap::new(),
                 next_poll: Some(poll),
                 again: false,
-                doubtful: Doubt::Nothing,
+                doubt: Doubt::default(),
                 interval,
             }
         });
@@ -138,6 +169,11 @@ impl<T> Waiters<T> {
             }
         }
         Some((resource, kept))
+    }
+
+    /// A call that waits.
+    pub fn get(&self, nonce: Nonce) -> Option<(&Resource, &T)> {
+        self.by_nonce.get(&nonce).map(|waiting| (&waiting.resource, &waiting.kept))
     }
 
     /// Those who wait of these.
@@ -170,32 +206,32 @@ impl<T> Waiters<T> {
         self.polls.first().map(|(moment, _)| *moment)
     }
 
-    /// The polls that are due by `now`. Of each of them [`polled`](Self::polled) is to say what came of it.
-    pub fn due(&mut self, now: Moment) -> Vec<(Resource, Vec<Queued>)> {
+    /// The polls that are due by `now`.
+    pub fn take_due(&mut self, now: Moment) -> Vec<DuePoll> {
         let mut due = Vec::new();
         while self.polls.first().is_some_and(|(moment, _)| *moment <= now) {
             let Some((_, hash)) = self.polls.pop_first() else { break };
             let Some(group) = self.groups.get_mut(&hash) else { continue };
             group.next_poll = None;
-            let queued =
-                |(&(ticket, nonce), &lease): (&(u64, Nonce), &Duration)| Queued { nonce, lease, ticket };
-            let ask = match std::mem::replace(&mut group.doubtful, Doubt::Nothing) {
-                Doubt::All => group.in_order.iter().map(queued).collect(),
-                Doubt::Nothing => group.in_order.iter().take(1).map(queued).collect(),
-                Doubt::One(nonce) => {
-                    let ticket = self.by_nonce.get(&nonce).and_then(|waiting| waiting.ticket);
-                    let one = ticket.and_then(|ticket| group.in_order.get_key_value(&(ticket, nonce)));
-                    let first = group.in_order.first_key_value().filter(|first| Some(*first) != one);
-                    first.into_iter().chain(one).map(queued).collect()
+            let doubt = std::mem::take(&mut group.doubt);
+            let asked: Vec<_> = match &doubt {
+                Doubt::All => group.in_order.iter().collect(),
+                Doubt::About(nonces) => {
+                    let place = |nonce: &Nonce| Some((self.by_nonce.get(nonce)?.ticket?, *nonce));
+                    let places = nonces.iter().filter_map(place);
+                    let places: BTreeSet<_> = places.chain(group.in_order.keys().next().copied()).collect();
+                    places.iter().filter_map(|place| group.in_order.get_key_value(place)).collect()
                 }
             };
-            due.push((group.resource.clone(), ask));
+            let queued = |(&(ticket, nonce), &lease)| Queued { nonce, lease, ticket };
+            let waiting = asked.into_iter().map(queued).collect();
+            due.push(DuePoll { resource: group.resource.clone(), waiting, doubt });
         }
         due
     }
 
     /// A poll was answered, or came to nothing; the next one follows after `pause`, which is given the group's interval.
-    pub fn polled(&mut self, hash: &str, now: Moment, pause: impl FnOnce(Duration) -> Duration) {
+    pub fn on_polled(&mut self, hash: &str, now: Moment, pause: impl FnOnce(Duration) -> Duration) {
         let Some(group) = self.groups.get_mut(hash) else { return };
         // The group of that poll is gone, and this is another one.
         if group.next_poll.is_some() {
@@ -208,15 +244,20 @@ impl<T> Waiters<T> {
         self.polls.insert((next, hash.into()));
     }
 
+    /// A poll came to nothing: the next one asks about the same calls, when its time has come.
+    pub fn on_poll_failed(&mut self, poll: DuePoll) {
+        if let Some(group) = self.groups.get_mut(poll.resource.hash()) {
+            group.doubt.add(poll.doubt);
+        }
+    }
+
     /// The store may have granted the lock to this call without our having heard of it: asks about it at once.
     pub fn doubt(&mut self, nonce: Nonce, now: Moment) {
         let Some(waiting) = self.by_nonce.get_mut(&nonce) else { return };
         waiting.doubtful = waiting.ticket.is_none();
         let hash = waiting.resource.shared_hash();
-        if let Some(group) = self.groups.get_mut(&hash)
-            && group.doubtful != Doubt::All
-        {
-            group.doubtful = Doubt::One(nonce);
+        if let Some(group) = self.groups.get_mut(&hash) {
+            group.doubt.add(Doubt::About(vec![nonce]));
         }
         self.poll_soon(&hash, now);
     }
@@ -227,19 +268,12 @@ impl<T> Waiters<T> {
         if let Some(group) = self.groups.get_mut(hash)
             && group.in_order.len() > asked
         {
-            group.doubtful = Doubt::All;
+            group.doubt = Doubt::All;
             self.poll_soon(hash, now);
         }
     }
 
-    /// A poll about all who wait for this resource has failed: the next one, when its time has come, is about all again.
-    pub fn doubt_all_still(&mut self, hash: &str) {
-        if let Some(group) = self.groups.get_mut(hash) {
-            group.doubtful = Doubt::All;
-        }
-    }
-
-    /// News may have been missed: polls every group at once.
+    /// Events may have been missed: polls every group at once.
     pub fn poll_all(&mut self, now: Moment) {
         let hashes: Vec<_> = self.groups.keys().cloned().collect();
         for hash in hashes {
@@ -266,147 +300,4 @@ impl<T> Waiters<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Holder, Nonces, contention::Identity};
-
-    const INTERVAL: Duration = Duration::from_millis(200);
-
-    struct Scene {
-        waiters: Waiters<()>,
-        nonces: Nonces,
-        now: Moment,
-    }
-
-    impl Scene {
-        fn new() -> Self {
-            Self {
-                waiters: Waiters::default(),
-                nonces: Nonces::new(7),
-                now: Moment::at(Duration::from_secs(9)),
-            }
-        }
-
-        fn at(&self, ms: u64) -> Moment {
-            self.now + Duration::from_millis(ms)
-        }
-
-        fn wait(&mut self, name: &str, ticket: u64, poll: u64) -> Nonce {
-            let nonce = self.nonces.next();
-            self.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
-            self.waiters.queued(nonce, ticket, INTERVAL, self.now, Duration::from_millis(poll));
-            nonce
-        }
-
-        /// The names and tickets of the polls that are due.
-        fn due(&mut self, ms: u64) -> Vec<(String, Vec<u64>)> {
-            let tickets = |queued: Vec<Queued>| queued.iter().map(|queued| queued.ticket).collect();
-            let due = self.waiters.due(self.at(ms));
-            due.into_iter().map(|(resource, queued)| (resource.name().into(), tickets(queued))).collect()
-        }
-
-        fn polled(&mut self, name: &str, ms: u64) {
-            let pause = Duration::from_millis(50);
-            self.waiters.polled(Resource::new(name).hash(), self.at(ms), |_| pause);
-        }
-    }
-
-    fn due(name: &str, tickets: &[u64]) -> (String, Vec<u64>) {
-        (name.into(), tickets.to_vec())
-    }
-
-    #[test]
-    fn one_poll_names_the_first_of_all_who_wait_for_a_resource_and_the_next_follows_its_answer() {
-        let mut scene = Scene::new();
-        scene.wait("a", 9, 100);
-        let first = scene.wait("a", 5, 100);
-        scene.wait("b", 7, 80);
-        assert_eq!(scene.due(79), []);
-        assert_eq!(scene.waiters.next_due(), Some(scene.at(80)));
-        assert_eq!(scene.due(100), [due("b", &[7]), due("a", &[5])]);
-        assert_eq!(scene.due(1000), []);
-        scene.polled("a", 120);
-        assert!(scene.waiters.take(first).is_some());
-        assert_eq!(scene.due(170), [due("a", &[9])]);
-    }
-
-    #[test]
-    fn whoever_is_in_doubt_is_asked_about_at_once_or_after_the_answer_that_is_awaited() {
-        let mut scene = Scene::new();
-        let tickets: Vec<_> = (1..5).map(|ticket| scene.wait("a", ticket, 100)).collect();
-        let now = scene.now;
-        scene.waiters.doubt(tickets[2], now);
-        assert_eq!(scene.due(0), [due("a", &[1, 3])]);
-        scene.waiters.doubt(tickets[0], now);
-        assert_eq!(scene.due(0), []);
-        scene.polled("a", 5);
-        assert_eq!(scene.due(5), [due("a", &[1])]);
-        scene.polled("a", 5);
-        scene.waiters.doubt_all(Resource::new("a").hash(), 4, now);
-        assert_eq!(scene.due(0), []);
-        scene.waiters.doubt_all(Resource::new("a").hash(), 1, now);
-        assert_eq!(scene.due(0), [due("a", &[1, 2, 3, 4])]);
-        // It comes to nothing, and is not tried again at once.
-        scene.waiters.doubt_all_still(Resource::new("a").hash());
-        scene.polled("a", 5);
-        assert_eq!(scene.due(54), []);
-        assert_eq!(scene.due(55), [due("a", &[1, 2, 3, 4])]);
-    }
-
-    #[test]
-    fn news_of_a_call_before_it_is_known_to_be_in_the_queue_are_not_forgotten() {
-        let mut scene = Scene::new();
-        scene.wait("a", 1, 100);
-        for name in ["a", "b"] {
-            let nonce = scene.nonces.next();
-            scene.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
-            scene.waiters.doubt(nonce, scene.now);
-            assert!(scene.due(0).iter().all(|due| due.1 == [1]));
-            scene.polled("a", 0);
-            scene.waiters.queued(nonce, 2, INTERVAL, scene.now, Duration::from_secs(5));
-            let due = scene.due(0);
-            assert!(due.iter().any(|due| due.0 == name && due.1.contains(&2)), "{due:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_left_of_those_who_have_gone() {
-        let mut scene = Scene::new();
-        let all = [scene.wait("a", 1, 10), scene.wait("a", 2, 5), scene.wait("b", 3, 1)];
-        let asking = scene.nonces.next();
-        scene.waiters.join(Resource::new("a"), asking, Duration::from_secs(1), ());
-        assert_eq!(scene.due(1).len(), 1);
-        for nonce in all.into_iter().chain([asking]) {
-            assert!(scene.waiters.contains(nonce));
-            assert!(scene.waiters.take(nonce).is_some());
-            assert!(scene.waiters.take(nonce).is_none());
-        }
-        scene.polled("b", 10);
-        scene.waiters.queued(asking, 4, INTERVAL, scene.now, Duration::ZERO);
-        assert_eq!(scene.waiters.next_due(), None);
-        assert!(scene.waiters.groups.is_empty() && scene.waiters.by_nonce.is_empty());
-    }
-
-    #[test]
-    fn polls_follow_the_end_of_the_lease_but_not_by_more_than_the_limit_and_an_old_holder_at_the_interval() {
-        let nonce = Nonces::new(1).next();
-        let identity = Identity { client: "c".into(), pid: 1, host: "h".into() };
-        let holder = Holder { nonce, token: 1, identity };
-        let held = |ms| Contention {
-            count: 2,
-            holder: Some(holder.clone()),
-            lease_left: Duration::from_millis(ms),
-            place: None,
-        };
-        let ms = Duration::from_millis;
-        assert_eq!(poll_after(&held(100), true, INTERVAL, 0.0), ms(101));
-        assert!(poll_after(&held(100), true, INTERVAL, 0.99) <= ms(111));
-        assert_eq!(poll_after(&held(60_000), true, INTERVAL, 0.0), LONGEST_POLL);
-        assert!(poll_after(&held(60_000), true, INTERVAL, 0.99) >= LONGEST_POLL * 4 / 5);
-        assert_eq!(poll_after(&held(60_000), false, INTERVAL, 0.5), INTERVAL);
-        let old = Contention { holder: None, ..held(60_000) };
-        assert_eq!(poll_after(&old, true, INTERVAL, 0.5), INTERVAL);
-        assert_eq!(poll_after(&old, true, Duration::ZERO, 0.5), SHORTEST_POLL);
-        assert_eq!(poll_after(&old, true, Duration::from_mins(1), 0.5), LONGEST_POLL);
-    }
-}
+mod tests;

@@ -1,0 +1,199 @@
+use super::*;
+use crate::Nonces;
+
+fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
+    let length = Duration::from_millis(ms);
+    let renewal = renewed.then_some(Renewal {
+        lease: length,
+        until: None,
+        max_blocked: None,
+        kind: RenewalKind::Continual,
+    });
+    Hold {
+        resource: Resource::new(name),
+        nonce: Nonces::new(token.into()).next(),
+        token,
+        lease: Lease { sent, length },
+        gone_by: sent + length,
+        renewal,
+        observed: false,
+    }
+}
+
+fn hash(name: &str) -> String {
+    Resource::new(name).hash().to_owned()
+}
+
+#[test]
+fn a_hold_is_found_by_its_token_and_the_newest_one_without() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    for token in [1, 2, 3] {
+        assert!(holds.insert(hold("a", token, now, 1000, false)));
+    }
+    assert_eq!(holds.get(&hash("a"), Some(2)).unwrap().token, 2);
+    assert_eq!(holds.get(&hash("a"), None).unwrap().token, 3);
+    assert_eq!(holds.take(&hash("a"), Some(2)).unwrap().token, 2);
+    assert_eq!(holds.take(&hash("a"), Some(2)), None);
+    assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
+    assert_eq!(holds.take_relied_on(&hash("a"), 1).unwrap().token, 1);
+    assert_eq!(holds.take(&hash("a"), None), None);
+    assert!(holds.is_empty());
+    assert_eq!(holds.next_due(), None);
+}
+
+#[test]
+fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    holds.record_early_removal(7, now);
+    assert!(holds.insert(hold("a", 6, now, 1000, false)));
+    assert!(!holds.insert(hold("a", 7, now, 1000, false)));
+    assert_eq!(holds.get(&hash("a"), Some(7)), None);
+    holds.record_early_removal(8, now);
+    holds.record_early_removal(9, now + REMOVED_EARLY);
+    assert!(holds.insert(hold("a", 8, now, 1000, false)));
+}
+
+#[test]
+fn one_thing_is_asked_at_a_time_and_a_hold_has_something_to_give_up_until_what_was_asked_is_gone() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    assert!(holds.insert(hold("a", 1, now, 100, false)));
+    assert!(holds.begin_renewal(&hash("a"), 1, Renewing::Look));
+    assert!(!holds.begin_renewal(&hash("a"), 1, Renewing::Look));
+    let longer = Lease { sent: now, length: Duration::from_secs(9) };
+    let gone_by = longer.gone_by(now);
+    holds.announce(&hash("a"), 1, longer, gone_by);
+    holds.end_renewal(&hash("a"), 1, now);
+    assert!(holds.begin_renewal(&hash("a"), 1, Renewing::Look));
+    assert_eq!(holds.take_due(now + Duration::from_secs(1)).len(), 1);
+    assert!(holds.get(&hash("a"), Some(1)).is_some());
+    assert_eq!(holds.take_due(gone_by), []);
+    assert_eq!(holds.get(&hash("a"), Some(1)), None);
+}
+
+#[test]
+fn what_has_expired_is_due_once_and_forgotten_when_it_is_gone() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    for (name, token, ms) in [("a", 1, 100), ("b", 2, 200), ("a", 3, 300)] {
+        assert!(holds.insert(hold(name, token, now, ms, false)));
+    }
+    let tokens = |due: Vec<Due>| -> Vec<u64> {
+        let expired = |due| match due {
+            Due::Expired { hold, .. } => hold.token,
+            Due::Renew(hold) => panic!("{hold:?} is not renewed"),
+        };
+        due.into_iter().map(expired).collect()
+    };
+    let at = |ms| now + Duration::from_millis(ms);
+    assert_eq!(tokens(holds.take_due(at(199))), [1, 2]);
+    assert_eq!(tokens(holds.take_due(at(199))), [] as [u64; 0]);
+    assert_eq!(holds.get(&hash("a"), Some(1)), None);
+    assert_eq!(holds.get(&hash("b"), None).unwrap().token, 2);
+    assert_eq!(holds.take_relied_on(&hash("b"), 2), None);
+    assert_eq!(holds.relied_on().map(|hold| hold.token).collect::<Vec<_>>(), [3]);
+    assert_eq!(tokens(holds.take_due(at(200))), [] as [u64; 0]);
+    assert_eq!(holds.take(&hash("b"), None), None);
+    assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
+}
+
+#[test]
+fn a_hold_with_a_short_first_lease_is_renewed_once_unless_that_comes_to_nothing() {
+    let (now, third) = (Moment::at(Duration::from_secs(9)), Duration::from_millis(100));
+    let mut holds = Holds::default();
+    let first = hold("a", 1, now, 300, true);
+    let renewal = first.renewal.map(|renewal| Renewal { kind: RenewalKind::Completion, ..renewal });
+    assert!(holds.insert(Hold { renewal, ..first.clone() }));
+    let due = first.lease.renewal();
+    assert_eq!(holds.take_due(due).len(), 1);
+    holds.restore_lease(&hash("a"), 1, first.lease, due);
+    assert_eq!(holds.take_due(due).len(), 1);
+    let lease = Lease { sent: now + third, length: third * 9 };
+    assert!(holds.on_renewed(&hash("a"), 1, lease, lease.gone_by(now), now + third));
+    assert_eq!(holds.next_due(), Some(lease.end()));
+}
+
+#[test]
+fn a_renewed_hold_is_due_at_a_third_and_again_after_its_new_lease_or_at_its_end() {
+    let (now, third) = (Moment::at(Duration::from_secs(9)), Duration::from_millis(100));
+    let mut holds = Holds::default();
+    let first = hold("a", 1, now, 300, true);
+    assert!(holds.insert(first.clone()));
+    assert_eq!(holds.take_due(now + third / 2), []);
+    assert_eq!(holds.take_due(first.lease.renewal()), [Due::Renew(first.clone())]);
+    assert_eq!(holds.next_due(), Some(first.lease.end()));
+
+    // It worked.
+    let lease = Lease { sent: now + third, length: third * 3 };
+    assert!(holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
+    assert_eq!(holds.next_due(), Some(lease.renewal()));
+
+    // A shorter one was asked for; a longer one changes nothing before it is there.
+    let shorter = Lease { sent: now + third, length: third * 2 };
+    for length in [third * 2, third * 9] {
+        holds.announce(&hash("a"), 1, Lease { sent: now + third, length }, now);
+        assert_eq!(holds.get(&hash("a"), None).unwrap().lease, shorter);
+    }
+    assert!(holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
+
+    // It did not, and is tried again, but not beyond the end of the lease.
+    holds.put_off(&hash("a"), 1, now + third * 3);
+    assert_eq!(holds.take_due(now + third * 3).len(), 1);
+    holds.put_off(&hash("a"), 1, now + third * 30);
+    assert!(!holds.on_renewed(&hash("a"), 1, lease, now + third * 4, lease.end()));
+    assert!(matches!(&holds.take_due(lease.end())[..], [Due::Expired { unanswered: false, .. }]));
+    assert!(!holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
+}
+
+#[test]
+fn a_grant_that_is_told_again_lengthens_a_lease_but_never_shortens_it() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    let first = hold("a", 1, now, 5000, false);
+    assert!(holds.insert(first.clone()));
+    let mut told = |length, sent| {
+        let lease = Lease { sent, length: Duration::from_millis(length) };
+        assert_eq!(holds.on_told_again(&hash("a"), first.nonce, 1, Some(lease), now), ToldAgain::Known);
+        holds.get(&hash("a"), Some(1)).unwrap().lease.length.as_millis()
+    };
+    assert_eq!(told(60_000, now), 60_000);
+    assert_eq!(told(5000, now), 60_000);
+}
+
+#[test]
+fn what_was_raised_before_a_lease_was_set_does_not_count() {
+    let (now, ms) = (Moment::at(Duration::from_secs(9)), Duration::from_millis);
+    let mut holds = Holds::default();
+    let first = hold("a", 1, now, 5000, false);
+    assert!(holds.insert(first.clone()));
+    let shorter = Lease { sent: now + ms(10), length: ms(300) };
+    let raised = |sent| Some(Lease { sent, length: ms(60_000) });
+    let relied_on = |holds: &Holds| holds.get(&hash("a"), Some(1)).unwrap().lease;
+
+    assert!(holds.begin_renewal(&hash("a"), 1, Renewing::Set(ms(300))));
+    holds.announce(&hash("a"), 1, shorter, now + ms(400));
+    holds.on_told_again(&hash("a"), first.nonce, 1, raised(now + ms(11)), now + ms(12));
+    assert_eq!(relied_on(&holds), shorter, "while the new lease is being set");
+
+    assert!(holds.on_renewed(&hash("a"), 1, shorter, now + ms(400), now + ms(20)));
+    holds.end_renewal(&hash("a"), 1, now + ms(20));
+    holds.on_told_again(&hash("a"), first.nonce, 1, raised(now), now + ms(21));
+    assert_eq!(relied_on(&holds), shorter, "sent before");
+    holds.on_told_again(&hash("a"), first.nonce, 1, raised(now + ms(22)), now + ms(23));
+    assert_eq!(relied_on(&holds).length, ms(60_000), "sent afterwards");
+}
+
+#[test]
+fn of_two_locks_of_one_attempt_the_one_with_the_greater_token_is_held_by_the_store() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    let first = hold("a", 5, now, 5000, false);
+    assert!(holds.insert(first.clone()));
+    let lease = Some(first.lease);
+    assert_eq!(holds.on_told_again(&hash("a"), first.nonce, 4, lease, now), ToldAgain::Known);
+    let superseded = holds.on_told_again(&hash("a"), first.nonce, 6, lease, now);
+    assert_eq!(superseded, ToldAgain::Superseded(first.clone()));
+    assert_eq!(holds.on_told_again(&hash("a"), first.nonce, 6, lease, now), ToldAgain::Unwanted);
+}

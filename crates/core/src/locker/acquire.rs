@@ -1,0 +1,119 @@
+//! Taking a lock without waiting, and the way of every grant into the holds.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::Locker;
+use crate::{
+    Hold, Lease, Nonce, Renewal, RenewalKind, Resource,
+    error::{Error, Result, Unavailable},
+    options::{LockOptions, Wait},
+    store::{Acquired, Attempt},
+};
+
+/// Before a lock is asked for again of which the grant came too late.
+const PAUSE_AFTER_LATE_GRANT: Duration = Duration::from_millis(10);
+
+impl Locker {
+    pub(super) fn attempt(&self, resource: Resource, options: &LockOptions) -> Attempt {
+        let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
+        Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No }
+    }
+
+    /// Takes the resource, unless somebody else holds it, or `cancelled` comes first. For one that waits there is
+    /// [`lock_or_wait`](Self::lock_or_wait).
+    pub fn lock(
+        self: Arc<Self>,
+        resource: Resource,
+        options: LockOptions,
+        cancelled: Option<CancellationToken>,
+    ) -> impl Future<Output = Result<Hold>> {
+        let mut attempt = self.attempt(resource, &options);
+        // Not an async function: that would keep room for its arguments twice.
+        async move {
+            if cancelled.as_ref().is_some_and(CancellationToken::is_cancelled) {
+                return Err(Error::Cancelled);
+            }
+            let deadline = self.deadline();
+            let error = loop {
+                let answer = tokio::select! {
+                    biased;
+                    answer = self.store.acquire(&attempt, deadline) => answer,
+                    () = cancellation(cancelled.as_ref()) => Err(Error::Cancelled),
+                };
+                match answer {
+                    Ok(Acquired::Granted(grant)) => {
+                        let lease = Lease { sent: grant.sent, length: attempt.lease };
+                        match self.enter(attempt.resource, attempt.nonce, grant.token, lease, &options) {
+                            Ok(hold) => return Ok(hold),
+                            Err(resource) => attempt.resource = resource,
+                        }
+                    }
+                    Ok(Acquired::Contended { contention, .. }) => break Error::Locked(contention.into()),
+                    Err(error) => break error,
+                }
+                if deadline.left().is_zero() {
+                    break granted_too_late();
+                }
+                // The same attempt once more: what it may still hold gets a whole lease.
+                Box::pin(sleep(PAUSE_AFTER_LATE_GRANT.min(deadline.left()))).await;
+            };
+            // It may have been granted without its being known.
+            if error.outcome_unknown() || matches!(error, Error::Cancelled) {
+                self.cancel(attempt.resource, attempt.nonce, None, attempt.lease);
+            }
+            Err(error)
+        }
+    }
+
+    /// Enters a grant into the holds, unless its lease has ended or its loss is known already: then the resource is
+    /// given back, and it is as if nothing had been granted.
+    pub(super) fn enter(
+        &self,
+        resource: Resource,
+        nonce: Nonce,
+        token: u64,
+        lease: Lease,
+        options: &LockOptions,
+    ) -> Result<Hold, Resource> {
+        let now = self.now();
+        if !lease.is_of_use(now) {
+            return Err(resource);
+        }
+        let LockOptions { expire, renew, max_hold, max_blocked, observed, .. } = *options;
+        let renewal = if renew {
+            let until = max_hold.map(|time| now + time);
+            Some(Renewal { lease: expire, until, max_blocked, kind: RenewalKind::Continual })
+        } else if lease.length < expire {
+            let until = Some(lease.sent + expire);
+            Some(Renewal { lease: expire, until, max_blocked: None, kind: RenewalKind::Completion })
+        } else {
+            None
+        };
+        let hold = Hold { resource, nonce, token, lease, gone_by: lease.gone_by(now), renewal, observed };
+        let entered = self.held.change(|holds| holds.insert(hold.clone()));
+        if entered { Ok(hold) } else { Err(hold.resource) }
+    }
+}
+
+/// Each lease has ended before the grant was there.
+pub(super) fn granted_too_late() -> Error {
+    Error::Unavailable(Unavailable {
+        message: "The lock was granted, but too late to be relied on: answers take longer than its lease \
+                  (options.expire)"
+            .into(),
+        is_final: false,
+        sent: true,
+        cause: None,
+    })
+}
+
+/// Waits until a call is given up, if that can happen.
+async fn cancellation(cancelled: Option<&CancellationToken>) {
+    match cancelled {
+        Some(cancelled) => cancelled.cancelled().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,83 @@
+//! When the locker's own task has something to do.
+
+use std::{
+    future::pending,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::sleep};
+
+use super::{Event, Locker};
+use crate::{Clock, Moment};
+
+/// A runtime's timers stand still while the machine sleeps. So nothing is waited for longer than this at a time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Wakes one task when something is due, or is found to be due earlier than that.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    /// When it goes off by itself, if ever.
+    set_for: Mutex<Option<Moment>>,
+    earlier: Notify,
+}
+
+impl Alarm {
+    /// Something is due at `when`: the task is to be awake by then.
+    pub(super) fn ring_by(&self, when: Moment) {
+        let set_for = *self.set_for.lock().unwrap_or_else(PoisonError::into_inner);
+        if set_for.is_none_or(|set_for| when < set_for) {
+            self.ring();
+        }
+    }
+
+    pub(super) fn ring(&self) {
+        self.earlier.notify_one();
+    }
+
+    /// Sleeps until what is due next, as `next_due` says, or until it rings.
+    async fn wait(&self, clock: &dyn Clock, next_due: impl FnOnce() -> Option<Moment>) {
+        // Whatever is entered from here on rings.
+        self.set_for(None);
+        let now = clock.now();
+        let due = next_due().map(|due| due.min(now + LONGEST_SLEEP));
+        self.set_for(due);
+        let due = async {
+            match due {
+                Some(due) => sleep(now.until(due)).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = self.earlier.notified() => {}
+        }
+    }
+
+    fn set_for(&self, when: Option<Moment>) {
+        *self.set_for.lock().unwrap_or_else(PoisonError::into_inner) = when;
+    }
+}
+
+impl Locker {
+    /// Looks after holds and waiting calls, until the locker is closed and nothing is held or nobody listens.
+    pub(super) async fn run(self: Arc<Self>) {
+        loop {
+            self.alarm.wait(&*self.clock, || self.next_due()).await;
+            self.poll_due();
+            self.renew_due(self.now());
+            // Whoever closes rings the alarm.
+            if self.shutdown.is_complete() && (self.held.is_empty() || !self.listener.tell(Event::Alive)) {
+                self.listener.tell(Event::Ended);
+                return;
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Moment> {
+        // One after the other: whoever has both locks takes that of the waiters first.
+        let of_holds = self.held.next_due();
+        let of_waiters = self.queue.next_due();
+        of_holds.into_iter().chain(of_waiters).min()
+    }
+}

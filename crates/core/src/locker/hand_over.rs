@@ -1,0 +1,90 @@
+//! How a lock comes to a call that waits for it: by an event, or in the answer to another command.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Event, Locker, LostReason};
+use crate::{Lease, Moment, Nonce, Resource, holds::ToldAgain, store::HandOver};
+
+/// What has become of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    /// The call has it.
+    Given,
+    /// The call still waits: the grant is too old to be relied on, or its loss is known.
+    Stale,
+    /// No such call waits.
+    NobodyWaits,
+}
+
+impl Locker {
+    /// The lock goes to a waiting call, as the answer to a command says that was sent at `since`.
+    pub(super) fn on_hand_over(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, since: Moment) {
+        let lease = Lease { sent: since, length: hand_over.lease };
+        self.deliver(hash, hand_over, Some(lease));
+    }
+
+    /// The lock went to a waiting call when the store's clock said `at`, as an event says that may be read late.
+    pub(super) fn on_granted(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, at: Duration) {
+        let now = self.now();
+        let sent = self.session.date(at, now);
+        let lease = sent.map(|sent| Lease { sent, length: hand_over.lease });
+        self.deliver(hash, hand_over, lease);
+    }
+
+    /// Whoever does not wait any more gives the lock to the next one.
+    fn deliver(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, lease: Option<Lease>) -> Delivery {
+        let HandOver { nonce, token, .. } = hand_over;
+        let now = self.now();
+        let delivery = self.give(nonce, token, lease);
+        match delivery {
+            Delivery::Given => {}
+            // A poll tells, or brings the call back to its place in the queue.
+            Delivery::Stale => self.queue.change(|waiters| waiters.doubt(nonce, now)),
+            Delivery::NobodyWaits => {
+                let told = self.held.change(|holds| holds.on_told_again(hash, nonce, token, lease, now));
+                if let ToldAgain::Superseded(hold) = &told {
+                    self.listener.tell(Event::Lost(hold.clone(), LostReason::Purged));
+                }
+                if told != ToldAgain::Known {
+                    // Cancelled meanwhile; or it was told twice, and the lock has been given up already.
+                    let left = lease.map_or(hand_over.lease, |lease| now.until(lease.gone_by(now)));
+                    self.cancel(Resource::of_hash(hash.clone()), nonce, None, left);
+                }
+            }
+        }
+        delivery
+    }
+
+    /// Ends the waiting of a call with a lock, if there is such a call and the lock can be relied on.
+    fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Option<Lease>) -> Delivery {
+        // Held until the lock is among the holds: whoever does not find the call here finds it there.
+        let mut waiters = self.queue.lock();
+        let Some((resource, call)) = waiters.get(nonce) else { return Delivery::NobodyWaits };
+        let entered = lease.map(|lease| self.enter(resource.clone(), nonce, token, lease, &call.options));
+        let Some(Ok(hold)) = entered else { return Delivery::Stale };
+        let call = waiters.take(nonce);
+        let none_left = waiters.is_empty();
+        drop(waiters);
+        if none_left {
+            self.store.expect_events(false);
+        }
+        if let Some((_, call)) = call
+            && let Err(Ok(hold)) = call.turn.send(Ok(Box::new(hold)))
+        {
+            self.abandon(*hold);
+        }
+        Delivery::Given
+    }
+
+    /// The same, for a grant in the answer to the call's own attempt. `false` if that came too late.
+    pub(super) fn on_acquired(
+        self: &Arc<Self>,
+        resource: &Resource,
+        nonce: Nonce,
+        token: u64,
+        lease: Lease,
+    ) -> bool {
+        let hand_over = HandOver { nonce, token, lease: lease.length };
+        self.deliver(&resource.shared_hash(), hand_over, Some(lease)) != Delivery::Stale
+    }
+}

@@ -1,0 +1,128 @@
+//! The locks that a locker holds, shared between its calls and its own task.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::timeout_at};
+
+use super::{Locker, alarm::Alarm};
+use crate::{Hold, Holds, Moment, Nonce, Renewing, Resource, store::Deadline};
+
+/// The holds. Whatever of them becomes due rings the alarm.
+pub(super) struct Held {
+    /// std's Mutex: held for a few instructions, never over an await. Whoever has that of the waiters, too, has
+    /// taken that first.
+    holds: Mutex<Holds>,
+    alarm: Arc<Alarm>,
+    /// A [`RenewalTurn`] is over.
+    turn_over: Notify,
+}
+
+impl Held {
+    pub(super) fn new(alarm: Arc<Alarm>) -> Self {
+        Self { holds: Mutex::default(), alarm, turn_over: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
+        let mut holds = self.lock();
+        let result = change(&mut holds);
+        let next = holds.next_due();
+        drop(holds);
+        if let Some(next) = next {
+            self.alarm.ring_by(next);
+        }
+        result
+    }
+
+    /// As [`change`](Self::change), where nothing can become due earlier by it.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
+        change(&mut self.lock())
+    }
+
+    pub(super) fn take(&self, hash: &str, token: Option<u64>) -> Option<Hold> {
+        self.lock().take(hash, token)
+    }
+
+    /// For how long the lock with this token can be relied on.
+    pub(super) fn remaining(&self, hash: &str, token: u64, now: Moment) -> Duration {
+        self.lock().get(hash, Some(token)).map_or(Duration::ZERO, |hold| now.until(hold.lease.end()))
+    }
+
+    /// The hold with this token, if its lease has not ended.
+    pub(super) fn running(&self, hash: &str, token: u64, now: Moment) -> Option<Hold> {
+        self.lock().get(hash, Some(token)).filter(|hold| now < hold.lease.end()).cloned()
+    }
+
+    pub(super) fn has(&self, hash: &str, nonce: Nonce) -> bool {
+        self.lock().has(hash, nonce)
+    }
+
+    /// The holds that are relied on.
+    pub(super) fn relied_on(&self) -> Vec<Hold> {
+        self.lock().relied_on().cloned().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Moment> {
+        self.lock().next_due()
+    }
+}
+
+/// The right to ask about a hold. There is one at a time, so that answers come in the order of what was asked.
+pub(super) struct RenewalTurn {
+    locker: Arc<Locker>,
+    resource: Resource,
+    token: u64,
+}
+
+impl RenewalTurn {
+    /// `None` while somebody else has it.
+    pub(super) fn begin(
+        locker: &Arc<Locker>,
+        resource: &Resource,
+        token: u64,
+        asked: Renewing,
+    ) -> Option<Self> {
+        let begun = locker.held.with(|holds| holds.begin_renewal(resource.hash(), token, asked));
+        begun.then(|| Self { locker: locker.clone(), resource: resource.clone(), token })
+    }
+
+    /// Waits for it. `None` if the deadline passes before.
+    pub(super) async fn wait(
+        locker: &Arc<Locker>,
+        resource: &Resource,
+        token: u64,
+        asked: Renewing,
+        deadline: Deadline,
+    ) -> Option<Self> {
+        loop {
+            let turn_over = locker.held.turn_over.notified();
+            tokio::pin!(turn_over);
+            turn_over.as_mut().enable();
+            let turn = Self::begin(locker, resource, token, asked);
+            if turn.is_some() {
+                return turn;
+            }
+            timeout_at(deadline.at, turn_over).await.ok()?;
+        }
+    }
+}
+
+/// Also where the call that has it is dropped.
+impl Drop for RenewalTurn {
+    fn drop(&mut self) {
+        let Self { locker, resource, token } = self;
+        let now = locker.now();
+        locker.held.with(|holds| holds.end_renewal(resource.hash(), *token, now));
+        locker.held.turn_over.notify_waiters();
+    }
+}

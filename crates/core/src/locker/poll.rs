@@ -1,0 +1,120 @@
+//! Asking about calls that wait, where no event has come.
+
+use std::sync::Arc;
+
+use super::Locker;
+use crate::{
+    Contention, Queued, Resource,
+    error::Result,
+    store::{Deadline, Poll, Polled},
+    waiters::{DuePoll, SHORTEST_POLL},
+};
+
+/// So many calls at the most are asked about in one poll, after which other clients have their turn.
+const POLL_PAGE: usize = 256;
+
+/// What the last poll of a call says.
+pub(super) struct LastPoll {
+    /// The lock is its own, but cannot be relied on.
+    pub(super) is_granted: bool,
+    /// Who is in the way.
+    pub(super) contention: Option<Contention>,
+}
+
+impl Locker {
+    /// Asks about those whose time has come.
+    pub(super) fn poll_due(self: &Arc<Self>) {
+        let due = self.queue.lock().take_due(self.now());
+        for poll in due {
+            tokio::spawn(self.clone().poll(poll));
+        }
+    }
+
+    async fn poll(self: Arc<Self>, due: DuePoll) {
+        let DuePoll { resource, waiting, .. } = &due;
+        let resource = resource.clone();
+        let mut known = None;
+        let mut failed = false;
+        for page in waiting.chunks(POLL_PAGE) {
+            // Some may have gone while others were asked about.
+            let page = self.queue.lock().still(page);
+            if page.is_empty() {
+                continue;
+            }
+            let poll = Poll { resource: &resource, waiting: &page, last: false };
+            match self.store.poll(poll, self.deadline()).await {
+                Ok(polled) => {
+                    if polled.missing > 0 {
+                        self.cancel_the_gone(&resource, &page);
+                    }
+                    known = self.on_polled(&resource, waiting.len(), polled);
+                }
+                Err(error) if error.is_final() => {
+                    let nonces = self.queue.lock().of(resource.hash());
+                    self.queue.refuse(nonces, &error);
+                    break;
+                }
+                // Whatever it was, it is tried again.
+                Err(_) => {
+                    failed = true;
+                    break;
+                }
+            }
+        }
+        self.queue.change(|waiters| {
+            if failed {
+                waiters.on_poll_failed(due);
+            }
+            waiters.on_polled(resource.hash(), self.now(), |interval| match known {
+                Some(contention) => self.poll_pause(&contention, interval),
+                None => interval.max(SHORTEST_POLL),
+            });
+        });
+    }
+
+    /// A poll may have put calls into the queue that have gone meanwhile.
+    fn cancel_the_gone(self: &Arc<Self>, resource: &Resource, polled: &[Queued]) {
+        for &Queued { nonce, lease, .. } in polled {
+            // In this order, as a call goes from the waiters to the holds.
+            let waits = self.queue.lock().contains(nonce);
+            if !waits && !self.held.has(resource.hash(), nonce) {
+                self.cancel(resource.clone(), nonce, Some(lease), lease);
+            }
+        }
+    }
+
+    /// Draws the conclusions from the answer to a poll of so many calls. Returns who is in the way.
+    fn on_polled(self: &Arc<Self>, resource: &Resource, asked: usize, polled: Polled) -> Option<Contention> {
+        let Polled { missing, contention, hand_over, clock } = polled;
+        self.session.on_clock(clock);
+        if let Some(hand_over) = hand_over {
+            self.on_hand_over(&resource.shared_hash(), hand_over, clock.sent);
+        }
+        self.queue.change(|waiters| {
+            let now = self.now();
+            if missing > 0 {
+                waiters.doubt_all(resource.hash(), asked, now);
+            }
+            if let Some(holder) = contention.as_ref().and_then(|contention| contention.holder.as_ref()) {
+                waiters.doubt(holder.nonce, now);
+            }
+        });
+        contention
+    }
+
+    /// The last poll of a call, which takes it out of the queue.
+    pub(super) async fn poll_last(
+        self: Arc<Self>,
+        resource: Resource,
+        waiting: Queued,
+        deadline: Deadline,
+    ) -> Result<LastPoll> {
+        let poll = Poll { resource: &resource, waiting: &[waiting], last: true };
+        let polled = self.store.poll(poll, deadline).await?;
+        if let Some(hand_over) = polled.hand_over {
+            self.on_hand_over(&resource.shared_hash(), hand_over, polled.clock.sent);
+        }
+        let is_granted = polled.hand_over.is_some_and(|hand_over| hand_over.nonce == waiting.nonce);
+        Ok(LastPoll { is_granted, contention: polled.contention })
+    }
+}

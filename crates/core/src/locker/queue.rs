@@ -1,0 +1,312 @@
+//! Calls that wait: they join the store's queue, and are told of their turn.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::OptionFuture;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Locker, acquire::granted_too_late, alarm::Alarm};
+use crate::{
+    Contention, Hold, Lease, Moment, Nonce, Queued, Resource, Waiters,
+    error::{Error, Limit, Result},
+    options::{LockOptions, Wait},
+    store::{Acquired, Attempt, Deadline, Grant, SharedStore},
+    waiters::{SHORTEST_POLL, poll_after},
+};
+
+/// In less time an answer cannot be expected from every store that is well.
+const ENOUGH_TO_ASK: Duration = Duration::from_millis(50);
+
+/// In so much time it can.
+const PLENTY_TO_ASK: Duration = Duration::from_millis(500);
+
+/// The calls that wait. When one of them is to be asked about the alarm rings, and the store knows whether there are some.
+pub(super) struct Queue {
+    /// std's Mutex: held for a few instructions, never over an await.
+    waiters: Mutex<Waiters<WaitingCall>>,
+    alarm: Arc<Alarm>,
+    store: SharedStore,
+}
+
+/// What is kept of a waiting call.
+pub(super) struct WaitingCall {
+    pub(super) options: LockOptions,
+    pub(super) turn: oneshot::Sender<Turn>,
+}
+
+/// What comes of waiting. Boxed, as room is kept for it from the beginning.
+type Turn = Result<Box<Hold>>;
+
+impl Queue {
+    pub(super) fn new(alarm: Arc<Alarm>, store: SharedStore) -> Self {
+        Self { waiters: Mutex::default(), alarm, store }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Waiters<WaitingCall>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Waiters<WaitingCall>) -> T) -> T {
+        let mut waiters = self.lock();
+        let waited = !waiters.is_empty();
+        let result = change(&mut waiters);
+        let (next, waits) = (waiters.next_due(), !waiters.is_empty());
+        drop(waiters);
+        if waits != waited {
+            self.store.expect_events(waits);
+        }
+        if let Some(next) = next {
+            self.alarm.ring_by(next);
+        }
+        result
+    }
+
+    pub(super) fn next_due(&self) -> Option<Moment> {
+        self.lock().next_due()
+    }
+
+    /// Tells these that waiting is of no use.
+    pub(super) fn refuse(&self, nonces: Vec<Nonce>, error: &Error) {
+        for nonce in nonces {
+            if let Some((_, call)) = self.change(|waiters| waiters.take(nonce)) {
+                // Whoever is gone needs no error.
+                let _ = call.turn.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// A call that waits, from its first attempt to its end.
+struct PendingAcquire {
+    locker: Arc<Locker>,
+    attempt: Attempt,
+    options: LockOptions,
+    /// For how long it waits, if that is limited.
+    patience: Option<Deadline>,
+    /// Comes when it is this call's turn, or when waiting has become of no use.
+    turn: oneshot::Receiver<Turn>,
+    /// It may be in the store's queue, or have been granted the lock without its being known.
+    needs_cancel: bool,
+}
+
+/// What is known of a call that is in the queue.
+struct InQueue {
+    ticket: u64,
+    contention: Contention,
+    since: Moment,
+    /// How long the answer took that says so.
+    round_trip: Duration,
+}
+
+enum Joined {
+    Granted(Box<Hold>),
+    /// With what is of use when the patience of the call is over, if ever.
+    Queue(Option<Box<InQueue>>),
+}
+
+impl Locker {
+    /// Takes the resource. While somebody else holds it, waits for as long as the options allow, until `cancelled`.
+    pub fn lock_or_wait(
+        self: Arc<Self>,
+        resource: Resource,
+        options: LockOptions,
+        cancelled: Option<CancellationToken>,
+    ) -> impl Future<Output = Result<Hold>> {
+        let patience = match options.wait {
+            Wait::AtMost(time) => Some(Deadline::after(Limit { time, option: "options.timeout" })),
+            Wait::No | Wait::Forever => None,
+        };
+        let attempt = self.attempt(resource, &options);
+        let turn = self.begin_waiting(&attempt, options);
+        let mut pending =
+            PendingAcquire { locker: self, attempt, options, patience, turn, needs_cancel: false };
+        // Boxed, as are other things that not every call needs: what waits for long should be small.
+        let mut cancelled = cancelled.map(|cancelled| Box::pin(cancelled.cancelled_owned()));
+        async move {
+            let cancelled = OptionFuture::from(cancelled.as_mut());
+            tokio::select! {
+                biased;
+                Some(()) = cancelled => Err(Error::Cancelled),
+                result = pending.complete() => result,
+            }
+        }
+    }
+
+    /// From here on a grant may come for the attempt.
+    fn begin_waiting(&self, attempt: &Attempt, options: LockOptions) -> oneshot::Receiver<Turn> {
+        let (turn, receiver) = oneshot::channel();
+        let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
+        self.queue.change(|waiters| waiters.join(resource, nonce, lease, WaitingCall { options, turn }));
+        receiver
+    }
+
+    /// Whoever is in the queue waits no more, and whoever comes into it finds that the locker is closing.
+    pub(super) fn send_waiters_away(&self) {
+        let nonces = self.queue.lock().in_queue();
+        self.queue.refuse(nonces, &Error::Closed);
+    }
+}
+
+impl PendingAcquire {
+    async fn complete(&mut self) -> Result<Hold> {
+        loop {
+            let hold = self.wait().await?;
+            let (hash, now) = (hold.resource.hash(), self.locker.now());
+            let relied_on = self.locker.held.running(hash, hold.token, now).is_some();
+            if relied_on || !hold.lease.is_of_use(hold.lease.sent) {
+                return Ok(hold);
+            }
+            // Lost since it was granted, while this task had no turn.
+            self.start_anew(hold);
+        }
+    }
+
+    /// As another attempt: what is given back is so by the name of the old one.
+    fn start_anew(&mut self, lost: Hold) {
+        self.locker.abandon(lost);
+        self.attempt.nonce = self.locker.nonces.next();
+        self.turn = self.locker.begin_waiting(&self.attempt, self.options);
+    }
+
+    async fn wait(&mut self) -> Result<Hold> {
+        let queue = match Box::pin(self.join()).await? {
+            Joined::Granted(hold) => return Ok(*hold),
+            Joined::Queue(queue) => queue,
+        };
+        if self.locker.shutdown.has_begun() {
+            return Err(Error::Closed);
+        }
+        match self.patience.zip(queue) {
+            None => {
+                let turn = (&mut self.turn).await;
+                self.on_turn(turn).map(|hold| *hold)
+            }
+            Some((patience, queue)) => Box::pin(self.wait_until(patience, *queue)).await,
+        }
+    }
+
+    async fn wait_until(&mut self, patience: Deadline, queue: InQueue) -> Result<Hold> {
+        tokio::select! {
+            turn = &mut self.turn => self.on_turn(turn).map(|hold| *hold),
+            () = sleep_until(patience.at) => Box::pin(self.leave_queue(queue, patience.limit)).await,
+        }
+    }
+
+    /// Asks for the lock until it is there or the call is in the queue.
+    async fn join(&mut self) -> Result<Joined> {
+        let locker = self.locker.clone();
+        let attempt = self.attempt.clone();
+        let (patience, interval) = (self.patience, self.options.retry_interval);
+        loop {
+            let deadline = locker.deadline().earlier(patience);
+            let before = std::mem::replace(&mut self.needs_cancel, true);
+            let answer = tokio::select! {
+                answer = locker.store.acquire(&attempt, deadline) => answer,
+                // Of an earlier sending, whose answer was lost.
+                turn = &mut self.turn => return self.on_turn(turn).map(Joined::Granted),
+            };
+            let error = match answer {
+                Ok(Acquired::Granted(Grant { token, sent })) => {
+                    let lease = Lease { sent, length: attempt.lease };
+                    if locker.on_acquired(&attempt.resource, attempt.nonce, token, lease) {
+                        let turn = (&mut self.turn).await;
+                        return self.on_turn(turn).map(Joined::Granted);
+                    }
+                    granted_too_late()
+                }
+                Ok(Acquired::Contended { contention, ticket: Some(ticket), clock }) => {
+                    locker.session.on_clock(clock);
+                    let now = locker.now();
+                    let pause = locker.poll_pause(&contention, interval);
+                    let nonce = attempt.nonce;
+                    locker.queue.change(|waiters| waiters.queued(nonce, ticket, interval, now, pause));
+                    let round_trip = clock.sent.until(now);
+                    // Whoever waits for ever has no need to say who was in the way.
+                    let queue = || Box::new(InQueue { ticket, contention, since: now, round_trip });
+                    return Ok(Joined::Queue(patience.map(|_| queue())));
+                }
+                Ok(Acquired::Contended { .. }) => Error::Internal,
+                Err(error) => {
+                    self.needs_cancel = before || error.outcome_unknown();
+                    error
+                }
+            };
+            let out_of_patience = patience.is_some_and(|patience| patience.left().is_zero());
+            if error.is_final() || out_of_patience {
+                return Err(error);
+            }
+            let pause = interval.max(SHORTEST_POLL);
+            tokio::select! {
+                () = locker.shutdown.begun() => return Err(Error::Closed),
+                () = sleep(patience.map_or(pause, |patience| pause.min(patience.left()))) => {}
+                turn = &mut self.turn => return self.on_turn(turn).map(Joined::Granted),
+            }
+        }
+    }
+
+    /// The patience is over: a last poll, which also takes the call out of the queue and says who is in the way now.
+    async fn leave_queue(&mut self, queue: InQueue, limit: Limit) -> Result<Hold> {
+        let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
+        let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(queue.round_trip * 4);
+        let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
+        let polling =
+            self.locker.clone().poll_last(resource, Queued { nonce, lease, ticket: queue.ticket }, deadline);
+        let (told, mut answer) = oneshot::channel();
+        // It may bring the turn of another call, so it goes on if this one ends.
+        tokio::spawn(async move { told.send(polling.await) });
+        let answer = tokio::select! {
+            answer = &mut answer => answer.unwrap_or(Err(Error::Internal)),
+            turn = &mut self.turn => return self.on_turn(turn).map(|hold| *hold),
+        };
+        if let Ok(turn) = self.turn.try_recv() {
+            return self.on_turn(Ok(turn)).map(|hold| *hold);
+        }
+        match answer {
+            Ok(last) if last.is_granted => Err(granted_too_late()),
+            Ok(last) => {
+                self.needs_cancel = false;
+                Err(Error::Locked(last.contention.unwrap_or(queue.contention).into()))
+            }
+            // In so short a time no answer says nothing: what is known is who holds it.
+            Err(Error::Unavailable(_)) if queue.since.until(self.locker.now()) < PLENTY_TO_ASK => {
+                Err(Error::Locked(queue.contention.into()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What has been told of this call's turn. Without a word the locker is no more.
+    fn on_turn(&mut self, turn: Result<Turn, oneshot::error::RecvError>) -> Turn {
+        let turn = turn.unwrap_or(Err(Error::Internal));
+        self.needs_cancel = turn.is_err();
+        turn
+    }
+}
+
+impl Locker {
+    /// When to ask again, after an answer that says who is in the way.
+    pub(super) fn poll_pause(&self, contention: &Contention, interval: Duration) -> Duration {
+        poll_after(contention, self.session.is_subscribed(), interval, self.random.unit())
+    }
+}
+
+/// However a call ends, it leaves no trace.
+impl Drop for PendingAcquire {
+    fn drop(&mut self) {
+        let Attempt { resource, nonce, lease, .. } = &self.attempt;
+        self.locker.queue.change(|waiters| waiters.take(*nonce));
+        self.turn.close();
+        if let Ok(Ok(hold)) = self.turn.try_recv() {
+            self.locker.abandon(*hold);
+        } else if self.needs_cancel {
+            self.locker.cancel(resource.clone(), *nonce, Some(*lease), *lease);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What happens to locks between their grant and their unlock: renewal, extension and loss.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+
+use super::{Event, Locker, LostReason, held::RenewalTurn};
+use crate::{
+    Due, Hold, Lease, Moment, RenewalKind, Renewing, Resource,
+    error::{Error, Limit, Result},
+    store::{Deadline, Ownership, Renew, Renewed},
+};
+
+/// Between two renewals of which the first came to nothing.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+impl Locker {
+    /// A new lease from now on for a lock that can still be relied on; `false` if it cannot.
+    pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
+        let deadline = self.deadline();
+        let asked = Renewing::Set(lease);
+        let turn = RenewalTurn::wait(&self, &resource, token, asked, deadline).await;
+        let now = self.now();
+        let Some(hold) = self.held.running(resource.hash(), token, now) else { return Ok(false) };
+        if turn.is_none() {
+            // Nothing is sent any more: the store says why the time was not enough.
+            let look = Renew { resource: &resource, nonce: hold.nonce, renewing: Renewing::Look };
+            return self.store.renew(look, deadline).await.map(|_| false);
+        }
+        let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
+        self.announce(&hold, length, self.limit.time);
+        let renew = Renew { resource: &resource, nonce: hold.nonce, renewing: Renewing::Set(length) };
+        match self.store.renew(renew, deadline).await {
+            Ok(renewed) => Ok(self.on_renewed(&hold, renewed, Some(length))),
+            Err(error) => {
+                let (hash, now) = (resource.hash(), self.now());
+                self.held.change(|holds| {
+                    if !error.outcome_unknown() {
+                        // Nothing has changed.
+                        holds.restore_lease(hash, token, hold.lease, now);
+                    }
+                    if hold.renewal.is_some() {
+                        holds.put_off(hash, token, now);
+                    }
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Renews what is due, and tells what has ended.
+    pub(super) fn renew_due(self: &Arc<Self>, now: Moment) {
+        for due in self.held.with(|holds| holds.take_due(now)) {
+            match due {
+                Due::Renew(hold) => {
+                    if let Some(renewing) = self.next_renewal(&hold) {
+                        self.ask(hold, renewing);
+                    }
+                }
+                Due::Expired { hold, unanswered } => {
+                    let reason = if unanswered { LostReason::Connection } else { LostReason::Expired };
+                    self.listener.tell(Event::Lost(hold, reason));
+                }
+            }
+        }
+    }
+
+    /// After a connection was lost: asks about every hold.
+    pub(super) fn recheck_holds(self: &Arc<Self>) {
+        for hold in self.held.relied_on() {
+            let renewing = self.next_renewal(&hold).unwrap_or(Renewing::Look);
+            self.ask(hold, renewing);
+        }
+    }
+
+    /// What is to be asked for a hold, unless it is meant to run out, as all are when the locker is closed. Of one that
+    /// is not renewed only whether it is still held: where that was asked after a reconnect and was refused.
+    fn next_renewal(&self, hold: &Hold) -> Option<Renewing> {
+        let Some(renewal) = hold.renewal else { return Some(Renewing::Look) };
+        if self.shutdown.has_begun() {
+            return None;
+        }
+        let now = self.now();
+        if renewal.max_blocked.is_some_and(|limit| self.listener.silent_for() > limit) {
+            // It has been asked for a sign of life, and may give one before the lease is over.
+            let pause = (now.until(hold.lease.end()) / 8).max(SHORTEST_PAUSE);
+            self.held.change(|holds| holds.put_off(hold.resource.hash(), hold.token, now + pause));
+            return None;
+        }
+        renewal.next(now, hold.lease).map(Renewing::Raise)
+    }
+
+    /// Asks for a new lease, or only whether the lock is still held, for as long as it can be relied on. Not while
+    /// something else is being asked: what is on its way goes on over the next connection by itself.
+    fn ask(self: &Arc<Self>, hold: Hold, renewing: Renewing) {
+        let Some(turn) = RenewalTurn::begin(self, &hold.resource, hold.token, renewing) else { return };
+        let time = self.now().until(hold.lease.end());
+        if let Some(length) = renewing.lease() {
+            self.held.with(|holds| holds.set_unanswered(hold.resource.hash(), hold.token, true));
+            self.announce(&hold, length, time);
+        }
+        let locker = self.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            let deadline = Deadline::after(Limit { time, option: "options.expire" });
+            let renew = Renew { resource: &hold.resource, nonce: hold.nonce, renewing };
+            match locker.store.renew(renew, deadline).await {
+                Ok(renewed) => {
+                    let relied_on = locker.on_renewed(&hold, renewed, renewing.lease());
+                    let continual = |hold: &Hold| {
+                        hold.renewal.is_some_and(|renewal| renewal.kind == RenewalKind::Continual)
+                    };
+                    if let Some(length) = renewing.lease()
+                        && relied_on
+                        && hold.observed
+                        && continual(&hold)
+                    {
+                        let lease = Lease { sent: renewed.sent, length };
+                        locker.listener.tell(Event::Renewed(Hold { lease, ..hold }));
+                    }
+                }
+                Err(error) => locker.on_renewal_failed(&hold, &error),
+            }
+        });
+    }
+
+    /// The store may accept the next one: one failure is not a loss.
+    fn on_renewal_failed(&self, hold: &Hold, error: &Error) {
+        let (hash, token, now) = (hold.resource.hash(), hold.token, self.now());
+        self.held.change(|holds| {
+            if matches!(error, Error::Refused(_) | Error::Closed) {
+                holds.set_unanswered(hash, token, false);
+            }
+            // A closed locker renews nothing any more: the lease ends by itself.
+            if !matches!(error, Error::Closed) {
+                let left = holds.get(hash, Some(token)).map(|hold| now.until(hold.lease.end()));
+                let pause = (left.unwrap_or_default() / 4).max(SHORTEST_PAUSE);
+                holds.put_off(hash, token, now + pause);
+            }
+        });
+    }
+
+    /// Before the locker is closed: what has only its first, short lease gets the rest of it.
+    pub(super) async fn complete_leases(self: &Arc<Self>) {
+        let completed = self.held.relied_on().into_iter().map(|hold| self.complete_lease(hold));
+        join_all(completed).await;
+    }
+
+    async fn complete_lease(self: &Arc<Self>, hold: Hold) {
+        let renewal = hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Completion);
+        let Some(length) = renewal.and_then(|renewal| renewal.next(self.now(), hold.lease)) else { return };
+        self.announce(&hold, length, self.limit.time);
+        let renew = Renew { resource: &hold.resource, nonce: hold.nonce, renewing: Renewing::Raise(length) };
+        // Without an answer the lock has its short lease, which is what is relied on.
+        if let Ok(renewed) = self.store.renew(renew, Deadline::after(self.limit)).await {
+            self.on_renewed(&hold, renewed, Some(length));
+        }
+    }
+
+    /// Before a new lease is asked for, of which an answer may come within `time`.
+    fn announce(&self, hold: &Hold, length: Duration, time: Duration) {
+        let now = self.now();
+        let lease = Lease { sent: now, length };
+        let gone_by = lease.gone_by(now + time);
+        self.held.change(|holds| holds.announce(hold.resource.hash(), hold.token, lease, gone_by));
+    }
+
+    /// The store has answered, where a lease was asked for with that. Whether the hold is relied on from now on.
+    fn on_renewed(self: &Arc<Self>, hold: &Hold, renewed: Renewed, length: Option<Duration>) -> bool {
+        let Renewed { ownership, sent } = renewed;
+        match (ownership, length) {
+            (Ownership::Held, Some(length)) => self.enter_lease(hold, Lease { sent, length }),
+            (Ownership::Held, None) => true,
+            (Ownership::Gone | Ownership::Taken, _) => {
+                let reason =
+                    if ownership == Ownership::Gone { LostReason::Purged } else { LostReason::Stolen };
+                self.record_loss(hold.resource.hash(), hold.token, reason);
+                false
+            }
+        }
+    }
+
+    /// Enters a lease that the store has given. `false` if it came too late: then the loss has been told, or will be,
+    /// and what the store keeps is given back.
+    fn enter_lease(self: &Arc<Self>, hold: &Hold, lease: Lease) -> bool {
+        let (hash, token, now) = (hold.resource.hash(), hold.token, self.now());
+        let gone_by = lease.gone_by(now);
+        let in_time =
+            now < lease.end() && self.held.change(|holds| holds.on_renewed(hash, token, lease, gone_by, now));
+        if !in_time && self.held.with(|holds| holds.get(hash, Some(token)).is_some()) {
+            self.cancel(hold.resource.clone(), hold.nonce, None, now.until(gone_by));
+        }
+        in_time
+    }
+
+    /// Tells that a lock was lost, if it is still relied on.
+    pub(super) fn record_loss(&self, hash: &str, token: u64, reason: LostReason) {
+        let lost = self.held.with(|holds| {
+            let lost = holds.take_relied_on(hash, token);
+            if lost.is_none() {
+                holds.record_early_removal(token, self.now());
+            }
+            lost
+        });
+        if let Some(hold) = lost {
+            self.listener.tell(Event::Lost(hold, reason));
+        }
+    }
+}
