@@ -102,14 +102,19 @@ describe('the wire protocol', () => {
     expect(ttl).toBeLessThanOrEqual(1750)
   })
 
-  it('ends its connection when it is closed', async () => {
-    const closing = newLocker()
-    await closing.lock('resource')
-    const { holder } = await rejection(closing.lock('resource'))
-    const connected = async () => (await scene.server.call('CLIENT', 'LIST')).includes(holder.clientId)
-    expect(await connected()).toBe(true)
-    await closing.close()
-    await until(async () => !(await connected()), 'the connection is gone')
+  it('goes over one connection for all lockers with the same config, until the last of them is closed', async () => {
+    const config = { db: 3 }
+    const lockers = [newLocker(config), newLocker(config), newLocker(config)]
+    const connections = async () => (await scene.server.call('CLIENT', 'LIST')).match(/ db=3 /g)?.length ?? 0
+    await Promise.all(lockers.map((locker, index) => locker.lock(`resource ${index}`)))
+    expect(await connections()).toBe(1)
+    await Promise.all([lockers[0].close(), lockers[1].close()])
+    expect(await (await lockers[2].lock('resource')).unlock()).toBe(true)
+    expect(await connections()).toBe(1)
+    await lockers[2].close()
+    await until(async () => (await connections()) === 0, 'the connection is gone')
+    // The link that was closed is not used again.
+    expect((await newLocker(config).lock('resource')).held).toBe(true)
   })
 
   it('an unlock after the client has stopped to rely on the lock is false, and gives up what the server still holds', async () => {
@@ -125,7 +130,8 @@ describe('the wire protocol', () => {
   it('names its connection, so that CLIENT LIST shows who it is', async () => {
     await locker.lock('resource')
     const { holder } = await rejection(locker.lock('resource'))
-    expect(await scene.server.call('CLIENT', 'LIST')).toContain(`name=lock-inc:${holder.clientId} `)
+    const name = `lock-inc:${holder.host}:${holder.pid}`
+    expect(await scene.server.call('CLIENT', 'LIST')).toContain(`name=${name} `)
   })
 
   describe('the fence register', () => {
