@@ -308,6 +308,7 @@ describe('the declarations', () => {
       { ...settings, commandTimeout: 1000, redis: undefined },
       'host',
       () => {},
+      true,
     )
     expect([...membersOf(file.get('Locker')).keys()].sort()).toEqual(Object.keys(locker).sort())
     return locker.close()

@@ -27,15 +27,20 @@ describe('a locker on a server that does not know HELLO', () => {
     const timeout = Number.POSITIVE_INFINITY
     const calls = [locker.lock('resource', { timeout }), locker.lock('resource', { timeout })]
     await scene.waiting('resource', 2)
-    const { clientId } = (await locker.inspect('resource')).waiters[0]
+    const { clientId, host, pid } = (await locker.inspect('resource')).waiters[0]
     const listens = async () =>
       (await server.call('PUBSUB', 'NUMSUB', `${scene.prefix}client:${clientId}`))[1]
-    const named = async () =>
-      (await server.call('CLIENT', 'LIST')).match(new RegExp(`id=(\\d+) .*name=lock-inc:${clientId} `))?.[1]
+    const named = async () => {
+      const found = (await server.call('CLIENT', 'LIST')).matchAll(/id=(\d+) .* name=(\S+) /g)
+      return [...found].filter(([, , name]) => name === `lock-inc:${host}:${pid}`).map(([, id]) => id)
+    }
     for (const type of ['pubsub', 'normal']) {
       const before = await named()
       await server.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
-      await until(async () => (await named()) && (await named()) !== before, 'there is another connection')
+      await until(async () => {
+        const now = await named()
+        return now.length === 2 && !now.some((id) => before.includes(id))
+      }, 'there are two other connections')
       await until(async () => (await listens()) === 1, 'and one for the news')
     }
     await lock.unlock()
