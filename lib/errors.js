@@ -4,6 +4,10 @@ const { isNativeError } = require('node:util').types
 
 /** Everything that a call rejects with, apart from wrong arguments. */
 class LockError extends Error {
+  /**
+   * @param {string} message
+   * @param {{ code?: string, resourceId?: string, cause?: unknown }} [fields]
+   */
   constructor(message, { code, resourceId, cause } = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
@@ -14,6 +18,11 @@ Object.defineProperty(LockError.prototype, 'name', { value: 'LockError', configu
 
 /** Somebody else holds the resource. The first two arguments and the fields made of them are those of 1.2.0. */
 class ResourceLockedError extends LockError {
+  /**
+   * @param {string} resourceId
+   * @param {number} [numberOfLocks]
+   * @param {{ holder?: object | null, leaseLeft?: number, position?: number | null, cause?: unknown }} [more]
+   */
   constructor(resourceId, numberOfLocks, { holder = null, leaseLeft, position = null, cause } = {}) {
     super('Resource locked', { code: 'ERR_RESOURCE_LOCKED', resourceId, cause })
     // Fields of its own that JSON.stringify() shows, as in 1.2.0.

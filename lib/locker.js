@@ -15,6 +15,7 @@ const { gatherCalls } = require('./turns')
  */
 class Locker {
   ResourceLockedError = ResourceLockedError
+  /** @type {import('./native').Locker} */
   #native
   #Cancellation
   /** Locks that are neither unlocked nor lost, by their tokens. */
