@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -121,7 +121,9 @@ const checks = {
   },
 
   'the main package holds what is needed, and no addon': () => {
-    const lib = readdirSync(join(root, 'lib')).map((name) => `lib/${name}`)
+    const lib = readdirSync(join(root, 'lib'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && entry.name !== 'native.d.ts')
+      .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll('\\', '/'))
     const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'native.js', 'package.json']
     main = pack(stage)
     assert.deepEqual(main.files, [...own, ...lib].sort())
