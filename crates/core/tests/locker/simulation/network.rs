@@ -1,0 +1,488 @@
+//! What lies between a locker and the server. In order, and fast; unless a fault is planned.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lock_inc_core::{
+    Clock, Inspection, Moment, Renewing, Resource, StoreClock,
+    error::{Cause, Error, Limit, Refusal, Result, Unavailable},
+    store::{
+        Acquired, Answer, Attempt, Deadline, Grant, Poll, Polled, Release, Released, Renew, Renewed, Store,
+        StoreEvent, StoreEvents,
+    },
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Dice, SimulatedClock, ms,
+    server::{Client, Kind, Reply, Request, Server},
+};
+
+/// For a command and for a reply.
+pub(crate) const WAY: Duration = Duration::from_millis(1);
+
+/// What goes wrong with one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It takes so much longer to the server; others overtake it.
+    RequestLate(Duration),
+    /// Its answer does.
+    ReplyLate(Duration),
+    /// It never arrives.
+    RequestLost,
+    /// It is carried out, and nobody learns of it.
+    ReplyLost,
+    /// The same; and it is sent again after so long.
+    SentAgain(Duration),
+    /// It is carried out and answered; and carried out again after so long.
+    CarriedOutAgain(Duration),
+    /// The server says no. `carried_out`: an earlier sending was, of which the answer was lost.
+    Refused { passing: bool, carried_out: bool },
+}
+
+/// What goes wrong with one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventFault {
+    Lost,
+    Late(Duration),
+    /// Once more after so long.
+    Twice(Duration),
+}
+
+enum Down {
+    Reply(oneshot::Sender<Reply>, Reply),
+    Event(StoreEvent),
+}
+
+type Up = (Request, Option<oneshot::Sender<Reply>>);
+
+/// The server with all connections to it.
+pub(crate) struct Connections {
+    clock: Arc<SimulatedClock>,
+    server: Arc<Mutex<Server>>,
+    networks: Mutex<HashMap<Client, Weak<Network>>>,
+}
+
+impl Connections {
+    pub(super) fn new(clock: Arc<SimulatedClock>, server: Arc<Mutex<Server>>) -> Arc<Self> {
+        Arc::new(Self { clock, server, networks: Mutex::default() })
+    }
+
+    /// Carries a command out, and tells everybody what it has done to them.
+    fn execute(&self, client: Client, request: &Request) -> Reply {
+        let mut server = self.server.lock().unwrap();
+        let reply = server.execute(client, request, self.clock.now());
+        let events = server.take_events();
+        drop(server);
+        for (client, event) in events {
+            let network = self.networks.lock().unwrap().get(&client).and_then(Weak::upgrade);
+            if let Some(network) = network {
+                network.publish(event);
+            }
+        }
+        reply
+    }
+}
+
+struct Connection {
+    up: mpsc::UnboundedSender<(Instant, Up)>,
+    down: mpsc::UnboundedSender<(Instant, Down)>,
+    broken: CancellationToken,
+}
+
+/// Faults by chance.
+#[derive(Debug)]
+pub(crate) struct Chaos {
+    pub(crate) dice: Dice,
+    /// Of a hundred commands or events, so many meet with a fault.
+    pub(crate) percent: u64,
+}
+
+/// A locker's way to the server.
+pub(crate) struct Network {
+    client: Client,
+    connections: Arc<Connections>,
+    events: Mutex<Option<Arc<dyn StoreEvents>>>,
+    connection: watch::Sender<Option<Arc<Connection>>>,
+    closing: CancellationToken,
+    closed: AtomicBool,
+    planned: Mutex<Vec<(Kind, Fault)>>,
+    planned_events: Mutex<VecDeque<EventFault>>,
+    chaos: Mutex<Option<Chaos>>,
+    /// What was asked for events: how many more `true` than `false` there have been.
+    expecting: Mutex<i32>,
+}
+
+impl Network {
+    pub(super) fn new(client: Client, connections: Arc<Connections>) -> Arc<Self> {
+        let network = Arc::new(Self {
+            client,
+            connections: connections.clone(),
+            events: Mutex::default(),
+            connection: watch::Sender::new(None),
+            closing: CancellationToken::new(),
+            closed: AtomicBool::new(false),
+            planned: Mutex::default(),
+            planned_events: Mutex::default(),
+            chaos: Mutex::default(),
+            expecting: Mutex::default(),
+        });
+        connections.networks.lock().unwrap().insert(client, Arc::downgrade(&network));
+        network
+    }
+
+    /// The next command of this kind, for which none is planned yet, meets with this.
+    pub(crate) fn plan(&self, kind: Kind, fault: Fault) {
+        self.planned.lock().unwrap().push((kind, fault));
+    }
+
+    /// How many faults have not come about yet.
+    pub(crate) fn planned(&self) -> usize {
+        self.planned.lock().unwrap().len()
+    }
+
+    pub(crate) fn plan_event(&self, fault: EventFault) {
+        self.planned_events.lock().unwrap().push_back(fault);
+    }
+
+    pub(crate) fn set_chaos(&self, chaos: Option<Chaos>) {
+        *self.chaos.lock().unwrap() = chaos;
+    }
+
+    /// Whether events are expected by the locker.
+    pub(crate) fn is_expecting(&self) -> bool {
+        *self.expecting.lock().unwrap() > 0
+    }
+
+    pub(crate) fn connect(self: &Arc<Self>) {
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let (up, mut requests) = mpsc::unbounded_channel::<(Instant, Up)>();
+        let (down, mut replies) = mpsc::unbounded_channel::<(Instant, Down)>();
+        let broken = CancellationToken::new();
+        let connection = Arc::new(Connection { up, down: down.clone(), broken: broken.clone() });
+        let (network, replies_to, end) = (Arc::downgrade(self), down.clone(), broken.clone());
+        tokio::spawn(end.clone().run_until_cancelled_owned(async move {
+            while let Some((at, (request, answer))) = requests.recv().await {
+                sleep_until(at).await;
+                let Some(network) = network.upgrade() else { return };
+                let reply = network.connections.execute(network.client, &request);
+                if let Some(answer) = answer {
+                    let _ = replies_to.send((Instant::now() + WAY, Down::Reply(answer, reply)));
+                }
+            }
+        }));
+        let network = Arc::downgrade(self);
+        tokio::spawn(broken.run_until_cancelled_owned(async move {
+            while let Some((at, down)) = replies.recv().await {
+                sleep_until(at).await;
+                match (down, network.upgrade()) {
+                    (Down::Reply(answer, reply), _) => drop(answer.send(reply)),
+                    (Down::Event(event), Some(network)) => network.hear(event),
+                    (Down::Event(_), None) => return,
+                }
+            }
+        }));
+        self.connections.server.lock().unwrap().listening.insert(self.client);
+        self.hear(StoreEvent::Connected { subscribed: true });
+        self.connection.send_replace(Some(connection));
+    }
+
+    /// What is on its way is lost.
+    pub(crate) fn disconnect(&self) {
+        self.connections.server.lock().unwrap().listening.remove(&self.client);
+        if let Some(connection) = self.connection.send_replace(None) {
+            connection.broken.cancel();
+        }
+    }
+
+    fn hear(&self, event: StoreEvent) {
+        let events = self.events.lock().unwrap().clone();
+        if let Some(events) = events {
+            events.hear(event);
+        }
+    }
+
+    fn publish(self: Arc<Self>, event: StoreEvent) {
+        let late = |event, after| {
+            let network = self.clone();
+            tokio::spawn(async move {
+                sleep(after).await;
+                network.hear(event);
+            });
+        };
+        let planned = self.planned_events.lock().unwrap().pop_front().or_else(|| self.event_by_chance());
+        match planned {
+            Some(EventFault::Lost) => return,
+            Some(EventFault::Late(after)) => return late(event, after),
+            Some(EventFault::Twice(after)) => late(event.clone(), after),
+            None => {}
+        }
+        if let Some(connection) = &*self.connection.borrow() {
+            let _ = connection.down.send((Instant::now() + WAY, Down::Event(event)));
+        }
+    }
+
+    fn event_by_chance(&self) -> Option<EventFault> {
+        let chaos = self.chaos.lock().unwrap();
+        let Chaos { dice, percent } = chaos.as_ref()?;
+        if dice.roll(100) >= *percent {
+            return None;
+        }
+        let after = ms(dice.roll(8000));
+        Some(dice.choose([EventFault::Lost, EventFault::Late(after), EventFault::Twice(after)]))
+    }
+
+    fn fault(&self, request: &Request) -> Option<Fault> {
+        let mut planned = self.planned.lock().unwrap();
+        let index = planned.iter().position(|(kind, _)| *kind == request.kind());
+        index.map(|index| planned.remove(index).1).or_else(|| self.fault_by_chance(request))
+    }
+
+    fn fault_by_chance(&self, request: &Request) -> Option<Fault> {
+        let chaos = self.chaos.lock().unwrap();
+        let Chaos { dice, percent } = chaos.as_ref()?;
+        if dice.roll(100) >= *percent {
+            return None;
+        }
+        let late = ms(dice.roll(if dice.roll(3) == 0 { 20_000 } else { 300 }));
+        let mut faults = vec![
+            Fault::ReplyLate(late),
+            Fault::RequestLost,
+            Fault::ReplyLost,
+            Fault::SentAgain(late),
+            Fault::Refused { passing: true, carried_out: false },
+            Fault::Refused { passing: true, carried_out: true },
+        ];
+        // Of the others a locker cannot know.
+        if !matches!(request, Request::Renew { renewing: Renewing::Set(_), .. }) {
+            faults.extend([Fault::CarriedOutAgain(late), Fault::RequestLate(late)]);
+        }
+        Some(dice.choose(faults))
+    }
+
+    /// `None`: the connection has been lost meanwhile.
+    async fn send(
+        self: &Arc<Self>,
+        connection: &Connection,
+        request: &Request,
+        fault: Option<Fault>,
+    ) -> Option<Reply> {
+        let (answer, reply) = oneshot::channel();
+        let arrival = Instant::now() + WAY;
+        let in_order = |answer| {
+            let _ = connection.up.send((arrival, (request.clone(), answer)));
+        };
+        let (network, again) = (self.clone(), request.clone());
+        match fault {
+            Some(Fault::RequestLate(late)) => {
+                tokio::spawn(async move {
+                    sleep_until(arrival + late).await;
+                    let reply = network.connections.execute(network.client, &again);
+                    sleep(WAY).await;
+                    answer.send(reply)
+                });
+            }
+            Some(Fault::RequestLost) => {
+                connection.broken.cancelled().await;
+                return None;
+            }
+            Some(Fault::ReplyLost) => {
+                in_order(None);
+                connection.broken.cancelled().await;
+                return None;
+            }
+            Some(Fault::CarriedOutAgain(after)) => {
+                tokio::spawn(async move {
+                    sleep_until(arrival + after).await;
+                    network.connections.execute(network.client, &again);
+                });
+                in_order(Some(answer));
+            }
+            _ => in_order(Some(answer)),
+        }
+        let reply = tokio::select! {
+            reply = reply => reply.ok()?,
+            () = connection.broken.cancelled() => return None,
+        };
+        if let Some(Fault::ReplyLate(late)) = fault {
+            sleep(late).await;
+        }
+        Some(reply)
+    }
+
+    /// The live connection, when there is one.
+    async fn connected(&self) -> Option<Arc<Connection>> {
+        let mut connection = self.connection.subscribe();
+        let connection = connection.wait_for(Option::is_some).await.ok()?;
+        connection.clone()
+    }
+
+    /// Until there is an answer, or the deadline has passed: the answer, when the command left that was answered, and
+    /// whether it had left before.
+    async fn call(self: Arc<Self>, request: Request, deadline: Deadline) -> Result<(Reply, Moment, bool)> {
+        let mut fault = self.fault(&request);
+        let mut resent = false;
+        let unavailable = |sent| {
+            let message = format!("no answer within {}", deadline.limit.option).into();
+            Error::Unavailable(Unavailable { message, is_final: false, sent, cause: None })
+        };
+        loop {
+            if self.closed.load(Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
+            let connection = tokio::select! {
+                biased;
+                connection = timeout_at(deadline.at, self.connected()) => connection,
+                () = self.closing.cancelled() => {
+                    return Err(if resent { unavailable(true) } else { Error::Closed });
+                }
+            };
+            let Ok(Some(connection)) = connection else { return Err(unavailable(resent)) };
+            let sent = self.connections.clock.now();
+            match fault.take() {
+                Some(Fault::SentAgain(after)) => {
+                    let _ = connection.up.send((Instant::now() + WAY, (request.clone(), None)));
+                    resent = true;
+                    if timeout_at(deadline.at, sleep(after)).await.is_err() {
+                        return Err(unavailable(true));
+                    }
+                }
+                Some(Fault::Refused { passing, carried_out }) => {
+                    if carried_out {
+                        let _ = connection.up.send((Instant::now() + WAY, (request.clone(), None)));
+                    }
+                    sleep(WAY * 2).await;
+                    return Err(Error::Refused(Refusal {
+                        code: "ERR_REDIS",
+                        message: "refused".into(),
+                        is_passing: passing,
+                        unanswered: carried_out,
+                        cause: Cause::new("OOM", "refused"),
+                    }));
+                }
+                fault => match timeout_at(deadline.at, self.send(&connection, &request, fault)).await {
+                    Ok(Some(reply)) => return Ok((reply, sent, resent)),
+                    Ok(None) => resent = true,
+                    Err(_) => return Err(unavailable(true)),
+                },
+            }
+        }
+    }
+
+    /// The same, detached: a command that has left is carried out also if nobody waits for it any more.
+    fn request<T: Send>(
+        &self,
+        request: Request,
+        deadline: Deadline,
+        read: impl FnOnce(Reply, Moment, bool) -> T + Send + 'static,
+    ) -> Answer<'_, T> {
+        let network = self.connections.networks.lock().unwrap().get(&self.client).and_then(Weak::upgrade);
+        Box::pin(async move {
+            let network = network.ok_or(Error::Closed)?;
+            let (reply, sent, resent) = network.call(request, deadline).await?;
+            Ok(read(reply, sent, resent))
+        })
+    }
+}
+
+fn unexpected(reply: &Reply) -> ! {
+    panic!("not the answer to this: {reply:?}")
+}
+
+impl Store for Network {
+    fn start(&self, events: Arc<dyn StoreEvents>) {
+        *self.events.lock().unwrap() = Some(events);
+    }
+
+    fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired> {
+        self.request(Request::Acquire(attempt.clone()), deadline, |reply, sent, _| match reply {
+            Reply::Granted(token) => Acquired::Granted(Grant { token, sent }),
+            Reply::Contended { contention, ticket, time } => {
+                Acquired::Contended { contention, ticket, clock: StoreClock { sent, time } }
+            }
+            other => unexpected(&other),
+        })
+    }
+
+    fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled> {
+        let Poll { resource, waiting, last } = poll;
+        let request = Request::Poll { resource: resource.clone(), waiting: waiting.to_vec(), last };
+        self.request(request, deadline, |reply, sent, _| match reply {
+            Reply::Polled { missing, contention, hand_over, time } => {
+                Polled { missing, contention, hand_over, clock: StoreClock { sent, time } }
+            }
+            other => unexpected(&other),
+        })
+    }
+
+    fn release<'a>(&'a self, release: Release<'a>, deadline: Deadline) -> Answer<'a, Released> {
+        let Release { resource, nonce, queued } = release;
+        let request = Request::Release { resource: resource.clone(), nonce, queued: queued.is_some() };
+        self.request(request, deadline, |reply, sent, resent| match reply {
+            Reply::Released { held: true, next } => Released::Yes(next.map(|next| (next, sent))),
+            Reply::Released { .. } if resent => Released::NotAnyMore,
+            Reply::Released { .. } => Released::No,
+            other => unexpected(&other),
+        })
+    }
+
+    fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed> {
+        let Renew { resource, nonce, renewing } = renew;
+        let request = Request::Renew { resource: resource.clone(), nonce, renewing };
+        self.request(request, deadline, |reply, sent, _| match reply {
+            Reply::Renewed(ownership) => Renewed { ownership, sent },
+            other => unexpected(&other),
+        })
+    }
+
+    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>> {
+        self.request(Request::Inspect(resource.clone()), deadline, |reply, _, _| match reply {
+            Reply::Inspected(inspection) => inspection,
+            other => unexpected(&other),
+        })
+    }
+
+    fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
+        self.request(Request::Remove(resource.clone()), deadline, |reply, _, _| {
+            matches!(reply, Reply::Flag(true))
+        })
+    }
+
+    fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
+        self.request(Request::IsLocked(resource.clone()), deadline, |reply, _, _| {
+            matches!(reply, Reply::Flag(true))
+        })
+    }
+
+    fn purge(&self, patience: Limit) -> Answer<'_, ()> {
+        self.request(Request::Purge, Deadline::after(patience), |_, _, _| ())
+    }
+
+    fn expect_events(&self, expected: bool) {
+        *self.expecting.lock().unwrap() += if expected { 1 } else { -1 };
+    }
+
+    fn begin_close(&self) {
+        self.closing.cancel();
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.closed.store(true, Ordering::Relaxed);
+            self.disconnect();
+        })
+    }
+}
