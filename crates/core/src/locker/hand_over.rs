@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Event, Locker, LostReason};
+use super::{
+    Event, Locker, LostReason,
+    queue::{Given, WaitingCall},
+};
 use crate::{Lease, Moment, Nonce, Resource, holds::ToldAgain, store::HandOver};
 
 /// What has become of a grant.
@@ -68,10 +71,10 @@ impl Locker {
         if none_left {
             self.store.expect_events(false);
         }
-        if let Some((_, call)) = call
-            && let Err(Ok(hold)) = call.turn.send(Ok(Box::new(hold)))
+        if let Some((_, WaitingCall { options, turn })) = call
+            && let Err(Ok(given)) = turn.send(Ok(Box::new(Given { hold, options })))
         {
-            self.abandon(*hold);
+            self.abandon(given.hold);
         }
         Delivery::Given
     }

@@ -42,7 +42,13 @@ pub(super) struct WaitingCall {
 }
 
 /// What comes of waiting. Boxed, as room is kept for it from the beginning.
-type Turn = Result<Box<Hold>>;
+type Turn = Result<Box<Given>>;
+
+/// What a call has got, and what it has asked for.
+pub(super) struct Given {
+    pub(super) hold: Hold,
+    pub(super) options: LockOptions,
+}
 
 impl Queue {
     pub(super) fn new(alarm: Arc<Alarm>, store: SharedStore) -> Self {
@@ -87,7 +93,7 @@ impl Queue {
 struct PendingAcquire {
     locker: Arc<Locker>,
     attempt: Attempt,
-    options: LockOptions,
+    interval: Duration,
     /// For how long it waits, if that is limited.
     patience: Option<Deadline>,
     /// Comes when it is this call's turn, or when waiting has become of no use.
@@ -106,7 +112,7 @@ struct InQueue {
 }
 
 enum Joined {
-    Granted(Box<Hold>),
+    Granted(Box<Given>),
     /// With what is of use when the patience of the call is over, if ever.
     Queue(Option<Box<InQueue>>),
 }
@@ -125,8 +131,9 @@ impl Locker {
         };
         let attempt = self.attempt(resource, &options);
         let turn = self.begin_waiting(&attempt, options);
+        let interval = options.retry_interval;
         let mut pending =
-            PendingAcquire { locker: self, attempt, options, patience, turn, needs_cancel: false };
+            PendingAcquire { locker: self, attempt, interval, patience, turn, needs_cancel: false };
         // Boxed, as are other things that not every call needs: what waits for long should be small.
         let mut cancelled = cancelled.map(|cancelled| Box::pin(cancelled.cancelled_owned()));
         async move {
@@ -157,27 +164,28 @@ impl Locker {
 impl PendingAcquire {
     async fn complete(&mut self) -> Result<Hold> {
         loop {
-            let hold = self.wait().await?;
+            let given = self.wait().await?;
+            let hold = &given.hold;
             let (hash, now) = (hold.resource.hash(), self.locker.now());
             let relied_on = self.locker.held.running(hash, hold.token, now).is_some();
             if relied_on || !hold.lease.is_of_use(hold.lease.sent) {
-                return Ok(hold);
+                return Ok(given.hold);
             }
             // Lost since it was granted, while this task had no turn.
-            self.start_anew(hold);
+            self.start_anew(*given);
         }
     }
 
     /// As another attempt: what is given back is so by the name of the old one.
-    fn start_anew(&mut self, lost: Hold) {
-        self.locker.abandon(lost);
+    fn start_anew(&mut self, lost: Given) {
+        self.locker.abandon(lost.hold);
         self.attempt.nonce = self.locker.nonces.next();
-        self.turn = self.locker.begin_waiting(&self.attempt, self.options);
+        self.turn = self.locker.begin_waiting(&self.attempt, lost.options);
     }
 
-    async fn wait(&mut self) -> Result<Hold> {
+    async fn wait(&mut self) -> Turn {
         let queue = match Box::pin(self.join()).await? {
-            Joined::Granted(hold) => return Ok(*hold),
+            Joined::Granted(given) => return Ok(given),
             Joined::Queue(queue) => queue,
         };
         if self.locker.shutdown.has_begun() {
@@ -186,15 +194,15 @@ impl PendingAcquire {
         match self.patience.zip(queue) {
             None => {
                 let turn = (&mut self.turn).await;
-                self.on_turn(turn).map(|hold| *hold)
+                self.on_turn(turn)
             }
             Some((patience, queue)) => Box::pin(self.wait_until(patience, *queue)).await,
         }
     }
 
-    async fn wait_until(&mut self, patience: Deadline, queue: InQueue) -> Result<Hold> {
+    async fn wait_until(&mut self, patience: Deadline, queue: InQueue) -> Turn {
         tokio::select! {
-            turn = &mut self.turn => self.on_turn(turn).map(|hold| *hold),
+            turn = &mut self.turn => self.on_turn(turn),
             () = sleep_until(patience.at) => Box::pin(self.leave_queue(queue, patience.limit)).await,
         }
     }
@@ -203,7 +211,7 @@ impl PendingAcquire {
     async fn join(&mut self) -> Result<Joined> {
         let locker = self.locker.clone();
         let attempt = self.attempt.clone();
-        let (patience, interval) = (self.patience, self.options.retry_interval);
+        let (patience, interval) = (self.patience, self.interval);
         loop {
             let deadline = locker.deadline().earlier(patience);
             let before = std::mem::replace(&mut self.needs_cancel, true);
@@ -252,7 +260,7 @@ impl PendingAcquire {
     }
 
     /// The patience is over: a last poll, which also takes the call out of the queue and says who is in the way now.
-    async fn leave_queue(&mut self, queue: InQueue, limit: Limit) -> Result<Hold> {
+    async fn leave_queue(&mut self, queue: InQueue, limit: Limit) -> Turn {
         let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
         let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(queue.round_trip * 4);
         let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
@@ -263,10 +271,10 @@ impl PendingAcquire {
         tokio::spawn(async move { told.send(polling.await) });
         let answer = tokio::select! {
             answer = &mut answer => answer.unwrap_or(Err(Error::Internal)),
-            turn = &mut self.turn => return self.on_turn(turn).map(|hold| *hold),
+            turn = &mut self.turn => return self.on_turn(turn),
         };
         if let Ok(turn) = self.turn.try_recv() {
-            return self.on_turn(Ok(turn)).map(|hold| *hold);
+            return self.on_turn(Ok(turn));
         }
         match answer {
             Ok(last) if last.is_granted => Err(granted_too_late()),
@@ -303,8 +311,8 @@ impl Drop for PendingAcquire {
         let Attempt { resource, nonce, lease, .. } = &self.attempt;
         self.locker.queue.change(|waiters| waiters.take(*nonce));
         self.turn.close();
-        if let Ok(Ok(hold)) = self.turn.try_recv() {
-            self.locker.abandon(*hold);
+        if let Ok(Ok(given)) = self.turn.try_recv() {
+            self.locker.abandon(given.hold);
         } else if self.needs_cancel {
             self.locker.cancel(resource.clone(), *nonce, Some(*lease), *lease);
         }

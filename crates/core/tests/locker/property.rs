@@ -185,7 +185,7 @@ async fn play(seed: u64, percent: u64, acts: Vec<(usize, Duration, Act)>) {
     let observer = tokio::spawn(async move {
         loop {
             scene_again.check();
-            sleep(ms(53)).await;
+            sleep(ms(101)).await;
         }
     });
     let mut calls = Vec::new();
