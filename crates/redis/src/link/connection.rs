@@ -309,6 +309,9 @@ impl Connection {
         loop {
             // Read first: something may have come before.
             self.read();
+            if self.has_ended() {
+                return;
+            }
             if let Err(error) = transport.socket().readable().await {
                 return self.end(refusal::of_io(&error));
             }
@@ -486,3 +489,6 @@ impl Sending {
 fn closed() -> Cause {
     Cause::new("ECONNRESET", "the connection was closed")
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,321 @@
+//! A connection and its peer, which are two ends of a pair of sockets.
+
+use std::{
+    os::fd::BorrowedFd,
+    sync::atomic::{AtomicBool, AtomicUsize},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::join_all};
+use redis::cmd;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time::{Instant, sleep},
+};
+
+use super::*;
+use crate::link::socket::Socket;
+
+const PATIENCE: Duration = Duration::from_millis(500);
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Messages for Heard {
+    fn on_message(&self, channel: &[u8], message: &[u8]) {
+        let text = [channel, b" ", message].concat();
+        self.0.lock().unwrap().push(String::from_utf8(text).unwrap());
+    }
+}
+
+struct Scene {
+    connection: Arc<Connection>,
+    heard: Arc<Heard>,
+    peer: UnixStream,
+}
+
+impl Scene {
+    fn with(speech: Speech, watcher: Option<Arc<dyn Watcher>>) -> Self {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        for end in [&ours, &theirs] {
+            end.set_nonblocking(true).unwrap();
+        }
+        let heard = Arc::<Heard>::default();
+        let transport = Transport::plain(Socket::new(ours).unwrap());
+        let connection =
+            Connection::new(transport, speech, heard.clone(), Arc::default(), watcher).unwrap();
+        Self { connection, heard, peer: UnixStream::from_std(theirs).unwrap() }
+    }
+
+    /// A connection that is driven.
+    fn new() -> Self {
+        let scene = Self::with(Speech::Replies, None);
+        scene.drive();
+        scene
+    }
+
+    fn drive(&self) {
+        let connection = self.connection.clone();
+        tokio::spawn(async move { connection.drive(PATIENCE).await });
+    }
+
+    fn ping(&self) -> impl Future<Output = Answer> + use<> {
+        self.connection.send_one(cmd("PING"))
+    }
+
+    async fn say(&mut self, text: &str) {
+        self.peer.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// What has been sent, up to and with `end`.
+    async fn sent_until(&mut self, end: &str) -> String {
+        let mut sent = Vec::new();
+        while !sent.ends_with(end.as_bytes()) {
+            let mut buffer = [0; 65536];
+            let count = self.peer.read(&mut buffer).await.unwrap();
+            assert_ne!(count, 0, "{}", String::from_utf8_lossy(&sent));
+            sent.extend_from_slice(&buffer[..count]);
+        }
+        String::from_utf8(sent).unwrap()
+    }
+}
+
+fn number(answer: Answer) -> i64 {
+    match answer {
+        Ok(Value::Int(number)) => number,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_reply_settles_its_command_when_it_comes_whatever_is_awaited_behind_it() {
+    let mut scene = Scene::new();
+    let (first, second) = (scene.ping(), scene.ping());
+    scene.say(":1\r\n:").await;
+    assert_eq!(number(first.await), 1);
+    let mut second = Box::pin(second);
+    assert!((&mut second).now_or_never().is_none());
+    scene.say("2\r\n").await;
+    assert_eq!(number(second.await), 2);
+}
+
+#[tokio::test]
+async fn what_the_server_says_by_itself_is_no_reply_also_where_a_slot_has_moved() {
+    let mut scene = Scene::new();
+    let calls: Vec<_> = (0..32).map(|_| scene.ping()).collect();
+    for index in 0..32 {
+        match index {
+            7 => scene.say(">3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\n").await,
+            9 => scene.say(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n").await,
+            11 => scene.say(">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n").await,
+            13 => scene.say(">2\r\n$10\r\ninvalidate\r\n_\r\n").await,
+            15 => scene.say("|1\r\n+ttl\r\n:3600\r\n").await,
+            _ => {}
+        }
+        scene.say(&format!(":{index}\r\n")).await;
+    }
+    for (index, answer) in join_all(calls).await.into_iter().enumerate() {
+        assert_eq!(number(answer), i64::try_from(index).unwrap());
+    }
+    assert_eq!(*scene.heard.0.lock().unwrap(), ["c hi"]);
+}
+
+#[tokio::test]
+async fn a_subscription_is_confirmed_in_its_turn_or_refused() {
+    let mut scene = Scene::new();
+    let (before, subscribing) = (scene.ping(), scene.connection.subscription("SUBSCRIBE", "c"));
+    let (refused, after) = (scene.connection.subscription("SUBSCRIBE", "d"), scene.ping());
+    scene.say(":1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n-NOPERM no\r\n:2\r\n").await;
+    assert_eq!(number(before.await), 1);
+    assert_eq!(subscribing.await.unwrap(), Value::Okay);
+    assert!(matches!(refused.await, Ok(Value::ServerError(error)) if error.code() == "NOPERM"));
+    assert_eq!(number(after.await), 2);
+}
+
+#[tokio::test]
+async fn without_resp3_messages_come_as_arrays_on_a_connection_of_their_own() {
+    let mut scene = Scene::with(Speech::Messages, None);
+    scene.drive();
+    let subscribing = scene.connection.subscription("SUBSCRIBE", "c");
+    scene.say("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n").await;
+    assert_eq!(subscribing.await.unwrap(), Value::Okay);
+    let ping = scene.ping();
+    scene.say("*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    assert!(ping.await.is_ok());
+    assert_eq!(*scene.heard.0.lock().unwrap(), ["c hi"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_are_sent_together_have_nothing_between_them() {
+    let mut scene = Scene::new();
+    let (stop, stopped) = (Arc::<AtomicBool>::default(), scene.connection.clone());
+    let stopping = stop.clone();
+    let busy = std::thread::spawn(move || {
+        while !stopping.load(Ordering::Relaxed) {
+            drop(stopped.send_one(cmd("PING")));
+        }
+    });
+    let transaction = [cmd("MULTI"), cmd("INCR"), cmd("EXEC")];
+    for _ in 0..100 {
+        drop(scene.connection.send_together(&transaction));
+    }
+    stop.store(true, Ordering::Relaxed);
+    busy.join().unwrap();
+    drop(scene.connection.send_one(cmd("QUIT")));
+    let sent = scene.sent_until("QUIT\r\n").await;
+    let packed: Vec<u8> = transaction.iter().flat_map(Cmd::get_packed_command).collect();
+    assert_eq!(sent.matches("MULTI").count(), 100);
+    assert_eq!(sent.matches(str::from_utf8(&packed).unwrap()).count(), 100);
+}
+
+#[tokio::test]
+async fn a_script_brings_its_source_along_the_first_time_and_when_the_server_has_forgotten_it() {
+    let mut scene = Scene::new();
+    let script = LuaScript::new(3, "return 1");
+    let run = |scene: &Scene, argument: &'static str| {
+        let fill = move |command: &mut Cmd| {
+            command.arg(argument);
+        };
+        drop(scene.connection.send(Command { script: Some((&script, 0)), fill: &fill }));
+    };
+    for (argument, with_source) in [("a", true), ("b", false)] {
+        run(&scene, argument);
+        let sent = scene.sent_until(&format!("{argument}\r\n")).await;
+        assert_eq!(sent.contains("return 1"), with_source, "{sent}");
+    }
+    scene.connection.forget(&script);
+    run(&scene, "c");
+    run(&scene, "d");
+    let sent = scene.sent_until("d\r\n").await;
+    assert_eq!(sent.matches("return 1").count(), 1, "{sent}");
+}
+
+#[tokio::test]
+async fn what_is_awaited_when_it_ends_is_told_why_and_nothing_is_sent_from_then_on() {
+    let mut scene = Scene::new();
+    let (first, second) = (scene.ping(), scene.ping());
+    scene.say(":1\r\n").await;
+    scene.sent_until("PING\r\n").await;
+    let Scene { connection, peer, .. } = scene;
+    drop(peer);
+    assert_eq!(number(first.await), 1);
+    assert_eq!(&*second.await.unwrap_err().code, "ECONNRESET");
+    assert!(connection.has_ended());
+    assert_eq!(&*connection.send_one(cmd("PING")).await.unwrap_err().code, "ECONNRESET");
+}
+
+#[tokio::test]
+async fn what_is_not_the_protocol_ends_it() {
+    for nonsense in ["HTTP/1.1 400 Bad Request\r\n", ":1\r\n"] {
+        let mut scene = Scene::with(Speech::Replies, None);
+        scene.say(nonsense).await;
+        assert_eq!(&*scene.connection.drive(PATIENCE).await.code, "EPROTO");
+    }
+}
+
+#[tokio::test]
+async fn what_the_socket_does_not_take_at_once_leaves_later_and_in_order() {
+    let mut scene = Scene::new();
+    let text = "x".repeat(100_000);
+    for index in 0..40 {
+        let mut echo = cmd("ECHO");
+        echo.arg(format!("{index} {text}"));
+        drop(scene.connection.send_one(echo));
+    }
+    drop(scene.connection.send_one(cmd("QUIT")));
+    let sent = scene.sent_until("QUIT\r\n").await;
+    let order: Vec<_> =
+        sent.lines().filter_map(|line| line.strip_suffix(&text)).map(str::trim_end).collect();
+    assert_eq!(order, (0..40).map(|index| index.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_silent_when_nothing_at_all_is_heard_while_an_answer_is_awaited() {
+    let mut scene = Scene::new();
+    sleep(PATIENCE * 4).await;
+    let ping = scene.ping();
+    let sent = Instant::now();
+    for _ in 0..10 {
+        // A word about something else is a word.
+        scene.say(">2\r\n$10\r\ninvalidate\r\n_\r\n").await;
+        tokio::select! {
+            () = scene.connection.silent() => panic!("after {:?}", sent.elapsed()),
+            () = sleep(PATIENCE / 2) => {}
+        }
+    }
+    let last = Instant::now();
+    scene.connection.silent().await;
+    assert!(last.elapsed() >= PATIENCE / 2 && last.elapsed() < PATIENCE * 2, "{:?}", last.elapsed());
+    scene.say(":1\r\n").await;
+    assert_eq!(number(ping.await), 1);
+}
+
+/// Reads when it is told to.
+#[derive(Default)]
+struct Asked {
+    reader: Mutex<Option<Arc<dyn Readable>>>,
+    is_unable: bool,
+    unwatched: AtomicUsize,
+}
+
+impl Watcher for Asked {
+    fn watch(&self, _: BorrowedFd<'_>, reader: Arc<dyn Readable>) -> std::io::Result<()> {
+        if self.is_unable {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        *self.reader.lock().unwrap() = Some(reader);
+        Ok(())
+    }
+
+    fn unwatch(&self, _: BorrowedFd<'_>) {
+        self.unwatched.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_reads_without_the_runtime_and_is_told_of_the_end() {
+    let watcher = Arc::<Asked>::default();
+    let mut scene = Scene::with(Speech::Replies, Some(watcher.clone()));
+    let ping = scene.ping();
+    scene.say(":1\r\n").await;
+    let mut ping = Box::pin(ping);
+    assert!((&mut ping).now_or_never().is_none());
+    watcher.reader.lock().unwrap().as_ref().unwrap().read();
+    assert_eq!(number(ping.now_or_never().unwrap()), 1);
+    scene.connection.end(closed());
+    scene.connection.end(closed());
+    assert_eq!(watcher.unwatched.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_watcher_has_no_time_for_is_read_and_sent_all_the_same() {
+    let watcher = Arc::<Asked>::default();
+    let mut scene = Scene::with(Speech::Replies, Some(watcher));
+    scene.drive();
+    let before = Instant::now();
+    // A turn that does not come to its end.
+    turn::begin();
+    let pings: Vec<_> = (0..10).map(|_| scene.ping()).collect();
+    assert_eq!(scene.sent_until(&"*1\r\n$4\r\nPING\r\n".repeat(10)).await.matches("PING").count(), 10);
+    for _ in 0..10 {
+        scene.say(":1\r\n").await;
+    }
+    join_all(pings).await;
+    assert!(before.elapsed() < Duration::from_millis(50), "{:?}", before.elapsed());
+    turn::end(&tokio::runtime::Handle::current());
+}
+
+#[tokio::test]
+async fn the_runtime_reads_what_a_watcher_is_unable_to_watch() {
+    let watcher = Arc::new(Asked { is_unable: true, ..Asked::default() });
+    let mut scene = Scene::with(Speech::Replies, Some(watcher.clone()));
+    scene.drive();
+    for _ in 0..3 {
+        let ping = scene.ping();
+        scene.say(":1\r\n").await;
+        assert_eq!(number(ping.await), 1);
+    }
+    scene.connection.end(closed());
+    assert_eq!(watcher.unwatched.load(Ordering::Relaxed), 0);
+}
