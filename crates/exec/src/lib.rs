@@ -19,11 +19,12 @@
 //!
 //! # Memory order
 //!
-//! A task that is woken must see what was written before it was woken, even if it has been scheduled already or runs at
-//! that moment. That takes a read-modify-write on both sides. `async-task` has it in the state of a task, `atomic-waker` has it in the
-//! slot of a waker, and [`Readiness`](readiness::Readiness) and [`Activity`](activity::Activity) each have it in an
-//! atomic of their own. The package in `loom/` checks all four with loom: it builds the same code, but with loom's
-//! atomics in the place of the real ones, and tries all orders in which threads may meet.
+//! A task that is woken must see what was written before it was woken, even if it has been scheduled already or runs
+//! at that moment. That takes a read-modify-write on both sides. `async-task` has it in the state of a task,
+//! `atomic-waker` has it in the slot of a waker, and [`Readiness`](readiness::Readiness) and
+//! [`Activity`](activity::Activity) each have it in an atomic of their own. The package in `loom/` checks all four with
+//! loom: it builds the same code, but with loom's atomics in the place of the real ones, and tries the orders in which
+//! threads may meet. `tests/stress.rs` does the same by chance, with millions of wake-ups of real threads.
 
 pub mod activity;
 mod local;

@@ -1,8 +1,8 @@
 //! A turn of an event loop, in which what is to be sent is gathered and leaves together.
 //!
-//! Whoever has something to send calls [`defer`] with what sends it. That is done at the end of the turn, or, if none has
-//! begun, at the end of [`assist`](crate::assist): all that one batch of tasks puts out leaves in one piece. Tasks
-//! themselves do not wait for the end of a turn.
+//! Code that has something to send calls [`defer`] with what sends it. That is done at the end of the turn, or, if none
+//! has begun, at the end of [`assist`]: all that one batch of tasks puts out leaves in one piece. Tasks themselves do
+//! not wait for the end of a turn.
 
 use std::sync::Arc;
 
@@ -21,14 +21,13 @@ pub fn begin() {
     local::set_in_turn(true);
 }
 
-/// Whether what this thread puts off waits for something: for [`end`], or else for the end of
-/// [`assist`](crate::assist).
+/// Whether what this thread puts off waits for something: for [`end`], or else for the end of [`assist`].
 pub fn is_open() -> bool {
     local::is_in_turn() || local::assists()
 }
 
 /// Flushes all that was put off, in order of the first time each, and runs the tasks that this wakes. Within
-/// [`assist`](crate::assist), the outermost call does that before it returns.
+/// [`assist`], the outermost call does that before it returns.
 pub fn end(runtime: &Handle) {
     local::set_in_turn(false);
     assist(runtime, || ());

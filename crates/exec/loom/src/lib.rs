@@ -1,5 +1,5 @@
-//! Model checks of `lock-inc-exec`, which are in `tests/`: loom runs each model once for every order in which its threads
-//! may meet, and for every value that a load may return there.
+//! Model checks of `lock-inc-exec`, which are in `tests/`: loom runs each model once for every order in which its
+//! threads may meet, and for every value that a load may return there.
 //!
 //! ```sh
 //! cargo test --manifest-path crates/exec/loom/Cargo.toml
@@ -11,7 +11,7 @@
 //! too.
 //!
 //! Of what a task or a waker is made of besides atomics, loom sees nothing. A model that wants to know what a thread
-//! can see keeps it in an atomic of loom's, and reads and writes that relaxed: all order must come from what is checked.
+//! can see keeps it in an atomic of loom's, and reads and writes that relaxed: all order comes from what is checked.
 
 use std::{
     sync::Arc,
@@ -23,8 +23,8 @@ use loom::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Checks a model of three or more threads, which would take minutes in full: only those orders in which a thread is
-/// interrupted so many times where it could go on. Most mistakes take two.
+/// Checks a model that would take minutes in full: only those orders in which a thread is interrupted so many times
+/// where it could go on. Most mistakes take two.
 pub fn check(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(interruptions);
@@ -35,16 +35,18 @@ pub fn check(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
 pub struct Woken(AtomicUsize);
 
 impl Woken {
-    #[expect(clippy::new_without_default, reason = "loom's types exist within a model only")]
+    #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self(AtomicUsize::new(0)))
     }
 
+    #[must_use]
     pub fn waker(self: &Arc<Self>) -> Waker {
         self.clone().into()
     }
 
     /// To be asked when all other threads have ended.
+    #[must_use]
     pub fn times(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
