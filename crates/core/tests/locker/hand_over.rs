@@ -59,7 +59,7 @@ async fn a_grant_that_has_ended_when_it_is_heard_of_is_not_relied_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_stood_still_takes_its_old_place_again() {
+async fn whoever_had_no_connection_at_its_turn_takes_its_old_place_again_on_reconnecting() {
     let world = World::new();
     let [ann, ben] = world.peers().await;
     let hold = ann.try_lock("a").await.unwrap();
@@ -72,10 +72,12 @@ async fn whoever_has_stood_still_takes_its_old_place_again() {
     let third = ann.queue(&world, "a").await;
     ben.network.connect();
     sleep(ms(10)).await;
+    let before = world.now();
     ann.unlock(&hold).await.unwrap();
     let hold = first.await.unwrap().unwrap();
     ben.unlock(&hold).await.unwrap();
     assert!(third.await.unwrap().is_ok());
+    assert!(before.until(world.now()) < ms(20));
 }
 
 #[tokio::test(start_paused = true)]
