@@ -131,10 +131,12 @@ async fn an_answer_to_a_poll_that_was_sent_before_does_not_count_after_a_lease_w
     let call = ben.start("a", waits_for(secs(1)));
     sleep(ms(999)).await;
     // The event brings the lock; the last poll, which is under way, has raised its lease.
-    ben.network.plan(Kind::Poll, Fault::ReplyLate(ms(500)));
+    ben.network.plan(Kind::Poll, Fault::ReplyLate(ms(60)));
     assert!(ann.unlock(&hold).await.unwrap());
     let hold = call.await.unwrap().unwrap();
     assert!(ben.extend(&hold, secs(2)).await.unwrap());
+    assert_eq!(world.server().count(2, Kind::Poll), 1);
+    assert_eq!(ben.network.planned(), 0, "its answer is on the way");
     for _ in 0..100 {
         sleep(ms(10)).await;
         assert!(ben.remaining(&hold) < world.lease_left("a"));
