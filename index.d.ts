@@ -330,7 +330,7 @@ declare namespace lockFactory {
 
   interface LockOptions {
     /**
-     * The lease: how long the lock lives without an unlock or a renewal. Seconds, fractions allowed, from 0.001 to 1e9.
+     * The lease: how long the lock lives without an unlock or a renewal. Seconds, fractions allowed, from 0.01 to 1e9.
      * 0 means the default, 60. A plain number of more than 86400, a day, emits a process warning with the code
      * `LOCK_INC_EXPIRE`, once: it may be meant in milliseconds.
      */
@@ -365,12 +365,12 @@ declare namespace lockFactory {
     renew?: boolean | null | undefined
     /**
      * With `renew`: no lease reaches beyond this, be it the first one, or one of a renewal or of `extend`. Seconds from
-     * the grant on, from 0.001 to 1e9. Default: no limit.
+     * the grant on, from 0.01 to 1e9. Default: no limit.
      */
     maxHold?: Time | null | undefined
     /**
      * With `renew`: there is no renewal while the JavaScript thread has not run for longer than this. Seconds, from
-     * 0.001 to 1e9. Default: no limit.
+     * 0.01 to 1e9. Default: no limit.
      */
     maxBlocked?: Time | null | undefined
   }
@@ -388,11 +388,11 @@ declare namespace lockFactory {
     steal?: false | null | undefined
     /** Ends the waiting, as for `lock`. */
     signal?: Signal | null | undefined
-    /** The lease in seconds, from 0.001 to 1e9. It is renewed. Default: 60. */
+    /** The lease in seconds, from 0.01 to 1e9. It is renewed. Default: 60. */
     expire?: Time | null | undefined
-    /** As for `lock`: seconds, from 0.001 to 1e9. Default: no limit. */
+    /** As for `lock`: seconds, from 0.01 to 1e9. Default: no limit. */
     maxHold?: Time | null | undefined
-    /** As for `lock`: seconds, from 0.001 to 1e9. Default: no limit. */
+    /** As for `lock`: seconds, from 0.01 to 1e9. Default: no limit. */
     maxBlocked?: Time | null | undefined
     /** How long to wait for the lock: milliseconds from 0 on, or `Infinity`. Default: `Infinity`. */
     timeout?: Time | null | undefined
@@ -448,7 +448,7 @@ declare namespace lockFactory {
      * Gives the lock a new lease from now on, longer or shorter than the last one, but not beyond `maxHold`. From the
      * next renewal on, if the lock is renewed, `expire` counts again.
      *
-     * @param seconds From 0.001 to 1e9, fractions allowed; or a string with a unit.
+     * @param seconds From 0.01 to 1e9, fractions allowed; or a string with a unit.
      * @returns A promise of `true`, or of `false` when the lock is unlocked or lost. When it rejects because Redis did
      * not answer, there may be a new lease all the same.
      * @throws TypeError or RangeError, at once, when `seconds` is not such a time.

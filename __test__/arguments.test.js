@@ -145,10 +145,10 @@ describe('wrong arguments', () => {
     }
   })
 
-  const expire = 'options.expire must be a number of seconds from 0.001 to 1e9'
+  const expire = 'options.expire must be a number of seconds from 0.01 to 1e9'
   const interval = 'options.retryInterval must be a number of milliseconds from 0 to 2147483647'
   const timeout = 'options.timeout must be a number of milliseconds from 0 on, or Infinity'
-  const seconds = 'must be a number of seconds from 0.001 to 1e9'
+  const seconds = 'must be a number of seconds from 0.01 to 1e9'
   const attempts = 'options.maxRetryAttempts must be a whole number from 0 on, or Infinity'
   it.each([
     [{ expire: -1 }, 'RangeError', `${expire}, got -1`],

@@ -143,7 +143,7 @@ describe('every option of the table', () => {
       const within = [min, Number.isFinite(max) ? max : 1e15, max]
       for (const value of within) expect(given(value)).not.toThrow()
 
-      const beyond = [Number.NaN, -1, min === 0.001 ? 0.0009 : min - 1]
+      const beyond = [Number.NaN, -1, min === 0.01 ? 0.009 : min - 1]
       if (Number.isFinite(max)) beyond.push(max + 1, Number.POSITIVE_INFINITY)
       if (whole || type === 'integer') beyond.push(min + 0.5)
       for (const value of beyond) {

@@ -94,6 +94,12 @@ function dated(who) {
   return who && { ...who, since: new Date(who.since) }
 }
 
+/** As the addon has it, too, where an answer takes too long. */
+function grantedTooLate(resourceId) {
+  const message = 'The lock was granted, but too late to be relied on: its lease (options.expire) was over'
+  return new ConnectionError(message, { code: 'ERR_CONNECTION', resourceId })
+}
+
 /** Calls a native function that may throw. */
 function checked(call) {
   try {
@@ -119,5 +125,6 @@ module.exports = {
   ClosedError,
   checked,
   dated,
+  grantedTooLate,
   toError,
 }

@@ -1,7 +1,7 @@
 'use strict'
 
 const channels = require('./diagnostics')
-const { ResourceLockedError, dated, toError } = require('./errors')
+const { ResourceLockedError, dated, grantedTooLate, toError } = require('./errors')
 const { Lock } = require('./lock')
 const { readExtend, readLock } = require('./options/lock')
 const { checkResource } = require('./options/resource')
@@ -18,6 +18,8 @@ class Locker {
   /** @type {import('./native').Locker} */
   #native
   #Cancellation
+  /** The longest that a call may take, in milliseconds. */
+  #commandTimeout
   /** Locks that are neither unlocked nor lost, by their tokens. */
   #held = new Map()
   /**
@@ -37,7 +39,8 @@ class Locker {
   }
 
   /** `make`: makes the native locker, given who is to hear of its events. */
-  constructor(make, Cancellation) {
+  constructor(make, Cancellation, commandTimeout) {
+    this.#commandTimeout = commandTimeout
     this.#native = make((event, resourceId, token, detail) => this.#hear(event, resourceId, token, detail))
     this.#Cancellation = Cancellation
   }
@@ -70,22 +73,25 @@ class Locker {
 
   /** `options`: read, by `readLock` or `readRequest`. */
   #lock(resourceId, options) {
-    const { expire, wait, retryInterval, renew, maxHold, maxBlocked, signal } = options
+    const { expire, retryInterval, renew, maxHold, maxBlocked, signal } = options
     const cancellation = signal && new this.#Cancellation()
     if (signal?.aborted) cancellation.cancel()
-    const granting = this.#native.lock(
-      resourceId,
-      expire,
-      wait,
-      retryInterval,
-      renew,
-      maxHold,
-      maxBlocked,
-      channels.renew.hasSubscribers,
-      cancellation,
-    )
-    gatherCalls()
-    return this.#grant(granting, resourceId, signal, cancellation)
+    const attempt = (wait) => {
+      const granting = this.#native.lock(
+        resourceId,
+        expire,
+        wait,
+        retryInterval,
+        renew,
+        maxHold,
+        maxBlocked,
+        channels.renew.hasSubscribers,
+        cancellation,
+      )
+      gatherCalls()
+      return granting
+    }
+    return this.#grant(attempt(options.wait), attempt, resourceId, options, cancellation)
   }
 
   /** A lock for `request`; `null` where somebody else holds it and the request does not wait. */
@@ -107,12 +113,17 @@ class Locker {
     return settled(promise, resourceId)
   }
 
-  async #grant(granting, resourceId, signal, cancellation) {
+  /** `attempt`: asks once more, given how long to wait. */
+  async #grant(granting, attempt, resourceId, { wait, signal }, cancellation) {
     const start = performance.now()
     const forget = signal && onAbort(signal, cancellation)
     this.#awaited++
     try {
-      const token = await granting
+      let token = await granting
+      while (token === undefined) {
+        // The grant came while this thread was busy, and its lease was over before it could be used.
+        token = await attempt(this.#timeLeft(wait, performance.now() - start, resourceId))
+      }
       const lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
       this.#newest[resourceId] = lock
@@ -137,6 +148,12 @@ class Locker {
       forget?.()
       if (--this.#awaited === 0) this.#lostEarly.clear()
     }
+  }
+
+  /** For how long an attempt may wait that follows others, which have taken some time. */
+  #timeLeft(wait, taken, resourceId) {
+    if (taken >= (wait || this.#commandTimeout)) throw grantedTooLate(resourceId)
+    return wait && wait - taken
   }
 
   async #unlock(lock) {

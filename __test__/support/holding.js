@@ -211,7 +211,7 @@ function holding(specOf) {
     it('refuses what is no number of seconds', async () => {
       const lock = await newLocker().lock('resource')
       expect(() => lock.extend(0)).toThrow(RangeError)
-      expect(() => lock.extend('5')).toThrow('seconds must be a number of seconds from 0.001 to 1e9, got "5"')
+      expect(() => lock.extend('5')).toThrow('seconds must be a number of seconds from 0.01 to 1e9, got "5"')
     })
   })
 

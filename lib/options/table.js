@@ -69,7 +69,7 @@ const MAX_INT = 2_147_483_647
 const MAX_SECONDS = 1e9
 
 /** @type {Pick<Option, 'type' | 'unit' | 'min' | 'max'>} */
-const SECONDS = { type: 'time', unit: 's', min: 0.001, max: MAX_SECONDS }
+const SECONDS = { type: 'time', unit: 's', min: 0.01, max: MAX_SECONDS }
 
 /** @type {Pick<Option, 'type' | 'unit' | 'whole' | 'min' | 'max'>} */
 const WHOLE_MS = { type: 'time', unit: 'ms', whole: true, min: 1, max: MAX_INT }

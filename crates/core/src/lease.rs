@@ -21,12 +21,6 @@ impl Lease {
         self.sent + self.length.saturating_sub(self.margin())
     }
 
-    /// Whether it can be relied on at `now`. One that is no longer than its margin never can, however soon the answer
-    /// comes; whoever has asked for that gets it.
-    pub fn is_of_use(&self, now: Moment) -> bool {
-        now < self.end() || self.end() == self.sent
-    }
-
     /// By when it has ended for the store too, if the reply to the command came at `received`: the margin of
     /// [`end`](Self::end) to the other side.
     pub fn gone_by(&self, received: Moment) -> Moment {

@@ -172,8 +172,8 @@ impl<T> Waiters<T> {
     }
 
     /// A call that waits.
-    pub fn get(&self, nonce: Nonce) -> Option<(&Resource, &T)> {
-        self.by_nonce.get(&nonce).map(|waiting| (&waiting.resource, &waiting.kept))
+    pub fn get_mut(&mut self, nonce: Nonce) -> Option<(&Resource, &mut T)> {
+        self.by_nonce.get_mut(&nonce).map(|waiting| (&waiting.resource, &mut waiting.kept))
     }
 
     /// Those who wait of these.

@@ -79,7 +79,7 @@ impl Locker {
         options: &LockOptions,
     ) -> Result<Hold, Resource> {
         let now = self.now();
-        if !lease.is_of_use(now) {
+        if now >= lease.end() {
             return Err(resource);
         }
         let LockOptions { expire, renew, max_hold, max_blocked, observed, .. } = *options;
@@ -101,8 +101,7 @@ impl Locker {
 /// Each lease has ended before the grant was there.
 pub(super) fn granted_too_late() -> Error {
     Error::Unavailable(Unavailable {
-        message: "The lock was granted, but too late to be relied on: answers take longer than its lease \
-                  (options.expire)"
+        message: "The lock was granted, but too late to be relied on: its lease (options.expire) was over"
             .into(),
         is_final: false,
         sent: true,

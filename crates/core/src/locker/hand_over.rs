@@ -4,9 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Event, Locker, LostReason,
+    acquire::granted_too_late,
     queue::{Given, WaitingCall},
 };
 use crate::{Lease, Moment, Nonce, Resource, holds::ToldAgain, store::HandOver};
+
+/// So often a call is granted the lock too late, be it that it waits for ever: its lease is shorter than the way of an
+/// answer.
+const MOST_LATE_GRANTS: u8 = 10;
 
 /// What has become of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +67,24 @@ impl Locker {
     fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Option<Lease>) -> Delivery {
         // Held until the lock is among the holds: whoever does not find the call here finds it there.
         let mut waiters = self.queue.lock();
-        let Some((resource, call)) = waiters.get(nonce) else { return Delivery::NobodyWaits };
+        let Some((resource, call)) = waiters.get_mut(nonce) else { return Delivery::NobodyWaits };
         let entered = lease.map(|lease| self.enter(resource.clone(), nonce, token, lease, &call.options));
-        let Some(Ok(hold)) = entered else { return Delivery::Stale };
+        let Some(Ok(hold)) = entered else {
+            call.late_grants += 1;
+            let is_hopeless = call.late_grants == MOST_LATE_GRANTS;
+            drop(waiters);
+            if is_hopeless {
+                self.queue.refuse(vec![nonce], &granted_too_late());
+            }
+            return Delivery::Stale;
+        };
         let call = waiters.take(nonce);
         let none_left = waiters.is_empty();
         drop(waiters);
         if none_left {
             self.store.expect_events(false);
         }
-        if let Some((_, WaitingCall { options, turn })) = call
+        if let Some((_, WaitingCall { options, turn, .. })) = call
             && let Err(Ok(given)) = turn.send(Ok(Box::new(Given { hold, options })))
         {
             self.abandon(given.hold);

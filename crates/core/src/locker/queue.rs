@@ -39,6 +39,8 @@ pub(super) struct Queue {
 pub(super) struct WaitingCall {
     pub(super) options: LockOptions,
     pub(super) turn: oneshot::Sender<Turn>,
+    /// How often it has been granted the lock too late to rely on that.
+    pub(super) late_grants: u8,
 }
 
 /// What comes of waiting. Boxed, as room is kept for it from the beginning.
@@ -150,7 +152,9 @@ impl Locker {
     fn begin_waiting(&self, attempt: &Attempt, options: LockOptions) -> oneshot::Receiver<Turn> {
         let (turn, receiver) = oneshot::channel();
         let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
-        self.queue.change(|waiters| waiters.join(resource, nonce, lease, WaitingCall { options, turn }));
+        self.queue.change(|waiters| {
+            waiters.join(resource, nonce, lease, WaitingCall { options, turn, late_grants: 0 })
+        });
         receiver
     }
 
@@ -168,7 +172,7 @@ impl PendingAcquire {
             let hold = &given.hold;
             let (hash, now) = (hold.resource.hash(), self.locker.now());
             let relied_on = self.locker.held.running(hash, hold.token, now).is_some();
-            if relied_on || !hold.lease.is_of_use(hold.lease.sent) {
+            if relied_on {
                 return Ok(given.hold);
             }
             // Lost since it was granted, while this task had no turn.

@@ -43,8 +43,7 @@ impl Scene {
         }
         let heard = Arc::<Heard>::default();
         let transport = Transport::plain(Socket::new(ours).unwrap());
-        let connection =
-            Connection::new(transport, speech, heard.clone(), Arc::default(), watcher).unwrap();
+        let connection = Connection::new(transport, speech, heard.clone(), Arc::default(), watcher).unwrap();
         Self { connection, heard, peer: UnixStream::from_std(theirs).unwrap() }
     }
 
@@ -138,7 +137,9 @@ async fn without_resp3_messages_come_as_arrays_on_a_connection_of_their_own() {
     let mut scene = Scene::with(Speech::Messages, None);
     scene.drive();
     let subscribing = scene.connection.subscription("SUBSCRIBE", "c");
-    scene.say("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n").await;
+    scene
+        .say("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n")
+        .await;
     assert_eq!(subscribing.await.unwrap(), Value::Okay);
     let ping = scene.ping();
     scene.say("*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
@@ -225,8 +226,7 @@ async fn what_the_socket_does_not_take_at_once_leaves_later_and_in_order() {
     }
     drop(scene.connection.send_one(cmd("QUIT")));
     let sent = scene.sent_until("QUIT\r\n").await;
-    let order: Vec<_> =
-        sent.lines().filter_map(|line| line.strip_suffix(&text)).map(str::trim_end).collect();
+    let order: Vec<_> = sent.lines().filter_map(|line| line.strip_suffix(&text)).map(str::trim_end).collect();
     assert_eq!(order, (0..40).map(|index| index.to_string()).collect::<Vec<_>>());
 }
 
