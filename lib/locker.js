@@ -9,6 +9,9 @@ const { request } = require('./request')
 const { onAbort } = require('./signals')
 const { gatherCalls } = require('./turns')
 
+/** The lease in milliseconds that a lock begins with which was waited for, if it was asked for a longer one. */
+const FIRST_LEASE = 5000
+
 /**
  * The public face of a native locker. The methods are fields, so that they work detached, as those of 1.2.0 do.
  * Only `request` is async: elsewhere wrong arguments throw at once, before there is a promise.
@@ -27,9 +30,9 @@ class Locker {
    * behind in it that each look at that name has to pass.
    */
   #newest = Object.create(null)
-  /** How many grants are awaited, and the losses that were told before the grants, by token. */
+  /** How many grants are awaited, and the tokens of those whose loss was told before. */
   #awaited = 0
-  #lostEarly = new Map()
+  #lostEarly = new Set()
 
   /** What a lock needs of its locker. */
   #handle = {
@@ -114,21 +117,20 @@ class Locker {
   }
 
   /** `attempt`: asks once more, given how long to wait. */
-  async #grant(granting, attempt, resourceId, { wait, signal }, cancellation) {
+  async #grant(granting, attempt, resourceId, { expire, wait, signal }, cancellation) {
     const start = performance.now()
     const forget = signal && onAbort(signal, cancellation)
     this.#awaited++
     try {
       let token = await granting
-      while (token === undefined) {
-        // The grant came while this thread was busy, and its lease was over before it could be used.
-        token = await attempt(this.#timeLeft(wait, performance.now() - start, resourceId))
+      for (let asked = start; !this.#isHeld(resourceId, token, expire, asked); ) {
+        asked = performance.now()
+        token = await attempt(this.#timeLeft(wait, asked - start, resourceId))
       }
       const lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
       this.#newest[resourceId] = lock
       publish(channels.acquire, () => ({ resourceId, token, duration: performance.now() - start }))
-      if (this.#lostEarly.has(token)) this.#hear('lost', resourceId, token, this.#lostEarly.get(token))
       if (signal?.aborted) {
         // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
         lock.unlock().catch(() => {})
@@ -148,6 +150,17 @@ class Locker {
       forget?.()
       if (--this.#awaited === 0) this.#lostEarly.clear()
     }
+  }
+
+  /** Whether a grant can be relied on, of which this thread may hear late. If not, it is given back. */
+  #isHeld(resourceId, token, expire, asked) {
+    const isLost = this.#lostEarly.delete(token)
+    // In so short a time no lease ends, the first one of a lock that was waited for included.
+    const isYoung = performance.now() - asked < Math.min(expire, FIRST_LEASE) / 2
+    if (!isLost && (isYoung || this.#native.remaining(resourceId, token) > 0)) return true
+    // If that fails, it goes on in the background.
+    this.#native.unlock(resourceId, token).catch(() => {})
+    return false
   }
 
   /** For how long an attempt may wait that follows others, which have taken some time. */
@@ -193,7 +206,7 @@ class Locker {
     const lock = this.#held.get(token)
     if (lock === undefined) {
       // Unlocked meanwhile, or its grant is still on the way.
-      if (this.#awaited > 0) this.#lostEarly.set(token, detail)
+      if (this.#awaited > 0) this.#lostEarly.add(token)
       return
     }
     this.#held.delete(token)

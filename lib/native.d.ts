@@ -103,8 +103,7 @@ export type Listener = (
 /** An object of functions without `this`. A `resourceId` is never empty; a `token` is one that `lock` has resolved to. */
 export interface Locker {
   /**
-   * A promise of the lock's fencing token; of `undefined` if its lease was over before this thread heard of the grant. Then
-   * it has been given back.
+   * A promise of the lock's fencing token.
    *
    * @param expire The lease; 1 or more.
    * @param wait How long to wait while somebody else holds the resource. 0: one attempt. `Infinity`: without an end.
@@ -124,7 +123,7 @@ export interface Locker {
     maxBlocked: number,
     observed: boolean,
     cancellation: Cancellation | undefined,
-  ): Promise<number | undefined>
+  ): Promise<number>
   /** A promise of whether the lock was still held. Without a token: the newest lock of this locker on the resource. */
   unlock(resourceId: string, token?: number): Promise<boolean>
   /** For how long the lock can be relied on. Never asks the store. */

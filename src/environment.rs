@@ -254,14 +254,6 @@ impl Environment {
             // SAFETY: on the thread of the environment.
             unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.wake) };
         }
-        // A grant that cannot be relied on any more is none.
-        let (result, stale) = match result {
-            Ok(outcome) if outcome.is_stale() => (Ok(Outcome::Undefined), Some(outcome)),
-            result => (result, None),
-        };
-        if let Some(outcome) = stale {
-            outcome.discard();
-        }
         let value = match &result {
             Ok(outcome) => outcome.to_js(env).map(|value| (value, true)),
             Err(error) => outcome::failure(env, error).map(|value| (value, false)),

@@ -35,14 +35,6 @@ impl Outcome {
         }
     }
 
-    /// Whether it is a lock that is not held any more: its lease has ended, or it was lost, before anybody heard of it.
-    pub(crate) fn is_stale(&self) -> bool {
-        match self {
-            Self::Lock(hold, locker) => locker.remaining(hold.resource.hash(), hold.token).is_zero(),
-            _ => false,
-        }
-    }
-
     /// The environment is gone, and with it whoever wanted to know. A lock must not stay behind: it is given back
     /// before the locker, which is being closed as well, ends its connection.
     pub(crate) fn discard(self) {

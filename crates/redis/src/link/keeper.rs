@@ -85,6 +85,7 @@ impl Keeper {
         loop {
             self.times_connected += 1;
             let Connected { live, round_trip } = connected;
+            self.link.members.on_connected(live.number);
             self.link.publish(State::Ready(live.clone()));
             self.link.members.on_published(&live);
             let patience = SILENCE.max(round_trip * ROUND_TRIPS);

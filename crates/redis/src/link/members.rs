@@ -57,8 +57,11 @@ impl Member {
         self.ready.load(Ordering::Acquire)
     }
 
-    fn on_subscription(&self, subscribed: bool) {
+    /// It is known whether it hears messages on a connection that is in use.
+    fn on_connected(&self, subscribed: bool) {
         self.subscribed.store(subscribed, Ordering::Relaxed);
+        // Before its commands are sent, whose answers are about this connection.
+        self.tell_connected();
         self.ready.store(true, Ordering::Release);
     }
 
@@ -70,6 +73,10 @@ impl Member {
     /// Nothing waits for a connection any more.
     pub(crate) fn begin_close(&self) {
         self.closing.cancel();
+    }
+
+    fn has_subscribed_on(&self, number: u32) -> bool {
+        self.on.load(Ordering::Relaxed) == number
     }
 
     fn tell(&self, event: StoreEvent) {
@@ -137,13 +144,15 @@ impl Members {
         let mut subscribing = messages.subscription("SUBSCRIBE", &member.channel);
         if live.messages.is_none() {
             // What is sent from here on goes over the same connection, so it is carried out after the subscription.
-            member.on_subscription(true);
+            member.on_connected(true);
         }
         let ready = self.ready.clone();
         tokio::spawn(async move {
             loop {
                 match is_confirmed(subscribing.await) {
-                    Ok(subscribed) => member.on_subscription(subscribed),
+                    // As was expected.
+                    Ok(subscribed) if member.is_ready() && member.is_subscribed() == subscribed => return,
+                    Ok(subscribed) => member.on_connected(subscribed),
                     // The next connection subscribes it.
                     Err(_) if messages.has_ended() => return,
                     // The server is busy.
@@ -153,8 +162,7 @@ impl Members {
                         continue;
                     }
                 }
-                ready.notify_waiters();
-                return member.tell_connected();
+                return ready.notify_waiters();
             }
         });
     }
@@ -190,28 +198,24 @@ impl Members {
             inner.by_channel.values().map(subscribe).unzip()
         };
         for (member, confirmation) in members.into_iter().zip(confirmations) {
-            member.on_subscription(is_confirmed(confirmation.await)?);
+            member.subscribed.store(is_confirmed(confirmation.await)?, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// A connection was published: whoever has come since [`subscribe`](Self::subscribe) is subscribed as well, and the
-    /// others are told that there is one.
+    /// A connection that all of them have [subscribed](Self::subscribe) on is about to be published.
+    pub(crate) fn on_connected(&self, number: u32) {
+        let members: Vec<_> = self.lock().by_channel.values().cloned().collect();
+        for member in members.iter().filter(|member| member.has_subscribed_on(number)) {
+            member.on_connected(member.is_subscribed());
+        }
+    }
+
+    /// A connection was published: whoever has come since the others subscribed is subscribed as well.
     pub(crate) fn on_published(&self, live: &Arc<Live>) {
-        let members: Vec<_> = {
-            let inner = self.lock();
-            let (known, new): (Vec<_>, Vec<_>) = inner
-                .by_channel
-                .values()
-                .cloned()
-                .partition(|member| member.on.load(Ordering::Relaxed) == live.number);
-            for member in new {
-                self.subscribe_later(member, live);
-            }
-            known
-        };
-        for member in members {
-            member.tell_connected();
+        let inner = self.lock();
+        for member in inner.by_channel.values().filter(|member| !member.has_subscribed_on(live.number)) {
+            self.subscribe_later(member.clone(), live);
         }
     }
 
