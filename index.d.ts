@@ -288,9 +288,9 @@ declare namespace lockFactory {
     isLocked(this: void, resourceId: string): Promise<boolean>
 
     /**
-     * Who holds the resource. Asking is no attempt to take it.
+     * Who holds the resource, and who waits for it. Asking is no attempt to take it.
      *
-     * @returns A promise of what is known, or of `null` when nobody holds it.
+     * @returns A promise of what is known, or of `null` when nobody holds it and nobody waits.
      *
      * @example
      * const found = await locker.inspect('User:1602')

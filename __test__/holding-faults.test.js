@@ -139,6 +139,7 @@ describe('a held lock', () => {
         await until(() => exists(`resource ${index}`))
         await other.forceUnlock(`resource ${index}`)
       }
+      await until(() => scene.proxy.heldReplies().split('lost ').length > locking.length, 'all are told')
       scene.proxy.releaseReplies()
       for (const lock of await Promise.all(locking)) {
         expect(lock.held).toBe(true)

@@ -10,6 +10,7 @@ import { find, scenarios } from './scenarios/index.mjs'
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    beside: { type: 'string' },
     list: { type: 'boolean' },
     quick: { type: 'boolean' },
     plots: { type: 'boolean' },
@@ -18,7 +19,10 @@ const { values, positionals } = parseArgs({
 })
 const quick = values.quick ?? false
 // A try does not take the place of results that count.
-const results = new URL(quick ? './results/quick/' : './results/', import.meta.url)
+const results = new URL(
+  values.beside ? './results/beside/' : quick ? './results/quick/' : './results/',
+  import.meta.url,
+)
 const rounds = Number(values.rounds ?? (quick ? 3 : 7))
 if (!Number.isInteger(rounds) || rounds < 1) stop('--rounds takes a whole number from 1 on')
 

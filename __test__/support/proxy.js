@@ -72,6 +72,11 @@ class FaultyProxy {
     this.#held = true
   }
 
+  /** What waits. */
+  heldReplies() {
+    return [...this.#links].map(({ waiting }) => Buffer.concat(waiting).toString('latin1')).join('')
+  }
+
   releaseReplies() {
     this.#held = false
     for (const { client, waiting } of this.#links) client.write(Buffer.concat(waiting.splice(0)))

@@ -1,4 +1,5 @@
 import * as bare from './bare-ioredis.mjs'
+import * as beside from './beside.mjs'
 import * as ours from './ours.mjs'
 import * as redisSemaphore from './redis-semaphore.mjs'
 import * as redlock4 from './redlock-4.mjs'
@@ -8,10 +9,17 @@ import * as simpleRedisMutex from './simple-redis-mutex.mjs'
 
 export const OURS = 'ours'
 export const BARE = 'bare-ioredis'
+export const BESIDE = 'beside'
+
+const isCompared = process.env.LOCK_INC_BESIDE !== undefined
+
+/** The builds of lock-inc that are measured. */
+export const builds = isCompared ? [OURS, BESIDE] : [OURS]
 
 /** By the names of their files. */
 export const contestants = {
   [OURS]: ours.about,
+  ...(isCompared && { [BESIDE]: beside.about }),
   'redlock-5': redlock5.about,
   'redlock-4': redlock4.about,
   'redis-semaphore': redisSemaphore.about,
@@ -20,6 +28,8 @@ export const contestants = {
   [BARE]: bare.about,
 }
 
-export const peers = Object.keys(contestants).filter((name) => name !== OURS && !contestants[name].floor)
+export const peers = Object.keys(contestants).filter(
+  (name) => !builds.includes(name) && !contestants[name].floor,
+)
 
 export const label = (name) => contestants[name]?.label ?? name

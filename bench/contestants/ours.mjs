@@ -9,8 +9,11 @@ export const about = {
   settings: { lock: 'defaults', lockWaiting: 'timeout: Infinity', lease: '60 s (default)' },
 }
 
-export async function open(port) {
-  const lockFactory = require('../..')
+export const open = (port) => openBuild('../..', port)
+
+/** `folder`: a checkout of lock-inc with an addon in it. */
+export async function openBuild(folder, port) {
+  const lockFactory = require(folder)
   const locker = lockFactory({ driver: 'redis', config: { port }, settings: { prefix: 'bench:' } })
   await locker.isLocked('connected')
   return {

@@ -1,4 +1,4 @@
-import { label } from '../contestants/index.mjs'
+import { BESIDE, builds, label, OURS } from '../contestants/index.mjs'
 import { ratios, short, spread } from './figures.mjs'
 
 /** The figure of each contestant in each round, as `{ name: [numbers] }`. */
@@ -22,6 +22,11 @@ export function against(scenario, measure, figures, ours, other, target = {}) {
   const values = ratios(figures[ours] ?? [], figures[other] ?? [])
   const of = other === undefined ? 'nobody who finished' : label(other)
   return line(scenario, measure, of, values, target)
+}
+
+/** The line that compares ours with another build of it, where there is one. */
+export function beside(scenario, measure, figures) {
+  return builds.includes(BESIDE) ? [against(scenario, measure, figures, OURS, BESIDE)] : []
 }
 
 /** A line of the table. Targets: `atLeast` or `atMost` a number, or none. */

@@ -1,7 +1,7 @@
-import { BARE, OURS, peers } from '../contestants/index.mjs'
+import { BARE, builds, OURS, peers } from '../contestants/index.mjs'
 import { scriptFloor } from '../lib/redis-benchmark.mjs'
 import { inTurns, withChildren } from '../lib/rounds.mjs'
-import { against, best, line, perRound, spreads } from '../lib/rows.mjs'
+import { against, beside, best, line, perRound, spreads } from '../lib/rows.mjs'
 import { Server } from '../lib/server.mjs'
 
 export const name = 'concurrent'
@@ -21,7 +21,7 @@ const IN_FLIGHT = new Map([
 
 export async function run({ rounds, quick, log }) {
   const result = { figures: {}, rounds: {}, failed: new Map(), rows: [] }
-  const names = [OURS, ...peers, BARE]
+  const names = [...builds, ...peers, BARE]
   const floor = await Server.start()
   await withChildren(names, async (server, children) => {
     for (const [inFlight, targets] of IN_FLIGHT) {
@@ -76,6 +76,9 @@ async function measure(inFlight, targets, names, { rounds, quick, log, floor, se
     row('CPU of the JS thread', thread, OURS, best(thread, peers), targets.thread),
     row('CPU of the process', whole, OURS, best(whole, peers)),
     row('CPU of the server', ofServer, OURS, best(ofServer, peers)),
+    ...beside(name, `${inFlight} in flight: cycles/s`, rates),
+    ...beside(name, `${inFlight} in flight: CPU of the JS thread`, thread),
+    ...beside(name, `${inFlight} in flight: CPU of the process`, whole),
     line(name, `${inFlight} in flight: time that the server is busy`, 'all the time', busy[OURS] ?? []),
   )
 }

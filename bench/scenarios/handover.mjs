@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BARE, OURS, peers } from '../contestants/index.mjs'
+import { BARE, builds, OURS, peers } from '../contestants/index.mjs'
 import { startChildren } from '../lib/child.mjs'
 import { curve, quantile, sorted } from '../lib/figures.mjs'
 import { inTurns } from '../lib/rounds.mjs'
-import { against, best, perRound, spreads } from '../lib/rows.mjs'
+import { against, beside, best, perRound, spreads } from '../lib/rows.mjs'
 import { Server } from '../lib/server.mjs'
 
 export const name = 'handover'
@@ -23,7 +23,7 @@ export async function run({ rounds, quick, log }) {
   const server = await Server.start()
   const fleets = new Map()
   try {
-    const names = [OURS, ...peers]
+    const names = [...builds, ...peers]
     const start = async (name) => {
       fleets.set(name, await startChildren(name, server.port, 2))
       await handOver(fleets.get(name), 'warm-up', 500)
@@ -97,6 +97,7 @@ function report(measured, failed) {
       against(name, 'p50', p50, OURS, MESSAGE),
       against(name, 'p99', p99, OURS, PING),
       against(name, 'p50', p50, OURS, calmest),
+      ...beside(name, 'p50', p50),
     ],
   }
 }

@@ -1,9 +1,9 @@
-import { label, OURS, peers } from '../contestants/index.mjs'
+import { builds, label, OURS, peers } from '../contestants/index.mjs'
 import { startChildren } from '../lib/child.mjs'
 import { contendTogether } from '../lib/contention.mjs'
 import { curve } from '../lib/figures.mjs'
 import { inTurns } from '../lib/rounds.mjs'
-import { against, best, line, perRound, spreads } from '../lib/rows.mjs'
+import { against, beside, best, line, perRound, spreads } from '../lib/rows.mjs'
 import { Server } from '../lib/server.mjs'
 
 export const name = 'hot'
@@ -19,7 +19,7 @@ export async function run({ rounds, quick, log }) {
   const server = await Server.start()
   const fleets = new Map()
   try {
-    const names = [OURS, ...peers]
+    const names = [...builds, ...peers]
     const counting = new Map()
     const start = async (name) => {
       fleets.set(name, await startChildren(name, server.port, PROCESSES))
@@ -125,7 +125,11 @@ async function measure(critical, names, { rounds, quick, log, server, fleets, co
     alone('client commands', commands, 'acquisition', { atMost: 2.2 }),
     alone('most served process', evenness, 'least served', { atMost: 1.1 }),
   )
-  result.rows.push(...rows)
+  result.rows.push(
+    ...rows,
+    ...beside(name, `${prefix}: acquisitions/s`, rates),
+    ...beside(name, `${prefix}: wait p99`, p99),
+  )
   for (const contestant of measured.keys()) {
     if (result.commands[contestant].both.length > 0) {
       log(

@@ -1,7 +1,7 @@
-import { BARE, OURS, peers } from '../contestants/index.mjs'
+import { BARE, builds, OURS, peers } from '../contestants/index.mjs'
 import { scriptFloor } from '../lib/redis-benchmark.mjs'
 import { inTurns, withChildren } from '../lib/rounds.mjs'
-import { against, best, perRound, spreads } from '../lib/rows.mjs'
+import { against, beside, best, perRound, spreads } from '../lib/rows.mjs'
 import { Server } from '../lib/server.mjs'
 
 export const name = 'sequential'
@@ -11,7 +11,7 @@ const FLOOR = 'redis-benchmark'
 
 export async function run({ rounds, quick, log }) {
   const ms = quick ? 200 : 600
-  const names = [OURS, ...peers, BARE]
+  const names = [...builds, ...peers, BARE]
   const floor = await Server.start()
   const { measured, failed } = await withChildren(names, async (_server, children) => {
     const cycle = (name, ms) => children.get(name).call('cycles', { inFlight: 1, ms })
@@ -40,6 +40,7 @@ export async function run({ rounds, quick, log }) {
       against(name, 'cycles/s', rates, OURS, fastest, { atLeast: 1 }),
       against(name, 'cycles/s', rates, OURS, FLOOR, { atLeast: 0.8 }),
       against(name, 'cycles/s', rates, OURS, BARE),
+      ...beside(name, 'cycles/s', rates),
     ],
   }
 }

@@ -145,6 +145,7 @@ impl Members {
         if live.messages.is_none() {
             // What is sent from here on goes over the same connection, so it is carried out after the subscription.
             member.on_connected(true);
+            self.ready.notify_waiters();
         }
         let ready = self.ready.clone();
         tokio::spawn(async move {
