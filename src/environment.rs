@@ -25,8 +25,8 @@ use lock_inc_redis::socket::Readable;
 #[cfg(unix)]
 use lock_inc_redis::socket::Watcher;
 use napi::{
-    Env, Error as NapiError, JsValue, Result as NapiResult, Status, Unknown,
-    bindgen_prelude::{FromNapiValue, Function, FunctionRef},
+    Env, Error as NapiError, JsValue, Result as NapiResult, Unknown,
+    bindgen_prelude::{FromNapiValue, Function},
     sys,
 };
 use tokio::runtime::Handle;
@@ -39,10 +39,8 @@ use crate::{
     listener,
     outcome::{self, Outcome},
     runtime, strategy,
+    values::{JsFunction, check},
 };
-
-/// A function of JavaScript's that its environment keeps.
-pub(crate) type JsFunction = FunctionRef<Unknown<'static>, Unknown<'static>>;
 
 /// So many pieces of mail make values of JavaScript's before these are let go.
 const MAILS_IN_A_SCOPE: usize = 64;
@@ -235,8 +233,7 @@ impl Environment {
                 // Nobody waits if the locker was closed meanwhile.
                 let _ = reply.send(decision);
             }
-            Mail::Forget(number) => self.forget_function(number),
-            Mail::Event(number, Event::Ended) => self.forget_function(number),
+            Mail::Forget(number) | Mail::Event(number, Event::Ended) => self.forget_function(number),
             Mail::Event(number, event) => {
                 if let Some(function) = self.function(number) {
                     // `lib/` catches what its listeners throw: an error here is an environment that ends.
@@ -305,12 +302,4 @@ unsafe extern "C" fn tear_down(environment: *mut c_void) {
     for locker in environment.lockers.take() {
         environment.runtime.spawn(locker.close());
     }
-}
-
-pub(crate) fn check(status: sys::napi_status) -> NapiResult<()> {
-    if status == sys::Status::napi_ok {
-        return Ok(());
-    }
-    let status = Status::from(status);
-    Err(NapiError::new(status, format!("Node-API call failed: {status}")))
 }

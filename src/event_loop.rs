@@ -19,7 +19,7 @@ use napi::{Env, JsValue, Result as NapiResult, sys};
 
 use lock_inc_redis::socket::{Readable, Watcher};
 
-use crate::environment::check;
+use crate::values::check;
 
 /// What is done in the thread of the event loop when something can be read.
 pub(crate) type OnReadable = Rc<dyn Fn(&Env, Vec<Arc<dyn Readable>>)>;

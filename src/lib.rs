@@ -5,16 +5,16 @@
 //!
 //! * this file: makes a locker of its parts.
 //! * [`locker`]: the functions of a locker. [`spec`]: the argument of `lockFactory`.
-//! * [`environment`]: what belongs to a thread of JavaScript's. [`links`]: the connections that its lockers share.
+//! * [`environment`]: what belongs to a thread of JavaScript's. [`stores`]: opens the store of a locker. [`links`]: the
+//!   connections that lockers share.
 //! * [`promise`], [`inbox`], [`outcome`], [`listener`], [`strategy`]: from here to JavaScript and back.
-//! * [`event_loop`]: sockets in the event loop of Node.js. [`runtime`]: the thread beside it. [`machine`]: clock and chance.
+//! * [`event_loop`]: sockets in the event loop of Node.js. [`runtime`]: the thread beside it.
+//! * [`machine`]: clock and chance. [`values`]: what napi-rs leaves to be said.
 
 use std::sync::Arc;
 
-use lock_inc_core::{Identity, locker::Locker as CoreLocker, store::SharedStore};
+use lock_inc_core::{Identity, locker::Locker as CoreLocker};
 use lock_inc_exec::turn;
-use lock_inc_memory::Memory;
-use lock_inc_redis::Redis;
 use napi::{Env, Result as NapiResult, Unknown, bindgen_prelude::Object};
 use napi_derive::napi;
 
@@ -38,7 +38,9 @@ mod outcome;
 mod promise;
 mod runtime;
 mod spec;
+mod stores;
 mod strategy;
+mod values;
 
 /// Base64 of the SHA-256 of a string.
 #[napi]
@@ -62,19 +64,8 @@ pub fn lock_factory<'env>(
     let start = random_bits().map_err(no_random)?;
     let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
     let _on_runtime = environment.runtime().enter();
-    let Spec { prefix, command_timeout, redis } = spec;
-    let command_timeout = spec::milliseconds(command_timeout);
-    let store: SharedStore = match redis {
-        None => Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))),
-        Some(redis) => {
-            let name = format!("lock-inc:{}:{}", identity.host_in_one_word(), identity.pid);
-            let key_prefix = redis.key_prefix.clone();
-            let store = links::with(env, &environment, redis, command_timeout, is_node, name, |link| {
-                Redis::new(link, &key_prefix, &prefix, identity.clone())
-            })?;
-            Arc::new(store)
-        }
-    };
+    let command_timeout = spec::milliseconds(spec.command_timeout);
+    let store = stores::open(env, &environment, spec, identity, is_node)?;
     let listener =
         JsListener { inbox: environment.inbox().clone(), number: environment.keep_function(listener)? };
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));

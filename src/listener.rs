@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use napi::{Env, JsValue, Result as NapiResult, Unknown, bindgen_prelude::*};
 
 use crate::{
-    environment::JsFunction,
     inbox::{Inbox, Mail},
     outcome::number,
+    values::JsFunction,
 };
 use lock_inc_core::locker::{Event, Listener, LostReason};
 

@@ -8,9 +8,10 @@ use lock_inc_exec as exec;
 use napi::{Env, Result as NapiResult, sys};
 
 use crate::{
-    environment::{Environment, check},
+    environment::Environment,
     inbox::{Deferred, Inbox, Mail},
     outcome::Outcome,
+    values::check,
 };
 
 impl Environment {

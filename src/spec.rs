@@ -54,7 +54,7 @@ pub struct TlsSpec {
 
 impl RedisSpec<'_> {
     /// All that tells a link from others, but for the strategy: what has the same key may share one. It holds secrets.
-    pub(crate) fn key(&self, command_timeout: Duration) -> Vec<u8> {
+    pub(crate) fn key(&self, command_timeout: f64) -> Vec<u8> {
         let mut key = format!(
             "{:?}",
             (

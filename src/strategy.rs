@@ -2,6 +2,8 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use lock_inc_core::error::Cause;
+use lock_inc_redis::config::{Decision, ReconnectStrategy, Trouble};
 use napi::{
     Env, JsValue, Result as NapiResult, Unknown, ValueType,
     bindgen_prelude::{FromNapiValue, JsObjectValue, Object},
@@ -9,13 +11,11 @@ use napi::{
 use tokio::sync::oneshot;
 
 use crate::{
-    environment::JsFunction,
     inbox::{Inbox, Mail},
+    values::JsFunction,
 };
-use lock_inc_core::error::Cause;
-use lock_inc_redis::config::{Decision, ReconnectStrategy, Trouble};
 
-/// A strategy whose function is kept by the bridge of its environment, under this number.
+/// A strategy whose function is kept by its environment, under this number.
 pub(crate) struct JsStrategy {
     pub inbox: Arc<Inbox>,
     pub number: usize,

@@ -153,7 +153,7 @@ impl Locker {
         let (turn, receiver) = oneshot::channel();
         let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
         self.queue.change(|waiters| {
-            waiters.join(resource, nonce, lease, WaitingCall { options, turn, late_grants: 0 })
+            waiters.join(resource, nonce, lease, WaitingCall { options, turn, late_grants: 0 });
         });
         receiver
     }
