@@ -24,6 +24,8 @@ class RedisServer {
   #args
   #child
   #clients = []
+  /** The one of `call`. Nobody else has it: the others may be subscribed to something. */
+  #caller
 
   constructor(name, args) {
     this.#binary = binaries[name]()
@@ -79,8 +81,8 @@ class RedisServer {
 
   /** Sends a command on a connection of the tests' own. */
   call(command, ...args) {
-    this.#clients[0] ??= this.client()
-    return this.#clients[0].call(command, ...args)
+    this.#caller ??= this.client()
+    return this.#caller.call(command, ...args)
   }
 
   /** Several commands at once, for filling it. */
@@ -109,6 +111,7 @@ class RedisServer {
 
   async kill(signal = 'SIGKILL') {
     const child = this.#child
+    this.#caller = undefined
     for (const client of this.#clients.splice(0)) client.end(false)
     if (child.exitCode !== null || child.signalCode !== null) return
     const ended = new Promise((resolve) => child.once('exit', resolve))
