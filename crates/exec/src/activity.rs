@@ -1,4 +1,4 @@
-//! Calls that are under way, and a sleeper who wants to know of the next.
+//! Calls, and a sleeper who wants to know of the next.
 
 use std::{
     fmt,
@@ -16,47 +16,29 @@ use crate::sync::AtomicUsize;
 const ASLEEP: usize = 1;
 const ONE: usize = 2;
 
-/// Counts calls, any number of threads', and those of them that have ended. One at a time sleeps until the next begins.
-/// While nobody does, a call costs two additions.
+/// Counts the calls of any number of threads. One at a time sleeps until the next begins. While nobody does, a call costs
+/// an addition.
 pub struct Activity {
     /// In units of [`ONE`], with [`ASLEEP`].
     begun: AtomicUsize,
-    /// In units of [`ONE`], to overflow where `begun` does.
-    ended: AtomicUsize,
     sleeper: AtomicWaker,
 }
 
-/// How many calls there have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// At least as many as have ended.
-    pub begun: usize,
-    pub ended: usize,
-}
-
-/// A call that ends when this is dropped.
-#[derive(Debug)]
-#[must_use]
-pub struct Ongoing<'a>(&'a Activity);
-
 impl Activity {
     pub fn new() -> Self {
-        Self { begun: AtomicUsize::new(0), ended: AtomicUsize::new(0), sleeper: AtomicWaker::new() }
+        Self { begun: AtomicUsize::new(0), sleeper: AtomicWaker::new() }
     }
 
     /// Counts a call, and wakes the sleeper.
-    pub fn begin(&self) -> Ongoing<'_> {
+    pub fn begin(&self) {
         if self.begun.fetch_add(ONE, Ordering::AcqRel) & ASLEEP != 0 {
             self.sleeper.wake();
         }
-        Ongoing(self)
     }
 
-    pub fn counts(&self) -> Counts {
-        // In this order: a call that is seen to have ended is seen to have begun.
-        let ended = self.ended.load(Ordering::Acquire);
-        let begun = self.begun.load(Ordering::Acquire);
-        Counts { begun: begun / ONE, ended: ended / ONE }
+    /// How many calls have begun.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::Acquire) / ONE
     }
 
     /// Sleeps until another number of calls have begun than `seen`. Only one at a time may.
@@ -88,19 +70,17 @@ impl Default for Activity {
 
 impl fmt::Debug for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.counts().fmt(f)
-    }
-}
-
-impl Drop for Ongoing<'_> {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(ONE, Ordering::AcqRel);
+        f.debug_struct("Activity").field("begun", &self.begun()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, sync::Arc, task::Wake};
+    use std::{
+        pin::pin,
+        sync::Arc,
+        task::{Wake, Waker},
+    };
 
     use super::*;
 
@@ -114,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_counted_as_they_begin_and_end() {
+    fn calls_are_counted_also_while_somebody_sleeps() {
         let activity = Activity::new();
-        let first = activity.begin();
-        let second = activity.begin();
-        drop(first);
-        assert_eq!(activity.counts(), Counts { begun: 2, ended: 1 });
-        drop(second);
-        assert_eq!(activity.counts(), Counts { begun: 2, ended: 2 });
+        activity.begin();
+        assert_eq!(activity.begun(), 1);
+        assert!(activity.poll_begun_since(1, &Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(activity.begun(), 1);
+        activity.begin();
+        assert_eq!(activity.begun(), 2);
     }
 
     #[test]
@@ -130,16 +110,16 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = woken.clone().into();
         let mut context = Context::from_waker(&waker);
-        drop(activity.begin());
+        activity.begin();
         let mut sleep = pin!(activity.begun_since(1));
         assert!(sleep.as_mut().poll(&mut context).is_pending());
         assert!(sleep.as_mut().poll(&mut context).is_pending());
-        assert_eq!(activity.counts(), Counts { begun: 1, ended: 1 });
+        assert_eq!(activity.begun(), 1);
 
-        drop(activity.begin());
+        activity.begin();
         assert_eq!(woken.0.load(Ordering::Acquire), 1);
         assert!(sleep.as_mut().poll(&mut context).is_ready());
-        drop(activity.begin());
+        activity.begin();
         assert_eq!(woken.0.load(Ordering::Acquire), 1);
         // Whoever has missed a call does not sleep.
         assert!(pin!(activity.begun_since(2)).poll(&mut context).is_ready());

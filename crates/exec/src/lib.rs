@@ -13,24 +13,21 @@
 //! - [`turn`] gathers what is to be sent. Tasks never wait for the end of a turn of the event loop, but the bytes
 //!   that they put out do: they leave together, in few system calls.
 //! - `local` is what a thread has of both: its queue of tasks and its list of flushes.
-//! - [`readiness`] is a flag that somebody waits for.
-//! - [`activity`] counts calls that are under way, and lets somebody sleep while there are none.
+//! - [`activity`] counts calls, and lets somebody sleep until the next.
 //! - `sync` is the seam between the standard library and loom.
 //!
 //! # Memory order
 //!
 //! A task that is woken must see what was written before it was woken, even if it has been scheduled already or runs
 //! at that moment. That takes a read-modify-write on both sides. `async-task` has it in the state of a task,
-//! `atomic-waker` has it in the slot of a waker, and [`Readiness`](readiness::Readiness) and
-//! [`Activity`](activity::Activity) each have it in an atomic of their own. The package in `loom/` checks all four with
-//! loom: it builds the same code, but with loom's atomics in the place of the real ones, and tries the orders in which
-//! threads may meet. `tests/stress.rs` does the same by chance, with millions of wake-ups of real threads.
+//! `atomic-waker` has it in the slot of a waker, and [`Activity`](activity::Activity) has it in an atomic of its own. The
+//! package in `loom/` checks all three with loom: it builds the same code, but with loom's atomics in the place of the
+//! real ones, and tries the orders in which threads may meet. `tests/stress.rs` does the same by chance, with millions of wake-ups of real threads.
 
 pub mod activity;
 mod local;
-pub mod readiness;
 mod sync;
 pub mod tasks;
 pub mod turn;
 
-pub use tasks::{assist, is_assisting, spawn};
+pub use tasks::{assist, spawn};

@@ -1,12 +1,6 @@
 //! The standard library's types, or loom's.
 
 #[cfg(feature = "loom")]
-pub(crate) use loom::{
-    sync::atomic::{AtomicBool, AtomicUsize},
-    thread_local,
-};
+pub(crate) use loom::{sync::atomic::AtomicUsize, thread_local};
 #[cfg(not(feature = "loom"))]
-pub(crate) use std::{
-    sync::atomic::{AtomicBool, AtomicUsize},
-    thread_local,
-};
+pub(crate) use std::{sync::atomic::AtomicUsize, thread_local};

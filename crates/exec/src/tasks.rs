@@ -57,10 +57,5 @@ pub fn assist_here<T>(begin: impl FnOnce() -> T) -> T {
     begin()
 }
 
-/// Whether tasks that this thread wakes are left for it.
-pub fn is_assisting() -> bool {
-    local::assists()
-}
-
 #[cfg(test)]
 mod tests;

@@ -45,7 +45,7 @@ fn waiting(runtime: &Handle) -> (oneshot::Sender<()>, mpsc::Receiver<ThreadId>) 
 fn a_task_runs_in_the_thread_that_wakes_it_if_that_assists_and_else_on_the_runtime() {
     in_runtime(|runtime, worker| {
         let here = thread::current().id();
-        assert!(!is_assisting());
+        assert!(!local::assists());
         let (wake, told) = assist(runtime, || waiting(runtime));
         assert_eq!(told.try_recv(), Ok(here));
         assist(runtime, || wake.send(()).unwrap());
@@ -55,7 +55,7 @@ fn a_task_runs_in_the_thread_that_wakes_it_if_that_assists_and_else_on_the_runti
         assert_eq!(told.recv_timeout(LONG), Ok(worker));
         wake.send(()).unwrap();
         assert_eq!(told.recv_timeout(LONG), Ok(worker));
-        assert!(!is_assisting());
+        assert!(!local::assists());
     });
 }
 
@@ -79,7 +79,7 @@ fn an_inner_call_leaves_tasks_to_the_outermost() {
             let (wake, told) = assist(runtime, || waiting(runtime));
             assert!(told.try_recv().is_err());
             assist(runtime, || wake.send(()).unwrap());
-            assert!(is_assisting() && told.try_recv().is_err());
+            assert!(local::assists() && told.try_recv().is_err());
             told
         });
         assert_eq!(told.try_iter().count(), 2);
@@ -245,7 +245,7 @@ fn what_was_woken_before_a_panic_of_the_caller_runs() {
                 panic!("as it should");
             });
         }));
-        assert!(caught.is_err() && !is_assisting());
+        assert!(caught.is_err() && !local::assists());
         let (_wake, told) = started.into_inner().unwrap().unwrap();
         assert_eq!(told.try_recv(), Ok(thread::current().id()));
     });

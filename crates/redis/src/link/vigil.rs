@@ -26,16 +26,16 @@ impl Vigil {
 
     /// A command was sent, or there is another reason to be awake.
     pub(crate) fn wake(&self) {
-        drop(self.activity.begin());
+        self.activity.begin();
     }
 
     /// Looks after a connection, for ever. `patience`: see [`Connection::drive`].
     pub(crate) async fn keep(&self, connection: &Connection, patience: Duration) {
-        let (mut heard, mut active) = (connection.heard(), self.activity.counts().begun);
+        let (mut heard, mut active) = (connection.heard(), self.activity.begun());
         let mut quiet_since = Instant::now();
         loop {
             let (awaits, expects) = (connection.awaits(), self.expectations.any());
-            let active_now = self.activity.counts().begun;
+            let active_now = self.activity.begun();
             if !awaits && !expects && active_now == active {
                 // Nothing has happened for a while.
                 self.activity.begun_since(active).await;
