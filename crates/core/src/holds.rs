@@ -2,27 +2,31 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{Lease, Moment, Nonce, Renewal, RenewalKind, Renewing, Resource, deadlines::Deadlines};
+use crate::{
+    Moment, Nonce, Renewing, Resource,
+    deadlines::Deadlines,
+    lease::{Lease, Renewal, RenewalKind},
+};
 
 /// A lock that was granted to this locker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     pub resource: Resource,
-    pub nonce: Nonce,
+    pub(crate) nonce: Nonce,
     /// Fencing token: increases with every grant of the resource.
     pub token: u64,
-    pub lease: Lease,
+    pub(crate) lease: Lease,
     /// By then the store has surely forgotten it too: until then an unlock has something to give up.
-    pub gone_by: Moment,
+    pub(crate) gone_by: Moment,
     /// How it is renewed, if it is.
-    pub renewal: Option<Renewal>,
+    pub(crate) renewal: Option<Renewal>,
     /// Whether each renewal is to be told.
-    pub observed: bool,
+    pub(crate) observed: bool,
 }
 
 /// What has to be done about a hold now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(crate) enum Due {
     Renew(Hold),
     /// Its lease has ended, for the client. It is told once. `unanswered`: while a renewal was under way.
     Expired {
@@ -33,7 +37,7 @@ pub enum Due {
 
 /// What the store's word that an attempt was granted a lock means beside what is held already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ToldAgain {
+pub(crate) enum ToldAgain {
     /// The lock is held, and known to be, or a later one of the same attempt is.
     Known,
     /// Nobody wants this lock (any more): it is to be given back.
@@ -70,7 +74,7 @@ impl Entry {
 /// A lock that is never unlocked is forgotten when it is gone, so this does not grow with the locks that were
 /// ever taken.
 #[derive(Debug, Default)]
-pub struct Holds {
+pub(crate) struct Holds {
     by_hash: HashMap<Arc<str>, Vec<Entry>>,
     deadlines: Deadlines,
     /// Tokens of locks that were removed before they were among the holds, and until when to remember them.
@@ -83,7 +87,7 @@ const REMOVED_EARLY: Duration = Duration::from_secs(10);
 impl Holds {
     /// `false` if it has been removed already.
     #[must_use]
-    pub fn insert(&mut self, hold: Hold) -> bool {
+    pub(crate) fn insert(&mut self, hold: Hold) -> bool {
         if !self.removed_early.is_empty() && self.removed_early.contains_key(&hold.token) {
             return false;
         }
@@ -100,18 +104,18 @@ impl Holds {
     }
 
     /// The hold with this token, or else the newest.
-    pub fn get(&self, hash: &str, token: Option<u64>) -> Option<&Hold> {
+    pub(crate) fn get(&self, hash: &str, token: Option<u64>) -> Option<&Hold> {
         let entries = self.by_hash.get(hash)?;
         entries.get(index(entries, token)?).map(|entry| &entry.hold)
     }
 
     /// Whether this nonce holds something here.
-    pub fn has(&self, hash: &str, nonce: Nonce) -> bool {
+    pub(crate) fn has(&self, hash: &str, nonce: Nonce) -> bool {
         self.by_hash.get(hash).is_some_and(|entries| entries.iter().any(|entry| entry.hold.nonce == nonce))
     }
 
     /// Takes out the hold on `hash`: the one with this token, or else the newest.
-    pub fn take(&mut self, hash: &str, token: Option<u64>) -> Option<Hold> {
+    pub(crate) fn take(&mut self, hash: &str, token: Option<u64>) -> Option<Hold> {
         let entries = self.by_hash.get_mut(hash)?;
         let Entry { hold, due, .. } = entries.remove(index(entries, token)?);
         if entries.is_empty() {
@@ -122,13 +126,20 @@ impl Holds {
     }
 
     /// Takes out the hold with this token, if it is relied on.
-    pub fn take_relied_on(&mut self, hash: &str, token: u64) -> Option<Hold> {
+    pub(crate) fn take_relied_on(&mut self, hash: &str, token: u64) -> Option<Hold> {
         let relied_on = self.entry(hash, token).is_some_and(|entry| !entry.loss_told);
         relied_on.then(|| self.take(hash, Some(token))).flatten()
     }
 
     /// The store has renewed a hold. `false` if it is not relied on any more.
-    pub fn on_renewed(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment, now: Moment) -> bool {
+    pub(crate) fn on_renewed(
+        &mut self,
+        hash: &str,
+        token: u64,
+        lease: Lease,
+        gone_by: Moment,
+        now: Moment,
+    ) -> bool {
         let Some(entry) = self.entry_at(hash, token, now) else { return false };
         entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
         entry.hold.renewal = entry.hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Continual);
@@ -138,7 +149,7 @@ impl Holds {
 
     /// The store says that it has granted a lock to an attempt that does not wait. That may be known; the lease, where
     /// it says one, is then at least that. An answer never shortens a lease that a later command has raised.
-    pub fn on_told_again(
+    pub(crate) fn on_told_again(
         &mut self,
         hash: &str,
         nonce: Nonce,
@@ -177,7 +188,7 @@ impl Holds {
 
     /// Puts the lease of a hold that is still relied on back to what it was before another one was
     /// [announced](Self::announce), which has not come about.
-    pub fn restore_lease(&mut self, hash: &str, token: u64, lease: Lease, now: Moment) {
+    pub(crate) fn restore_lease(&mut self, hash: &str, token: u64, lease: Lease, now: Moment) {
         if self.entry_at(hash, token, now).is_some() {
             self.set_lease(hash, token, lease);
         }
@@ -193,7 +204,7 @@ impl Holds {
 
     /// A new lease is about to be asked for. Its answer may be lost: so from now on the hold is relied on for no
     /// longer than that lease, and has something to give up until it would be gone.
-    pub fn announce(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment) {
+    pub(crate) fn announce(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
         entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
         if entry.loss_told {
@@ -209,7 +220,7 @@ impl Holds {
 
     /// `false` if something is being asked about this hold already; else `asked` is, until
     /// [`end_renewal`](Self::end_renewal).
-    pub fn begin_renewal(&mut self, hash: &str, token: u64, asked: Renewing) -> bool {
+    pub(crate) fn begin_renewal(&mut self, hash: &str, token: u64, asked: Renewing) -> bool {
         let Some(entry) = self.entry(hash, token) else { return true };
         let free = entry.asked.is_none();
         if free {
@@ -218,7 +229,7 @@ impl Holds {
         free
     }
 
-    pub fn end_renewal(&mut self, hash: &str, token: u64, now: Moment) {
+    pub(crate) fn end_renewal(&mut self, hash: &str, token: u64, now: Moment) {
         if let Some(entry) = self.entry(hash, token)
             && let Some(Renewing::Set(_)) = entry.asked.take()
         {
@@ -227,13 +238,13 @@ impl Holds {
     }
 
     /// A lock was removed of which nothing is known: its grant may still be on the way to its hold.
-    pub fn record_early_removal(&mut self, token: u64, now: Moment) {
+    pub(crate) fn record_early_removal(&mut self, token: u64, now: Moment) {
         self.removed_early.retain(|_, until| *until > now);
         self.removed_early.insert(token, now + REMOVED_EARLY);
     }
 
     /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.
-    pub fn put_off(&mut self, hash: &str, token: u64, when: Moment) {
+    pub(crate) fn put_off(&mut self, hash: &str, token: u64, when: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
         if !entry.loss_told {
             let when = when.min(entry.hold.lease.end());
@@ -241,7 +252,7 @@ impl Holds {
         }
     }
 
-    pub fn set_unanswered(&mut self, hash: &str, token: u64, unanswered: bool) {
+    pub(crate) fn set_unanswered(&mut self, hash: &str, token: u64, unanswered: bool) {
         if let Some(entry) = self.entry(hash, token) {
             entry.unanswered = unanswered;
         }
@@ -264,13 +275,13 @@ impl Holds {
     }
 
     /// When something is due next.
-    pub fn next_due(&self) -> Option<Moment> {
+    pub(crate) fn next_due(&self) -> Option<Moment> {
         self.deadlines.first()
     }
 
     /// What is due by `now`. A hold to renew stays, and is next due when its lease ends: whoever renews it says
     /// what came of it.
-    pub fn take_due(&mut self, now: Moment) -> Vec<Due> {
+    pub(crate) fn take_due(&mut self, now: Moment) -> Vec<Due> {
         let mut due = Vec::new();
         while let Some((hash, token)) = self.deadlines.pop_ended(now) {
             let Some(entry) = self.entry(&hash, token) else { continue };
@@ -291,11 +302,11 @@ impl Holds {
     }
 
     /// The holds that are relied on.
-    pub fn relied_on(&self) -> impl Iterator<Item = &Hold> {
+    pub(crate) fn relied_on(&self) -> impl Iterator<Item = &Hold> {
         self.by_hash.values().flatten().filter(|entry| !entry.loss_told).map(|entry| &entry.hold)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
     }
 }

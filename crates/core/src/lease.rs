@@ -6,10 +6,10 @@ use crate::time::Moment;
 
 /// The time that a lock is held without another word, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// When the command that set it had left, at the earliest.
-    pub sent: Moment,
-    pub length: Duration,
+    pub(crate) sent: Moment,
+    pub(crate) length: Duration,
 }
 
 impl Lease {
@@ -17,13 +17,13 @@ impl Lease {
     /// from the reply, and shortened by a margin for clocks that run at different speeds: 1 % of the lease and 2 ms,
     /// as in the Redlock algorithm
     /// (<https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/>).
-    pub fn end(&self) -> Moment {
+    pub(crate) fn end(&self) -> Moment {
         self.sent + self.length.saturating_sub(self.margin())
     }
 
     /// By when it has ended for the store too, if the reply to the command came at `received`: the margin of
     /// [`end`](Self::end) to the other side.
-    pub fn gone_by(&self, received: Moment) -> Moment {
+    pub(crate) fn gone_by(&self, received: Moment) -> Moment {
         received + self.length + self.margin()
     }
 
@@ -34,7 +34,7 @@ impl Lease {
     /// When a renewed lock is renewed: a third of the lease has passed then, or a little more, and nearly two thirds are
     /// left for trying. It is one of 64 moments in the time of a lease, so that the renewals of many locks come together
     /// and are sent in one piece.
-    pub fn renewal(&self) -> Moment {
+    pub(crate) fn renewal(&self) -> Moment {
         (self.sent + self.length / 3).round_up(self.length / 64)
     }
 }
@@ -61,7 +61,7 @@ impl Renewing {
 
 /// How a lock is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewal {
+pub(crate) struct Renewal {
     /// The length of each new lease.
     pub lease: Duration,
     /// No lease reaches beyond this (`maxHold`).
@@ -73,7 +73,7 @@ pub struct Renewal {
 
 /// How often a lock is renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenewalKind {
+pub(crate) enum RenewalKind {
     /// Until it is unlocked or lost.
     Continual,
     /// Once: whoever has waited gets a short lease first, and then the whole one that was asked for.
@@ -85,14 +85,14 @@ const SHORTEST: Duration = Duration::from_millis(5);
 
 impl Renewal {
     /// The next lease to ask for; `None` when the one that runs reaches `until` and is to run out.
-    pub fn next(&self, now: Moment, running: Lease) -> Option<Duration> {
+    pub(crate) fn next(&self, now: Moment, running: Lease) -> Option<Duration> {
         let Some(until) = self.until else { return Some(self.lease) };
         let next = self.lease.min(now.until(until));
         (now + next > running.sent + running.length + SHORTEST).then_some(next)
     }
 
     /// A lease that somebody has asked for, cut where the longest hold ends.
-    pub fn cut(&self, now: Moment, lease: Duration) -> Duration {
+    pub(crate) fn cut(&self, now: Moment, lease: Duration) -> Duration {
         let until = self.until.filter(|_| self.kind == RenewalKind::Continual);
         until.map_or(lease, |until| lease.min(now.until(until)))
     }

@@ -1,7 +1,7 @@
 //! The rules of a lock, and the locker that keeps them.
 //!
-//! There is no I/O here, no clock and no chance: a [`Store`](store::Store), a [`Clock`](time::Clock) and a
-//! [`Random`](random::Random) are given, so that all of it runs in simulated time, too.
+//! There is no I/O here, no clock and no chance: a [`Store`](store::Store), a [`Clock`] and a
+//! [`Random`] are given, so that all of it runs in simulated time, too.
 //!
 //! # Layout
 //!
@@ -13,27 +13,27 @@
 //! * [`time`], [`deadlines`], [`backoff`], [`random`]: moments, what is due when, and how long to pause.
 //! * [`options`], [`error`]: settings after validation, and everything that a call can fail with.
 
-pub mod backoff;
-pub mod contention;
+mod backoff;
+mod contention;
 pub mod deadlines;
 pub mod error;
-pub mod holds;
-pub mod lease;
+mod holds;
+mod lease;
 pub mod locker;
-pub mod nonce;
+mod nonce;
 pub mod options;
-pub mod random;
+mod random;
 pub mod resource;
 pub mod store;
-pub mod time;
-pub mod waiters;
+mod time;
+mod waiters;
 
 pub use backoff::Backoff;
 pub use contention::{Contention, Holder, Identity, Inspection, Waiter, record};
-pub use holds::{Due, Hold, Holds};
-pub use lease::{Lease, Renewal, RenewalKind, Renewing};
+pub use holds::Hold;
+pub use lease::Renewing;
 pub use nonce::{Nonce, Nonces};
 pub use random::Random;
 pub use resource::Resource;
 pub use time::{Clock, Moment, StoreClock};
-pub use waiters::{Queued, Waiters};
+pub use waiters::Queued;

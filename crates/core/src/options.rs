@@ -1,19 +1,6 @@
-//! Settings after validation, and their defaults. Whoever gets one of these may rely on it.
+//! How a lock is to be taken, after validation. Whoever gets one of these may rely on it.
 
 use std::time::Duration;
-
-/// What `lockFactory` was told about the locker itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// In front of every lock's name in the store; never empty.
-    pub prefix: String,
-    /// The longest a call may take, connection trouble included.
-    pub command_timeout: Duration,
-}
-
-impl Settings {
-    pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-}
 
 /// How one lock is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +29,4 @@ pub enum Wait {
     AtMost(Duration),
     /// Wait until there is a lock, or the call is cancelled.
     Forever,
-}
-
-impl LockOptions {
-    pub const EXPIRE: Duration = Duration::from_mins(1);
-    pub const MAX_RETRY_ATTEMPTS: f64 = 20.0;
-    pub const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 }

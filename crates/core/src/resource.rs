@@ -36,7 +36,7 @@ impl Resource {
     }
 
     /// A resource of which the store has told the hash only.
-    pub fn of_hash(hash: Arc<str>) -> Self {
+    pub(crate) fn of_hash(hash: Arc<str>) -> Self {
         Self { name: "".into(), hash }
     }
 

@@ -37,7 +37,7 @@ impl Deadline {
 
     /// The earlier one of two.
     #[must_use]
-    pub fn earlier(self, other: Option<Self>) -> Self {
+    pub(crate) fn earlier(self, other: Option<Self>) -> Self {
         other.filter(|other| other.at < self.at).unwrap_or(self)
     }
 

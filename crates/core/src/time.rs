@@ -25,7 +25,7 @@ impl Moment {
 
     /// The next moment, from this one on, of those that are multiples of `step` from the start of the clock.
     #[must_use]
-    pub fn round_up(self, step: Duration) -> Self {
+    pub(crate) fn round_up(self, step: Duration) -> Self {
         let Some(past) = self.0.as_nanos().checked_rem(step.as_nanos()).filter(|past| *past > 0) else {
             return self;
         };
@@ -70,7 +70,7 @@ pub struct StoreClock {
 impl StoreClock {
     /// The moment at which the store's clock said `time`; or an earlier one, never a later one. That takes a store whose
     /// clock has not been set meanwhile; if it has been put forward, `now` is the limit.
-    pub fn moment(&self, time: Duration, now: Moment) -> Moment {
+    pub(crate) fn moment(&self, time: Duration, now: Moment) -> Moment {
         let later = time.saturating_sub(self.time);
         let earlier = self.time.saturating_sub(time);
         (self.sent + later - earlier).min(now)

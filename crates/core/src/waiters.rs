@@ -10,16 +10,21 @@ use crate::{Contention, Moment, Nonce, Resource};
 
 /// The longest time between two polls: a message that was lost is made good by then, and a queue whose holder went
 /// away goes on. The store takes a client for dead after three times as long.
-pub const LONGEST_POLL: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_POLL: Duration = Duration::from_secs(5);
 
 /// The shortest time between two polls, as with a JavaScript timer.
-pub const SHORTEST_POLL: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST_POLL: Duration = Duration::from_millis(1);
 
 /// When to poll after an answer about who is in the way.
 ///
 /// `interval`: for where nobody will send news: the holder is lock-inc 1.2.0, nobody holds the lock, or messages do
 /// not arrive. `unit`: a random number in `0.0..1.0`, so that those who wait for the same do not all ask at once.
-pub fn poll_after(contention: &Contention, subscribed: bool, interval: Duration, unit: f64) -> Duration {
+pub(crate) fn poll_after(
+    contention: &Contention,
+    subscribed: bool,
+    interval: Duration,
+    unit: f64,
+) -> Duration {
     if contention.holder.is_none() || !subscribed {
         return interval.clamp(SHORTEST_POLL, LONGEST_POLL);
     }
@@ -43,7 +48,7 @@ pub struct Queued {
 /// One poll serves all who wait for a resource: it names the first of them, as those behind it are in the queue while
 /// it is.
 #[derive(Debug)]
-pub struct Waiters<T> {
+pub(crate) struct Waiters<T> {
     by_nonce: HashMap<Nonce, Waiting<T>>,
     groups: HashMap<Arc<str>, Group>,
     /// When which group is to be polled.
@@ -107,7 +112,7 @@ impl Doubt {
 
 /// A poll that is due. What has come of it goes to [`Waiters::on_polled`] or [`Waiters::on_poll_failed`].
 #[derive(Debug)]
-pub struct DuePoll {
+pub(crate) struct DuePoll {
     pub resource: Resource,
     /// Of whom it is to ask, in order of arrival.
     pub waiting: Vec<Queued>,
@@ -122,13 +127,20 @@ impl<T> Default for Waiters<T> {
 
 impl<T> Waiters<T> {
     /// A call that asks to be let into the queue. From here on a grant may come for it.
-    pub fn join(&mut self, resource: Resource, nonce: Nonce, lease: Duration, kept: T) {
+    pub(crate) fn join(&mut self, resource: Resource, nonce: Nonce, lease: Duration, kept: T) {
         self.by_nonce.insert(nonce, Waiting { resource, lease, ticket: None, doubtful: false, kept });
     }
 
     /// The call is in the queue, and whoever holds the resource is to be asked about after `pause`. `interval`: see
     /// [`poll_after`].
-    pub fn queued(&mut self, nonce: Nonce, ticket: u64, interval: Duration, now: Moment, pause: Duration) {
+    pub(crate) fn queued(
+        &mut self,
+        nonce: Nonce,
+        ticket: u64,
+        interval: Duration,
+        now: Moment,
+        pause: Duration,
+    ) {
         let poll = now + pause;
         let Some(waiting) = self.by_nonce.get_mut(&nonce) else { return };
         waiting.ticket = Some(ticket);
@@ -155,7 +167,7 @@ impl<T> Waiters<T> {
     }
 
     /// Takes out a call that waits no more.
-    pub fn take(&mut self, nonce: Nonce) -> Option<(Resource, T)> {
+    pub(crate) fn take(&mut self, nonce: Nonce) -> Option<(Resource, T)> {
         let Waiting { resource, ticket, kept, .. } = self.by_nonce.remove(&nonce)?;
         if let Some(ticket) = ticket
             && let Some(group) = self.groups.get_mut(resource.hash())
@@ -172,42 +184,42 @@ impl<T> Waiters<T> {
     }
 
     /// A call that waits.
-    pub fn get_mut(&mut self, nonce: Nonce) -> Option<(&Resource, &mut T)> {
+    pub(crate) fn get_mut(&mut self, nonce: Nonce) -> Option<(&Resource, &mut T)> {
         self.by_nonce.get_mut(&nonce).map(|waiting| (&waiting.resource, &mut waiting.kept))
     }
 
     /// Those who wait of these.
-    pub fn still(&self, queued: &[Queued]) -> Vec<Queued> {
+    pub(crate) fn still(&self, queued: &[Queued]) -> Vec<Queued> {
         queued.iter().filter(|queued| self.contains(queued.nonce)).copied().collect()
     }
 
     /// Whether this call still waits.
-    pub fn contains(&self, nonce: Nonce) -> bool {
+    pub(crate) fn contains(&self, nonce: Nonce) -> bool {
         self.by_nonce.contains_key(&nonce)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_nonce.is_empty()
     }
 
     /// Those who are in the queue of a resource.
-    pub fn of(&self, hash: &str) -> Vec<Nonce> {
+    pub(crate) fn of(&self, hash: &str) -> Vec<Nonce> {
         let group = self.groups.get(hash);
         group.into_iter().flat_map(|group| group.in_order.keys().map(|(_, nonce)| *nonce)).collect()
     }
 
     /// All who are in a queue.
-    pub fn in_queue(&self) -> Vec<Nonce> {
+    pub(crate) fn in_queue(&self) -> Vec<Nonce> {
         self.groups.values().flat_map(|group| group.in_order.keys().map(|(_, nonce)| *nonce)).collect()
     }
 
     /// When a group is to be polled next.
-    pub fn next_due(&self) -> Option<Moment> {
+    pub(crate) fn next_due(&self) -> Option<Moment> {
         self.polls.first().map(|(moment, _)| *moment)
     }
 
     /// The polls that are due by `now`.
-    pub fn take_due(&mut self, now: Moment) -> Vec<DuePoll> {
+    pub(crate) fn take_due(&mut self, now: Moment) -> Vec<DuePoll> {
         let mut due = Vec::new();
         while self.polls.first().is_some_and(|(moment, _)| *moment <= now) {
             let Some((_, hash)) = self.polls.pop_first() else { break };
@@ -231,7 +243,7 @@ impl<T> Waiters<T> {
     }
 
     /// A poll was answered, or came to nothing; the next one follows after `pause`, which is given the group's interval.
-    pub fn on_polled(&mut self, hash: &str, now: Moment, pause: impl FnOnce(Duration) -> Duration) {
+    pub(crate) fn on_polled(&mut self, hash: &str, now: Moment, pause: impl FnOnce(Duration) -> Duration) {
         let Some(group) = self.groups.get_mut(hash) else { return };
         // The group of that poll is gone, and this is another one.
         if group.next_poll.is_some() {
@@ -245,14 +257,14 @@ impl<T> Waiters<T> {
     }
 
     /// A poll came to nothing: the next one asks about the same calls, when its time has come.
-    pub fn on_poll_failed(&mut self, poll: DuePoll) {
+    pub(crate) fn on_poll_failed(&mut self, poll: DuePoll) {
         if let Some(group) = self.groups.get_mut(poll.resource.hash()) {
             group.doubt.add(poll.doubt);
         }
     }
 
     /// The store may have granted the lock to this call without our having heard of it: asks about it at once.
-    pub fn doubt(&mut self, nonce: Nonce, now: Moment) {
+    pub(crate) fn doubt(&mut self, nonce: Nonce, now: Moment) {
         let Some(waiting) = self.by_nonce.get_mut(&nonce) else { return };
         waiting.doubtful = waiting.ticket.is_none();
         let hash = waiting.resource.shared_hash();
@@ -264,7 +276,7 @@ impl<T> Waiters<T> {
 
     /// The store has lost its queue, and has been asked about so many of those who wait for this resource: asks about all
     /// of them at once, which puts them back into it.
-    pub fn doubt_all(&mut self, hash: &str, asked: usize, now: Moment) {
+    pub(crate) fn doubt_all(&mut self, hash: &str, asked: usize, now: Moment) {
         if let Some(group) = self.groups.get_mut(hash)
             && group.in_order.len() > asked
         {
@@ -274,7 +286,7 @@ impl<T> Waiters<T> {
     }
 
     /// Events may have been missed: polls every group at once.
-    pub fn poll_all(&mut self, now: Moment) {
+    pub(crate) fn poll_all(&mut self, now: Moment) {
         let hashes: Vec<_> = self.groups.keys().cloned().collect();
         for hash in hashes {
             self.poll_soon(&hash, now);

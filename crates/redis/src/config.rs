@@ -25,28 +25,6 @@ pub struct Config {
     pub command_timeout: Duration,
 }
 
-impl Config {
-    pub const HOST: &str = "127.0.0.1";
-    pub const PORT: u16 = 6379;
-
-    /// What holds where nothing else is said.
-    pub fn default_with(command_timeout: Duration) -> Self {
-        Self {
-            endpoint: Endpoint::Tcp { host: Self::HOST.into(), port: Self::PORT, family: Family::Any },
-            tls: None,
-            username: None,
-            password: None,
-            database: 0,
-            key_prefix: String::new(),
-            keepalive: true,
-            nodelay: true,
-            offline_queue: true,
-            reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
-            command_timeout,
-        }
-    }
-}
-
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -75,8 +53,8 @@ pub enum Family {
 /// A TLS client, ready to connect.
 #[derive(Clone)]
 pub struct Tls {
-    pub server_name: ServerName<'static>,
-    pub client: Arc<ClientConfig>,
+    pub(crate) server_name: ServerName<'static>,
+    pub(crate) client: Arc<ClientConfig>,
 }
 
 impl fmt::Debug for Tls {
@@ -160,8 +138,16 @@ mod tests {
     fn debug_output_has_no_password() {
         let config = Config {
             endpoint: Endpoint::Tcp { host: "::1".into(), port: 1, family: Family::Any },
+            tls: None,
+            username: None,
             password: Some(Secret("hunter2".into())),
-            ..Config::default_with(Duration::from_secs(1))
+            database: 0,
+            key_prefix: String::new(),
+            keepalive: true,
+            nodelay: true,
+            offline_queue: true,
+            reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
+            command_timeout: Duration::from_secs(1),
         };
         assert!(!format!("{config:?}").contains("hunter2"));
         assert_eq!(config.endpoint.to_string(), "[::1]:1");

@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Locker;
 use crate::{
-    Hold, Lease, Nonce, Renewal, RenewalKind, Resource,
+    Hold, Nonce, Resource,
     error::{Error, Result, Unavailable},
+    lease::{Lease, Renewal, RenewalKind},
     options::{LockOptions, Wait},
     store::{Acquired, Attempt},
 };

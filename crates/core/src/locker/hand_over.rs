@@ -7,7 +7,7 @@ use super::{
     acquire::granted_too_late,
     queue::{Given, WaitingCall},
 };
-use crate::{Lease, Moment, Nonce, Resource, holds::ToldAgain, store::HandOver};
+use crate::{Moment, Nonce, Resource, holds::ToldAgain, lease::Lease, store::HandOver};
 
 /// So often a call is granted the lock too late, be it that it waits for ever: its lease is shorter than the way of an
 /// answer.

@@ -8,7 +8,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout_at};
 
 use super::{Locker, alarm::Alarm};
-use crate::{Hold, Holds, Moment, Nonce, Renewing, Resource, store::Deadline};
+use crate::{Hold, Moment, Nonce, Renewing, Resource, holds::Holds, store::Deadline};
 
 /// The holds. Whatever of them becomes due rings the alarm.
 pub(super) struct Held {

@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Locker, acquire::granted_too_late, alarm::Alarm};
 use crate::{
-    Contention, Hold, Lease, Moment, Nonce, Queued, Resource, Waiters,
+    Contention, Hold, Moment, Nonce, Queued, Resource,
     error::{Error, Limit, Result},
+    lease::Lease,
     options::{LockOptions, Wait},
     store::{Acquired, Attempt, Deadline, Grant, SharedStore},
-    waiters::{SHORTEST_POLL, poll_after},
+    waiters::{SHORTEST_POLL, Waiters, poll_after},
 };
 
 /// In less time an answer cannot be expected from every store that is well.

@@ -6,8 +6,10 @@ use futures_util::future::join_all;
 
 use super::{Event, Locker, LostReason, held::RenewalTurn};
 use crate::{
-    Due, Hold, Lease, Moment, RenewalKind, Renewing, Resource,
+    Hold, Moment, Renewing, Resource,
     error::{Error, Limit, Result},
+    holds::Due,
+    lease::{Lease, RenewalKind},
     store::{Deadline, Ownership, Renew, Renewed},
 };
 

@@ -295,9 +295,9 @@ pub(crate) type Pending<T> = std::pin::Pin<Box<dyn Future<Output = Result<T>> + 
 /// One attempt, a minute, no renewal.
 pub(crate) fn options() -> LockOptions {
     LockOptions {
-        expire: LockOptions::EXPIRE,
+        expire: secs(60),
         wait: Wait::No,
-        retry_interval: LockOptions::RETRY_INTERVAL,
+        retry_interval: ms(200),
         renew: false,
         max_hold: None,
         max_blocked: None,
