@@ -369,7 +369,10 @@ impl Connection {
     /// Brings a value to whom it is for.
     fn take(&self, value: Value) -> Result<(), Cause> {
         match value {
-            Value::Push { kind, data } => self.take_push(&kind, data),
+            Value::Push { kind, data } => {
+                self.take_push(&kind, &data);
+                Ok(())
+            }
             Value::Array(mut data) if self.speech == Speech::Messages => {
                 let kind = if data.is_empty() { Value::Nil } else { data.remove(0) };
                 let kind = match kind {
@@ -379,18 +382,18 @@ impl Connection {
                     // The answer to a PING, for one.
                     _ => return self.settle(Value::Array(data)),
                 };
-                self.take_push(&kind, data)
+                self.take_push(&kind, &data);
+                Ok(())
             }
             Value::Attribute { data, .. } => self.take(*data),
             reply => self.settle(reply),
         }
     }
 
-    fn take_push(&self, kind: &PushKind, data: Vec<Value>) -> Result<(), Cause> {
-        match (kind, &data[..]) {
+    fn take_push(&self, kind: &PushKind, data: &[Value]) {
+        match (kind, data) {
             (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) => {
                 self.messages.on_message(channel, message);
-                Ok(())
             }
             (PushKind::Subscribe | PushKind::Unsubscribe, _) => {
                 let mut sending = self.sending();
@@ -401,10 +404,9 @@ impl Connection {
                 if let Some(waiting) = waiting {
                     waiting.settle(Ok(Value::Okay));
                 }
-                Ok(())
             }
             // Of a kind that was not asked for.
-            _ => Ok(()),
+            _ => {}
         }
     }
 
@@ -490,5 +492,6 @@ fn closed() -> Cause {
     Cause::new("ECONNRESET", "the connection was closed")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -71,7 +71,7 @@ impl Scene {
     async fn sent_until(&mut self, end: &str) -> String {
         let mut sent = Vec::new();
         while !sent.ends_with(end.as_bytes()) {
-            let mut buffer = [0; 65536];
+            let mut buffer = vec![0; 65536];
             let count = self.peer.read(&mut buffer).await.unwrap();
             assert_ne!(count, 0, "{}", String::from_utf8_lossy(&sent));
             sent.extend_from_slice(&buffer[..count]);
