@@ -1,0 +1,76 @@
+// Which module of index.js and lib/ may require what, and whether what it exports is needed.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, posix } from 'node:path'
+
+export function checkModules(root) {
+  const files = ['index.js', ...filesIn(root, 'lib')]
+  const modules = new Map(files.map((file) => [file, readModule(root, file)]))
+  return [...directions(modules), ...cycles(modules), ...exported(modules)]
+}
+
+const filesIn = (root, folder) =>
+  readdirSync(join(root, folder), { recursive: true })
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => posix.join(folder, name.replaceAll('\\', '/')))
+
+/** The text without comments, and what it requires: `name` as it is written, `file` as it is from the root. */
+function readModule(root, file) {
+  const text = readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*/gm, '')
+  const required = [...text.matchAll(/\brequire\(\s*['"](.+?)['"]\s*\)/g)].map(([, name]) => ({
+    name,
+    file: name.startsWith('.') ? resolve(file, name) : undefined,
+  }))
+  return { text, required }
+}
+
+function resolve(from, name) {
+  const path = posix.join(posix.dirname(from), name)
+  return path.endsWith('.js') ? path : `${path}.js`
+}
+
+function* directions(modules) {
+  for (const [file, { required }] of modules) {
+    for (const { name, file: target } of required) {
+      const inOptions = file.startsWith('lib/options/')
+      if (!target) {
+        if (!name.startsWith('node:')) yield `${file}: requires ${name}, but the package has no dependencies`
+      } else if (target === 'native.js') {
+        if (file !== 'lib/native.js') yield `${file}: requires ${name}, which only lib/native.js may`
+      } else if (!modules.has(target)) {
+        yield `${file}: requires ${name}, which is not in lib/`
+      } else if (target === 'index.js') {
+        yield `${file}: requires index.js, which requires lib/`
+      } else if (inOptions && !target.startsWith('lib/options/')) {
+        yield `${file}: requires ${name}, but options are read without the rest of lib/`
+      }
+    }
+  }
+}
+
+function* cycles(modules) {
+  const done = new Set()
+  function* visit(file, way) {
+    if (way.includes(file)) {
+      yield `${file}: requires itself: ${[...way.slice(way.indexOf(file)), file].join(' -> ')}`
+    } else if (!done.has(file)) {
+      for (const { file: target } of modules.get(file)?.required ?? []) {
+        if (target) yield* visit(target, [...way, file])
+      }
+      done.add(file)
+    }
+  }
+  for (const file of modules.keys()) yield* visit(file, [])
+}
+
+function* exported(modules) {
+  for (const [file, { text }] of modules) {
+    if (file === 'index.js') continue
+    const users = [...modules.values()].filter(({ required }) => required.some((one) => one.file === file))
+    if (users.length === 0) yield `${file}: no module requires it`
+    const [, list = ''] = text.match(/module\.exports = \{([^}]*)\}/) ?? []
+    for (const name of list.match(/\w+/g) ?? []) {
+      const used = new RegExp(`\\b${name}\\b`)
+      if (!users.some(({ text }) => used.test(text))) yield `${file}: exports ${name}, but no module uses it`
+    }
+  }
+}
