@@ -1,6 +1,7 @@
 //! Where other threads put what is meant for JavaScript.
 
 use std::{
+    collections::VecDeque,
     ptr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -38,7 +39,9 @@ pub(crate) struct Inbox {
 struct InboxState {
     /// `None` before the environment is set up and from its teardown on.
     wake: Option<Wake>,
-    mail: Vec<Mail>,
+    mail: VecDeque<Mail>,
+    /// The JavaScript thread was woken, and has not read its mail since.
+    woken: bool,
     /// The JavaScript thread is at work here, and reads its mail when it has done that.
     attended: bool,
     /// When the thread last showed that it runs.
@@ -49,6 +52,9 @@ impl InboxState {
     /// Wakes the JavaScript thread. `false` if the environment is closing: from here on nobody reads the inbox.
     fn wake(&mut self) -> bool {
         let Some(Wake(wake)) = self.wake else { return false };
+        if self.woken {
+            return true;
+        }
         // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
         let status = unsafe {
             sys::napi_call_threadsafe_function(
@@ -57,10 +63,11 @@ impl InboxState {
                 sys::ThreadsafeFunctionCallMode::nonblocking,
             )
         };
-        if status != sys::Status::napi_ok {
+        self.woken = status == sys::Status::napi_ok;
+        if !self.woken {
             self.wake = None;
         }
-        status == sys::Status::napi_ok
+        self.woken
     }
 }
 
@@ -89,9 +96,9 @@ impl Inbox {
         if state.wake.is_none() {
             return Some(mail);
         }
-        state.mail.push(mail);
-        // Whoever attends, or was woken for what came before, reads this as well.
-        if state.mail.len() > 1 || state.attended || state.wake() { None } else { state.mail.pop() }
+        state.mail.push_back(mail);
+        // Whoever attends reads this as well.
+        if state.attended || state.wake() { None } else { state.mail.pop_back() }
     }
 
     /// Since when the thread has given no sign of life. Asks for one: mail that it will read.
@@ -116,10 +123,11 @@ impl Inbox {
         self.lock().attended = true;
     }
 
-    pub(crate) fn take(&self) -> Vec<Mail> {
+    pub(crate) fn take(&self) -> VecDeque<Mail> {
         let mut state = self.lock();
         state.alive = Some(SystemClock.now());
         state.attended = false;
+        state.woken = false;
         std::mem::take(&mut state.mail)
     }
 
@@ -129,8 +137,8 @@ impl Inbox {
         let mut state = self.lock();
         state.attended = false;
         let settled = state.mail.iter().take_while(|mail| matches!(mail, Mail::Settle(..))).count();
-        let rest = state.mail.split_off(settled);
-        let settled = std::mem::replace(&mut state.mail, rest);
+        // What is left stays where it is: it may be much, and this is asked after each call.
+        let settled = state.mail.drain(..settled).collect();
         if !state.mail.is_empty() {
             state.wake();
         }
@@ -138,7 +146,7 @@ impl Inbox {
     }
 
     /// Takes no more mail, and returns what nobody will read.
-    pub(crate) fn close(&self) -> Vec<Mail> {
+    pub(crate) fn close(&self) -> VecDeque<Mail> {
         let mut state = self.lock();
         state.wake = None;
         std::mem::take(&mut state.mail)
