@@ -228,7 +228,12 @@ pub(crate) fn of_handshake(error: &ServerError) -> ConnectError {
     }
 }
 
+/// What a server that does not know a command says of it, before it repeats the arguments: of `AUTH` and `HELLO` these are
+/// secrets.
+const ARGUMENTS: &str = ", with args beginning with";
+
 fn cause(code: &str, detail: &str) -> Cause {
+    let detail = detail.split_once(ARGUMENTS).map_or(detail, |(what, _)| what);
     Cause::new(code, format_args!("{code} {detail}"))
 }
 
@@ -242,6 +247,12 @@ mod tests {
     fn codes_are_distinct() {
         let codes: HashSet<_> = RefusalKind::ALL.iter().map(|kind| kind.row().0).collect();
         assert_eq!(codes.len(), RefusalKind::ALL.len());
+    }
+
+    #[test]
+    fn a_password_that_the_server_repeats_is_not_told() {
+        let detail = "unknown command 'AUTH', with args beginning with: 'app' 'hunter2' ";
+        assert_eq!(&*cause("ERR", detail).message, "ERR unknown command 'AUTH'");
     }
 
     #[test]
