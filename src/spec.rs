@@ -86,7 +86,6 @@ impl RedisSpec<'_> {
             username: self.username,
             password: self.password.map(Secret),
             database: self.database.into(),
-            key_prefix: self.key_prefix,
             keepalive: self.keepalive,
             nodelay: self.nodelay,
             offline_queue: self.offline_queue,

@@ -14,8 +14,6 @@ pub struct Config {
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub database: i64,
-    /// `config.prefix`: in front of every key, and of the locker's own prefix.
-    pub key_prefix: String,
     pub keepalive: bool,
     pub nodelay: bool,
     /// Whether a call may wait for a connection.
@@ -134,21 +132,31 @@ pub trait ReconnectStrategy: Send + Sync {
 mod tests {
     use super::*;
 
+    impl Config {
+        /// Where nothing else is said.
+        pub(crate) fn of(host: &str, port: u16) -> Self {
+            Self {
+                endpoint: Endpoint::Tcp { host: host.into(), port, family: Family::Any },
+                tls: None,
+                username: None,
+                password: None,
+                database: 0,
+                keepalive: true,
+                nodelay: true,
+                offline_queue: true,
+                reconnect: Reconnect::Backoff {
+                    backoff: Reconnect::BACKOFF,
+                    max_attempts: None,
+                    max_time: None,
+                },
+                command_timeout: Duration::from_secs(3),
+            }
+        }
+    }
+
     #[test]
     fn debug_output_has_no_password() {
-        let config = Config {
-            endpoint: Endpoint::Tcp { host: "::1".into(), port: 1, family: Family::Any },
-            tls: None,
-            username: None,
-            password: Some(Secret("hunter2".into())),
-            database: 0,
-            key_prefix: String::new(),
-            keepalive: true,
-            nodelay: true,
-            offline_queue: true,
-            reconnect: Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: None, max_time: None },
-            command_timeout: Duration::from_secs(1),
-        };
+        let config = Config { password: Some(Secret("hunter2".into())), ..Config::of("::1", 1) };
         assert!(!format!("{config:?}").contains("hunter2"));
         assert_eq!(config.endpoint.to_string(), "[::1]:1");
     }

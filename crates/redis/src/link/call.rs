@@ -78,10 +78,11 @@ impl Call<'_> {
                 _ => Box::pin(self.wait_for_live()).await?,
             };
             let sent = *self.sent.insert(self.link.machine.clock.now());
-            let (number, answer) = (live.number, live.commands.send(self.command));
+            let number = live.number;
+            let (forgotten, answer) = live.commands.send(self.command);
             drop(live);
             match timeout_at(self.deadline.at, answer).await {
-                Ok(Ok(Value::ServerError(error))) => Box::pin(self.refused(number, error)).await?,
+                Ok(Ok(Value::ServerError(error))) => Box::pin(self.refused(number, forgotten, error)).await?,
                 Ok(Ok(value)) => return Ok(Reply { value, sent, resent: self.resent }),
                 Ok(Err(cause)) => Box::pin(self.broken(number, cause)).await,
                 Err(_) => {
@@ -93,12 +94,10 @@ impl Call<'_> {
     }
 
     /// The server has answered with an error.
-    async fn refused(&mut self, number: u32, error: ServerError) -> Result<()> {
-        if let Some((script, _)) = self.command.script
-            && error.code() == "NOSCRIPT"
-        {
+    async fn refused(&mut self, number: u32, forgotten: u32, error: ServerError) -> Result<()> {
+        if self.command.script.is_some() && error.code() == "NOSCRIPT" {
             if let Some(live) = self.link.live().filter(|live| live.number == number) {
-                live.commands.forget(script);
+                live.commands.forget(forgotten);
             }
             return Ok(());
         }

@@ -5,10 +5,12 @@ use std::io;
 use std::{
     net::SocketAddr,
     ops::{Deref, RangeInclusive},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use lock_inc_core::error::Cause;
 use redis::{Cmd, Value, cmd};
 use socket2::SockRef;
@@ -22,6 +24,7 @@ use tokio::{
 use super::{
     Link, Live,
     connection::{Answer, Connection, Speech},
+    members::Subscriptions,
     socket::Socket,
     transport::Transport,
 };
@@ -37,6 +40,7 @@ const TRY_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration:
 /// A connection that is ready for use.
 pub(crate) struct Connected {
     pub(crate) live: Arc<Live>,
+    pub(crate) subscriptions: Subscriptions,
     /// How long the handshake has taken, at the most.
     pub(crate) round_trip: Duration,
 }
@@ -57,9 +61,8 @@ fn try_timeout(config: &Config) -> Duration {
 async fn open(link: &Link, name: &str, number: u32) -> Result<Connected, ConnectError> {
     let live = open_resp3(link, name, number).await?;
     let start = Instant::now();
-    let subscribing = link.members.subscribe(number, live.messages());
-    driven(live.messages(), subscribing).await?;
-    Ok(Connected { live: Arc::new(live), round_trip: start.elapsed() })
+    let subscriptions = driven(live.messages(), link.members.subscribe(live.messages())).await?;
+    Ok(Connected { live: Arc::new(live), subscriptions, round_trip: start.elapsed() })
 }
 
 /// Speaks RESP3, in which messages come on the same connection; or else RESP2.
@@ -72,17 +75,35 @@ async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, Connec
                 Err(refusal::of_handshake(&error))
             }
             // Unknown, forbidden, or another protocol than it knows: in whichever way a proxy or a managed service says so.
-            _ => open_resp2(link, name, number, commands).await,
+            _ => {
+                let said = refusal::of_reply(&error, false).cause;
+                open_resp2(link, name, number, commands).await.map_err(|error| or_rather(said, error))
+            }
         },
         Ok(Ok(_)) => {
             driven(&commands, introduce(&commands, &link.config, name)).await?;
             Ok(Live { number, commands, messages: None })
         }
         // Some say it by closing the connection.
-        Ok(Err(_)) | Err(_) => {
-            let commands = new_connection(link, Speech::Replies).await?;
-            open_resp2(link, name, number, commands).await
+        Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
+            let again = async {
+                let commands = new_connection(link, Speech::Replies).await?;
+                open_resp2(link, name, number, commands).await
+            };
+            again.await.map_err(|error| or_rather(cause, error))
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// Why RESP2 has failed as well: where there is nothing to be said but that the connection was lost, what had been said
+/// before. A server that has too many clients says so once, and closes the connection.
+fn or_rather(before: Cause, error: ConnectError) -> ConnectError {
+    match error {
+        ConnectError::Passing(cause) if matches!(&*cause.code, "ECONNRESET" | "EPIPE") => {
+            ConnectError::Passing(before)
+        }
+        error => error,
     }
 }
 
@@ -106,10 +127,14 @@ async fn driven<T>(
     connection: &Connection,
     work: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
+    let mut work = pin!(work);
     tokio::select! {
         biased;
-        done = work => done,
-        cause = connection.drive(Duration::MAX) => Err(ConnectError::Passing(cause)),
+        done = &mut work => done,
+        // The answer may have come together with the end.
+        cause = connection.drive(Duration::MAX) => {
+            work.now_or_never().unwrap_or(Err(ConnectError::Passing(cause)))
+        }
     }
 }
 

@@ -86,6 +86,8 @@ struct Sending {
     scratch: Cmd,
     /// Scripts that the server has been sent on this connection, a bit for each.
     known: u32,
+    /// How often it was found to have forgotten them.
+    forgotten: u32,
 }
 
 struct Receiving {
@@ -119,11 +121,18 @@ impl Connection {
     ) -> std::io::Result<Arc<Self>> {
         #[cfg(unix)]
         let reader = Arc::<Reader>::default();
+        // Not the other way round: no watcher is left with a socket for which there is no connection.
         #[cfg(unix)]
-        let watcher =
-            watcher.filter(|watcher| watcher.watch(transport.socket().as_fd(), reader.clone()).is_ok());
-        #[cfg(unix)]
-        let transport = if watcher.is_some() { transport.without_reading()? } else { transport };
+        let (transport, watcher) = match watcher {
+            None => (transport, None),
+            Some(watcher) => {
+                let transport = transport.with_reading(false)?;
+                match watcher.watch(transport.socket().as_fd(), reader.clone()) {
+                    Ok(()) => (transport, Some(watcher)),
+                    Err(_) => (transport.with_reading(true)?, None),
+                }
+            }
+        };
         let transport = Arc::new(transport);
         let connection = Arc::new(Self {
             speech,
@@ -134,6 +143,7 @@ impl Connection {
                 awaited: VecDeque::new(),
                 scratch: Cmd::new(),
                 known: 0,
+                forgotten: 0,
             }),
             receiving: Mutex::new(Receiving {
                 transport: Some(transport.clone()),
@@ -154,13 +164,18 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends a command, in its turn. It is on its way even if nobody waits for the answer.
-    pub(crate) fn send(self: &Arc<Self>, command: Command<'_>) -> impl Future<Output = Answer> + use<> {
+    /// Sends a command, in its turn. It is on its way even if nobody waits for the answer. Also says what
+    /// [`forget`](Self::forget) is to be told if the server turns out not to know its script.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        command: Command<'_>,
+    ) -> (u32, impl Future<Output = Answer> + use<>) {
         let (settle, settled) = oneshot::channel();
         let mut sending = self.sending();
         sending.put(command);
+        let forgotten = sending.forgotten;
         self.await_reply(sending, [Awaited::Reply(settle)]);
-        settled.map(|answer| answer.unwrap_or_else(|_| Err(closed())))
+        (forgotten, settled.map(|answer| answer.unwrap_or_else(|_| Err(closed()))))
     }
 
     /// Sends a command that is no script.
@@ -206,6 +221,25 @@ impl Connection {
         settled.map(|answer| answer.unwrap_or_else(|_| Err(closed())))
     }
 
+    /// Subscribes to many channels at once, each by a command of its own: each may be refused.
+    pub(crate) fn subscribe_all(
+        self: &Arc<Self>,
+        channels: &[&str],
+    ) -> Vec<impl Future<Output = Answer> + use<>> {
+        let mut sending = self.sending();
+        let (settle, settled): (Vec<_>, Vec<_>) = channels
+            .iter()
+            .map(|channel| {
+                redis::cmd("SUBSCRIBE").arg(channel).write_packed_command(sending.outgoing.bytes());
+                let (settle, settled) = oneshot::channel();
+                let settled = settled.map(|answer| answer.unwrap_or_else(|_| Err(closed())));
+                (Awaited::Subscription(settle), settled)
+            })
+            .unzip();
+        self.await_reply(sending, settle);
+        settled
+    }
+
     /// The commands are ready to leave; these are to be told what becomes of them.
     fn await_reply(
         self: &Arc<Self>,
@@ -245,9 +279,14 @@ impl Connection {
         }
     }
 
-    /// The next sending of this script is to bring its source along: the server does not know it.
-    pub(crate) fn forget(&self, script: &LuaScript) {
-        self.sending().known &= !script.bit();
+    /// The next sending of each script is to bring its source along: the server has lost them, and all at once. `since`:
+    /// what was said of them when the command was sent that shows it. Of many such commands, the first one tells.
+    pub(crate) fn forget(&self, since: u32) {
+        let mut sending = self.sending();
+        if sending.forgotten == since {
+            sending.forgotten = since.wrapping_add(1);
+            sending.known = 0;
+        }
     }
 
     /// Ends it, for this reason if for no other before.
@@ -283,7 +322,8 @@ impl Connection {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Does what the threads that call leave undone, until it has ended. Says why it has. Dropped, it ends the connection.
+    /// Does what the threads that call leave undone, until it has ended. Says why it has. Dropped, it leaves the
+    /// connection as it is.
     ///
     /// `patience`: for so long an answer is awaited without anything being heard before that is
     /// [silence](Self::silent).
@@ -369,10 +409,7 @@ impl Connection {
     /// Brings a value to whom it is for.
     fn take(&self, value: Value) -> Result<(), Cause> {
         match value {
-            Value::Push { kind, data } => {
-                self.take_push(&kind, &data);
-                Ok(())
-            }
+            Value::Push { kind, data } => self.take_push(&kind, &data),
             Value::Array(mut data) if self.speech == Speech::Messages => {
                 let kind = if data.is_empty() { Value::Nil } else { data.remove(0) };
                 let kind = match kind {
@@ -383,11 +420,11 @@ impl Connection {
                     _ => return self.settle(Value::Array(data)),
                 };
                 self.take_push(&kind, &data);
-                Ok(())
             }
-            Value::Attribute { data, .. } => self.take(*data),
-            reply => self.settle(reply),
+            Value::Attribute { data, .. } => return self.take(*data),
+            reply => return self.settle(reply),
         }
+        Ok(())
     }
 
     fn take_push(&self, kind: &PushKind, data: &[Value]) {
@@ -417,13 +454,13 @@ impl Connection {
                 waiting.settle(Ok(reply));
                 Ok(())
             }
-            None => Err(Cause::new("EPROTO", "the server has answered what was not asked")),
+            None => Err(unasked(&reply)),
         }
     }
 
-    /// Whether answers are awaited.
-    pub(crate) fn awaits(&self) -> bool {
-        !self.sending().awaited.is_empty()
+    /// How many answers are awaited, also of calls that wait no more.
+    pub(crate) fn awaited(&self) -> usize {
+        self.sending().awaited.len()
     }
 
     /// Says that it may be dead.
@@ -488,10 +525,17 @@ impl Sending {
     }
 }
 
+/// A reply to nothing. An error may come so before the server closes the connection: it has too many, for one.
+fn unasked(reply: &Value) -> Cause {
+    match reply {
+        Value::ServerError(error) => refusal::of_reply(error, false).cause,
+        _ => Cause::new("EPROTO", "the server has answered what was not asked"),
+    }
+}
+
 fn closed() -> Cause {
     Cause::new("ECONNRESET", "the connection was closed")
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests;

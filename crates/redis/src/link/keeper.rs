@@ -84,10 +84,9 @@ impl Keeper {
     async fn serve(&mut self, mut connected: Connected) -> Cause {
         loop {
             self.times_connected += 1;
-            let Connected { live, round_trip } = connected;
-            self.link.members.on_connected(live.number);
-            self.link.publish(State::Ready(live.clone()));
-            self.link.members.on_published(&live);
+            let Connected { live, subscriptions, round_trip } = connected;
+            let publish = || self.link.publish(State::Ready(live.clone()));
+            self.link.members.publish(&live, subscriptions, publish);
             let patience = SILENCE.max(round_trip * ROUND_TRIPS);
             tokio::select! {
                 cause = live.drive(patience) => return cause,

@@ -32,7 +32,7 @@ pub(crate) struct Member {
     events: OnceLock<Arc<dyn StoreEvents>>,
     /// Whether messages reach it on the present connection. Not if the server's ACL forbids it.
     subscribed: AtomicBool,
-    /// On which connection it has subscribed last: the number of its [`Live`].
+    /// On which connection it has subscribed last, of those that were published: the number of its [`Live`].
     on: AtomicU32,
     /// Its commands may be sent: what they tell the server of messages is true.
     ready: AtomicBool,
@@ -57,11 +57,11 @@ impl Member {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// It is known whether it hears messages on a connection that is in use.
+    /// It is known whether it hears messages on the connection that comes into use.
     fn on_connected(&self, subscribed: bool) {
         self.subscribed.store(subscribed, Ordering::Relaxed);
         // Before its commands are sent, whose answers are about this connection.
-        self.tell_connected();
+        self.tell(StoreEvent::Connected { subscribed });
         self.ready.store(true, Ordering::Release);
     }
 
@@ -75,20 +75,15 @@ impl Member {
         self.closing.cancel();
     }
 
-    fn has_subscribed_on(&self, number: u32) -> bool {
-        self.on.load(Ordering::Relaxed) == number
-    }
-
     fn tell(&self, event: StoreEvent) {
         if let Some(events) = self.events.get() {
             events.hear(event);
         }
     }
-
-    fn tell_connected(&self) {
-        self.tell(StoreEvent::Connected { subscribed: self.is_subscribed() });
-    }
 }
+
+/// How the members stand to a connection that is not in use yet.
+pub(crate) struct Subscriptions(Vec<(Arc<Member>, bool)>);
 
 pub(crate) struct Members {
     inner: Mutex<Inner>,
@@ -139,18 +134,27 @@ impl Members {
 
     /// Subscribes a member on a connection that is in use already, and tells it how that has ended.
     fn subscribe_later(&self, member: Arc<Member>, live: &Live) {
-        member.on.store(live.number, Ordering::Relaxed);
+        let number = live.number;
+        member.on.store(number, Ordering::Relaxed);
         let messages = live.messages().clone();
         let mut subscribing = messages.subscription("SUBSCRIBE", &member.channel);
         if live.messages.is_none() {
             // What is sent from here on goes over the same connection, so it is carried out after the subscription.
             member.on_connected(true);
             self.ready.notify_waiters();
+        } else {
+            // Whatever was true of another connection is not known of this one.
+            member.ready.store(false, Ordering::Release);
         }
         let ready = self.ready.clone();
         tokio::spawn(async move {
             loop {
-                match is_confirmed(subscribing.await) {
+                let confirmed = is_confirmed(subscribing.await);
+                // Another connection is in use, on which it has subscribed as well: what this one says comes too late.
+                if member.on.load(Ordering::Relaxed) != number {
+                    return;
+                }
+                match confirmed {
                     // As was expected.
                     Ok(subscribed) if member.is_ready() && member.is_subscribed() == subscribed => return,
                     Ok(subscribed) => member.on_connected(subscribed),
@@ -184,40 +188,48 @@ impl Members {
         inner.closed
     }
 
-    /// Subscribes all of them on a new connection, and waits until that is done.
-    pub(crate) async fn subscribe(
-        &self,
-        number: u32,
-        messages: &Arc<Connection>,
-    ) -> Result<(), ConnectError> {
-        let (members, confirmations): (Vec<_>, Vec<_>) = {
-            let inner = self.lock();
-            let subscribe = |member: &Arc<Member>| {
-                member.on.store(number, Ordering::Relaxed);
-                (member.clone(), messages.subscription("SUBSCRIBE", &member.channel))
-            };
-            inner.by_channel.values().map(subscribe).unzip()
-        };
-        for (member, confirmation) in members.into_iter().zip(confirmations) {
-            member.subscribed.store(is_confirmed(confirmation.await)?, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// A connection that all of them have [subscribed](Self::subscribe) on is about to be published.
-    pub(crate) fn on_connected(&self, number: u32) {
+    /// Subscribes all of them on a new connection, and waits until that is done. They hear of it when the connection is
+    /// [published](Self::publish), if it ever is: until then they use another one, perhaps.
+    pub(crate) async fn subscribe(&self, messages: &Arc<Connection>) -> Result<Subscriptions, ConnectError> {
         let members: Vec<_> = self.lock().by_channel.values().cloned().collect();
-        for member in members.iter().filter(|member| member.has_subscribed_on(number)) {
-            member.on_connected(member.is_subscribed());
+        let channels: Vec<_> = members.iter().map(|member| &*member.channel).collect();
+        let confirmations = messages.subscribe_all(&channels);
+        let mut subscriptions = Vec::with_capacity(members.len());
+        for (member, confirmation) in members.into_iter().zip(confirmations) {
+            subscriptions.push((member, is_confirmed(confirmation.await)?));
         }
+        Ok(Subscriptions(subscriptions))
     }
 
-    /// A connection was published: whoever has come since the others subscribed is subscribed as well.
-    pub(crate) fn on_published(&self, live: &Arc<Live>) {
+    /// A connection comes into use, by `publish`. Whoever has come since [`subscribe`](Self::subscribe) is subscribed as
+    /// well, and the others are told that there is one.
+    pub(crate) fn publish(
+        &self,
+        live: &Arc<Live>,
+        Subscriptions(subscriptions): Subscriptions,
+        publish: impl FnOnce(),
+    ) {
+        // Held until the connection is published: whoever joins or leaves meanwhile finds the one or the other.
         let inner = self.lock();
-        for member in inner.by_channel.values().filter(|member| !member.has_subscribed_on(live.number)) {
-            self.subscribe_later(member.clone(), live);
+        let mut gone = Vec::new();
+        for (member, subscribed) in subscriptions {
+            if inner.by_channel.contains_key(&member.channel) {
+                member.on.store(live.number, Ordering::Relaxed);
+                member.on_connected(subscribed);
+            } else if subscribed {
+                gone.push(member);
+            }
         }
+        for member in inner.by_channel.values() {
+            if member.on.load(Ordering::Relaxed) != live.number {
+                self.subscribe_later(member.clone(), live);
+            }
+        }
+        for member in gone {
+            // It has left the link while it was being subscribed. Nobody waits for the confirmation.
+            drop(live.messages().subscription("UNSUBSCRIBE", &member.channel));
+        }
+        publish();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

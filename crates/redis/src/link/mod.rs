@@ -41,6 +41,9 @@ pub mod socket;
 mod transport;
 mod vigil;
 
+#[cfg(test)]
+mod tests;
+
 /// What a link needs of the machine.
 #[derive(Clone)]
 pub struct Machine {
@@ -135,9 +138,11 @@ impl Link {
         link
     }
 
-    /// Somebody is about to use it. `false` if it has been closed: then another one is needed.
+    /// Somebody is about to use it. `false` if it has been closed, or has been given up for good: then another one is
+    /// needed, which tries anew.
     pub(crate) fn reserve(&self) -> bool {
-        self.members.reserve()
+        let given_up = matches!(*self.state(), State::GaveUp(_));
+        !given_up && self.members.reserve()
     }
 
     /// From now on the link serves this locker.

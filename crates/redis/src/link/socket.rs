@@ -49,11 +49,13 @@ mod unix {
             Ok(Self(unsafe { AsyncFd::register(socket.into())? }))
         }
 
-        /// From now on the runtime is not told that there is something to read: it would wake up for nothing each time.
-        pub(crate) fn without_reading(self) -> io::Result<Self> {
+        /// Whether the runtime is told that there is something to read. Where somebody else reads, it would wake up for
+        /// nothing each time.
+        pub(crate) fn with_reading(self, reading: bool) -> io::Result<Self> {
             let socket = self.0.into_inner();
+            let interest = if reading { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
             // SAFETY: as above.
-            Ok(Self(unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE)? }))
+            Ok(Self(unsafe { AsyncFd::register_with_interest(socket, interest)? }))
         }
 
         pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {

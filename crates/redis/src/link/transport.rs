@@ -59,8 +59,8 @@ impl Transport {
 
     /// Changes how the socket is looked after.
     #[cfg(unix)]
-    pub(crate) fn without_reading(self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.without_reading()?, tls: self.tls })
+    pub(crate) fn with_reading(self, reading: bool) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.with_reading(reading)?, tls: self.tls })
     }
 
     /// Reads some of what has come. `WouldBlock`: nothing has; 0: nothing will.
@@ -129,10 +129,13 @@ impl Outgoing {
         &self.bytes[self.sent..]
     }
 
-    fn advance(&mut self, sent: usize) {
+    pub(crate) fn advance(&mut self, sent: usize) {
         self.sent += sent;
         if self.is_empty() {
             self.clear();
+        } else if self.sent >= KEPT && self.sent * 2 >= self.bytes.len() {
+            // Else it would grow for as long as the server does not catch up.
+            self.bytes.drain(..std::mem::take(&mut self.sent));
         }
     }
 

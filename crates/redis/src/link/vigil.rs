@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lock_inc_core::error::Cause;
 use lock_inc_exec::{activity::Activity, turn::Flush};
 use tokio::time::{Instant, sleep};
 
@@ -13,6 +14,10 @@ const ANSWER: Duration = Duration::from_millis(10);
 
 /// For so long at the most a message is.
 const MESSAGE: Duration = Duration::from_millis(50);
+
+/// If so many answers are awaited of a connection that is silent, it is ended, be it that there is no other one. What was
+/// sent on it is kept for as long as there is no answer, though the calls have long come to their deadlines.
+const MOST_AWAITED: usize = 50_000;
 
 pub(crate) struct Vigil {
     activity: Activity,
@@ -34,7 +39,9 @@ impl Vigil {
         let (mut heard, mut active) = (connection.heard(), self.activity.begun());
         let mut quiet_since = Instant::now();
         loop {
-            let (awaits, expects) = (connection.awaits(), self.expectations.any());
+            // Where the runtime reads by itself, messages need nobody's care.
+            let expects = connection.is_watched() && self.expectations.any();
+            let awaits = connection.awaited() > 0;
             let active_now = self.activity.begun();
             if !awaits && !expects && active_now == active {
                 // Nothing has happened for a while.
@@ -53,9 +60,14 @@ impl Vigil {
             let now = Instant::now();
             // A process that was stopped knows nothing of the time meanwhile.
             let stood_still = now - before > tick * 10;
-            if !connection.awaits() || connection.heard() != heard || stood_still {
+            let awaited = connection.awaited();
+            if awaited == 0 || connection.heard() != heard || stood_still {
                 quiet_since = now;
             } else if now - quiet_since >= patience {
+                if awaited > MOST_AWAITED {
+                    let silence = patience.as_millis();
+                    connection.end(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
+                }
                 connection.on_silence();
                 quiet_since = now;
             }

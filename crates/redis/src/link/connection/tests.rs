@@ -1,4 +1,5 @@
 //! A connection and its peer, which are two ends of a pair of sockets.
+#![cfg(unix)]
 
 use std::{
     os::fd::BorrowedFd,
@@ -173,23 +174,35 @@ async fn commands_that_are_sent_together_have_nothing_between_them() {
 #[tokio::test]
 async fn a_script_brings_its_source_along_the_first_time_and_when_the_server_has_forgotten_it() {
     let mut scene = Scene::new();
-    let script = LuaScript::new(3, "return 1");
-    let run = |scene: &Scene, argument: &'static str| {
+    let scripts = [(3, "return 1"), (4, "return 2")].map(|(number, source)| LuaScript::new(number, source));
+    let run = |scene: &Scene, script: usize, argument: &'static str| {
         let fill = move |command: &mut Cmd| {
             command.arg(argument);
         };
-        drop(scene.connection.send(Command { script: Some((&script, 0)), fill: &fill }));
+        let (forgotten, answer) =
+            scene.connection.send(Command { script: Some((&scripts[script], 0)), fill: &fill });
+        drop(answer);
+        forgotten
     };
     for (argument, with_source) in [("a", true), ("b", false)] {
-        run(&scene, argument);
+        run(&scene, 0, argument);
         let sent = scene.sent_until(&format!("{argument}\r\n")).await;
         assert_eq!(sent.contains("return 1"), with_source, "{sent}");
     }
-    scene.connection.forget(&script);
-    run(&scene, "c");
-    run(&scene, "d");
-    let sent = scene.sent_until("d\r\n").await;
+    let since = [0, 1, 0].map(|script| run(&scene, script, "c"));
+    scene.sent_until("c\r\n").await;
+    // A server that has lost one has lost the others, too, of which nothing has been heard. What many commands show
+    // is to be believed once.
+    for since in since {
+        scene.connection.forget(since);
+        for (script, argument) in [(0, "d"), (1, "e")] {
+            run(&scene, script, argument);
+        }
+    }
+    drop(scene.connection.send_one(cmd("QUIT")));
+    let sent = scene.sent_until("QUIT\r\n").await;
     assert_eq!(sent.matches("return 1").count(), 1, "{sent}");
+    assert_eq!(sent.matches("return 2").count(), 1, "{sent}");
 }
 
 #[tokio::test]
@@ -213,6 +226,36 @@ async fn what_is_not_the_protocol_ends_it() {
         scene.say(nonsense).await;
         assert_eq!(&*scene.connection.drive(PATIENCE).await.code, "EPROTO");
     }
+}
+
+#[tokio::test]
+async fn an_error_that_answers_nothing_says_why_the_server_closes_it() {
+    let mut scene = Scene::with(Speech::Replies, None);
+    scene.say("-ERR max number of clients reached\r\n").await;
+    let cause = scene.connection.drive(PATIENCE).await;
+    assert_eq!(&*cause.message, "ERR max number of clients reached");
+}
+
+#[tokio::test]
+async fn it_keeps_nothing_of_what_has_left_however_long_there_is_something_more() {
+    let mut outgoing = Outgoing::default();
+    let piece = vec![0; 1000];
+    outgoing.bytes().extend_from_slice(&piece);
+    for _ in 0..10_000 {
+        outgoing.bytes().extend_from_slice(&piece);
+        outgoing.advance(piece.len());
+    }
+    assert!(outgoing.bytes().len() < 200_000, "{}", outgoing.bytes().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_when_it_is_silent_and_very_many_answers_are_awaited() {
+    let scene = Scene::new();
+    let pings: Vec<_> = (0..50_001).map(|_| scene.ping()).collect();
+    for ping in pings {
+        assert_eq!(&*ping.await.unwrap_err().code, "ETIMEDOUT");
+    }
+    assert!(scene.connection.has_ended());
 }
 
 #[tokio::test]

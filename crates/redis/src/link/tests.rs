@@ -1,0 +1,252 @@
+//! A link and a server that does what the test says.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use lock_inc_core::{
+    Clock, Moment, Random,
+    error::{Error, Limit, Result},
+    store::{Deadline, StoreEvent, StoreEvents},
+};
+use redis::Cmd;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    time::{Instant, timeout},
+};
+
+use super::*;
+use crate::config::Reconnect;
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Moment {
+        static START: OnceLock<Instant> = OnceLock::new();
+        Moment::at(START.get_or_init(Instant::now).elapsed())
+    }
+}
+
+impl Random for Still {
+    fn unit(&self) -> f64 {
+        0.0
+    }
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<StoreEvent>>);
+
+impl StoreEvents for Heard {
+    fn hear(&self, event: StoreEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// What listens, and a link to it.
+struct Scene {
+    listener: TcpListener,
+    link: Arc<Link>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = Config::of("127.0.0.1", listener.local_addr().unwrap().port());
+        change(&mut config);
+        let machine = Machine {
+            clock: Arc::new(Still),
+            random: Arc::new(Still),
+            #[cfg(unix)]
+            watcher: None,
+        };
+        Self { listener, link: Link::open(config, "test".into(), machine) }
+    }
+
+    fn join(&self, channel: &str) -> Arc<Member> {
+        assert!(self.link.reserve());
+        let member = Arc::new(Member::new(channel.into(), String::new()));
+        self.link.join(member.clone(), Arc::<Heard>::default());
+        member
+    }
+
+    async fn accept(&self) -> Peer {
+        Peer(BufReader::new(self.listener.accept().await.unwrap().0))
+    }
+
+    /// A connection of which nothing is left but to subscribe.
+    async fn greet(&self) -> Peer {
+        let mut peer = self.accept().await;
+        peer.answer("HELLO", "+OK").await;
+        for _ in 0..3 {
+            peer.answer("CLIENT", "+OK").await;
+        }
+        peer
+    }
+
+    fn call(&self, member: &Arc<Member>) -> impl Future<Output = Result<Reply>> + use<> {
+        let (link, member) = (self.link.clone(), member.clone());
+        let limit = Limit { time: Duration::from_secs(3), option: "a test" };
+        async move {
+            let fill = |command: &mut Cmd| {
+                command.arg("ECHO").arg(if member.is_subscribed() { "subscribed" } else { "deaf" });
+            };
+            link.call(&member, Command { script: None, fill: &fill }, Deadline::after(limit)).await
+        }
+    }
+}
+
+/// The server's end of a connection.
+struct Peer(BufReader<TcpStream>);
+
+impl Peer {
+    /// The next command. Nothing at the end.
+    async fn command(&mut self) -> Vec<String> {
+        let mut command = Vec::new();
+        for _ in 0..self.number('*').await {
+            let mut argument = vec![0; self.number('$').await + 2];
+            self.0.read_exact(&mut argument).await.unwrap();
+            command.push(String::from_utf8(argument).unwrap().trim_end().to_owned());
+        }
+        command
+    }
+
+    async fn number(&mut self, kind: char) -> usize {
+        let mut line = String::new();
+        let _ = self.0.read_line(&mut line).await;
+        line.trim_end().strip_prefix(kind).map_or(0, |number| number.parse().unwrap())
+    }
+
+    async fn expect(&mut self, name: &str) -> Vec<String> {
+        let command = timeout(Duration::from_secs(3), self.command()).await.unwrap();
+        assert_eq!(command[0], name, "{command:?}");
+        command
+    }
+
+    async fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap();
+    }
+
+    async fn answer(&mut self, name: &str, text: &str) {
+        self.expect(name).await;
+        self.say(text).await;
+    }
+
+    async fn confirm(&mut self, verb: &str) {
+        let command = self.expect(&verb.to_uppercase()).await;
+        self.confirmed(verb, &command[1]).await;
+    }
+
+    async fn confirmed(&mut self, verb: &str, channel: &str) {
+        let (verb_length, length) = (verb.len(), channel.len());
+        self.say(&format!(">3\r\n${verb_length}\r\n{verb}\r\n${length}\r\n{channel}\r\n:1")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_needed_after_all_says_nothing_of_subscriptions() {
+    let scene = Scene::new().await;
+    let member = scene.join("a");
+    let mut first = scene.greet().await;
+    first.confirm("subscribe").await;
+    let call = tokio::spawn(scene.call(&member));
+    first.expect("ECHO").await;
+    // It is silent, so another one is tried, on which the subscription is refused.
+    let mut second = scene.greet().await;
+    second.expect("SUBSCRIBE").await;
+    first.say(":1").await;
+    call.await.unwrap().unwrap();
+    second.say("-NOPERM no").await;
+    assert_eq!(second.command().await, [""; 0]);
+    assert!(member.is_subscribed());
+    let call = tokio::spawn(scene.call(&member));
+    assert_eq!(first.expect("ECHO").await[1], "subscribed");
+    first.say(":1").await;
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_leaves_while_a_connection_is_made_is_not_subscribed_on_it() {
+    let scene = Scene::new().await;
+    let (leaving, member) = (scene.join("leaving"), scene.join("member"));
+    let mut peer = scene.greet().await;
+    for _ in 0..2 {
+        peer.expect("SUBSCRIBE").await;
+    }
+    scene.link.leave(&leaving);
+    for channel in ["leaving", "member"] {
+        peer.confirmed("subscribe", channel).await;
+    }
+    assert_eq!(peer.expect("UNSUBSCRIBE").await[1], "leaving");
+    peer.confirmed("unsubscribe", "leaving").await;
+    let call = tokio::spawn(scene.call(&member));
+    peer.answer("ECHO", ":1").await;
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_comes_while_a_connection_is_made_is_subscribed_on_it_before_anything_is_sent() {
+    let scene = Scene::new().await;
+    scene.join("a");
+    let mut peer = scene.greet().await;
+    peer.expect("SUBSCRIBE").await;
+    let late = scene.join("late");
+    let call = tokio::spawn(scene.call(&late));
+    peer.confirmed("subscribe", "a").await;
+    assert_eq!(peer.expect("SUBSCRIBE").await[1], "late");
+    assert_eq!(peer.expect("ECHO").await[1], "subscribed");
+    peer.confirmed("subscribe", "late").await;
+    peer.say(":1").await;
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_link_that_was_given_up_takes_nobody_more() {
+    let scene = Scene::with(|config| {
+        config.reconnect =
+            Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: Some(1), max_time: None };
+    })
+    .await;
+    let member = scene.join("a");
+    let Scene { listener, link } = scene;
+    drop(listener);
+    let limit = Limit { time: Duration::from_secs(3), option: "a test" };
+    let command = Command { script: None, fill: &|_| () };
+    let answer = link.call(&member, command, Deadline::after(limit)).await;
+    assert!(matches!(answer, Err(Error::Unavailable(error)) if error.is_final));
+    assert!(!link.reserve());
+    link.leave(&member);
+}
+
+#[tokio::test]
+async fn why_a_server_closes_a_connection_is_told_as_it_says_it() {
+    let scene = Scene::with(|config| {
+        config.reconnect =
+            Reconnect::Backoff { backoff: Reconnect::BACKOFF, max_attempts: Some(1), max_time: None };
+    })
+    .await;
+    let member = scene.join("a");
+    let call = tokio::spawn(scene.call(&member));
+    let serving = async {
+        loop {
+            let mut peer = scene.accept().await;
+            if peer.command().await.iter().any(|argument| argument == "HELLO") {
+                peer.say("-ERR max number of clients reached").await;
+            }
+        }
+    };
+    let answer = tokio::select! {
+        answer = call => answer.unwrap(),
+        () = serving => unreachable!(),
+    };
+    let cause = match answer {
+        Err(Error::Unavailable(error)) => error.cause.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(&*cause.message, "ERR max number of clients reached");
+}
