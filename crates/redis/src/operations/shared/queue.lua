@@ -10,9 +10,11 @@ local ALIVE = 15000
 
 local function ms(now) return math.floor(now / 1000) end
 
--- Forgets the clients that have left, unless there are few of them. They are no more than the waiters, at the most.
+-- Forgets the clients that have left, unless there are few of them. They are no more than the waiters, at the most. Where
+-- there are many it is done now and then only: most may have been served just now, and count as alive for a while.
 local function forget_dead(now)
-  if redis.call('HLEN', KEYS[5]) <= 2 * redis.call('ZCARD', KEYS[4]) + 16 then return end
+  local count = redis.call('HLEN', KEYS[5])
+  if count <= 2 * redis.call('ZCARD', KEYS[4]) + 16 or now % count >= 64 then return end
   local clients = redis.call('HGETALL', KEYS[5])
   for index = 1, #clients, 2 do
     local ends = tonumber(clients[index + 1])
