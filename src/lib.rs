@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use lock_inc_core::{Identity, locker::Locker as CoreLocker};
 use lock_inc_exec::turn;
-use napi::{Env, Result as NapiResult, Unknown, bindgen_prelude::Object};
+// By this name: napi-derive makes an exception of the error of what is called `Result`, and a value of any other.
+use napi::{Env, Result, Unknown, bindgen_prelude::Object};
 use napi_derive::napi;
 
 use self::{
@@ -57,7 +58,7 @@ pub fn lock_factory<'env>(
     host: String,
     listener: Unknown,
     is_node: bool,
-) -> NapiResult<Object<'env>> {
+) -> Result<Object<'env>> {
     let environment = Environment::of(env)?;
     let no_random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
     let client = random_bits().map_err(no_random)? >> 64;
@@ -83,6 +84,6 @@ pub fn gather() {
 
 /// Sends what was called since `gather`.
 #[napi]
-pub fn finish(env: Env) -> NapiResult<()> {
+pub fn finish(env: Env) -> Result<()> {
     Environment::of(&env).map(|environment| environment.end_turn(&env))
 }

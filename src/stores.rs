@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use lock_inc_core::{Identity, store::SharedStore};
 use lock_inc_memory::Memory;
 use lock_inc_redis::{Link, Machine, Redis, config::Reconnect};
-use napi::{Env, Error, Result, Unknown};
+use napi::{Env, Result, Unknown};
 
 use crate::{
     environment::Environment,
@@ -27,20 +27,19 @@ pub(crate) fn open(
         return Ok(Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))));
     };
     let (key, key_prefix) = (redis.key(command_timeout), redis.key_prefix.clone());
-    let use_link = |link| Redis::new(link, &key_prefix, &prefix, identity.clone());
+    let use_link = |link| Arc::new(Redis::new(link, &key_prefix, &prefix, identity.clone()));
     for (link, strategy) in environment.links().with_key(&key) {
         if is_same(env, environment, strategy, redis.strategy)?
             // It may just be closed by the last locker that uses it.
-            && let Some(store) = use_link(link)
+            && link.reserve()
         {
-            return Ok(Arc::new(store));
+            return Ok(use_link(link));
         }
     }
     let name = format!("lock-inc:{}:{}", identity.host_in_one_word(), identity.pid);
     let (link, strategy) = open_link(env, environment, redis, command_timeout, is_node, name)?;
     environment.links().insert(key, &link, strategy);
-    let store = use_link(link).ok_or_else(|| Error::from_reason("a link that was just opened is closed"))?;
-    Ok(Arc::new(store))
+    Ok(use_link(link))
 }
 
 /// A link, and the number of its `retry_strategy`. `name`: how `CLIENT LIST` shows it.

@@ -12,6 +12,10 @@ use crate::{Contention, Moment, Nonce, Resource};
 /// away goes on. The store takes a client for dead after three times as long.
 pub(crate) const LONGEST_POLL: Duration = Duration::from_secs(5);
 
+/// Polls that follow after about [`LONGEST_POLL`] come at multiples of this, whichever locker's they are: many lockers that
+/// wait for long have the machine wake up seldom.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// The shortest time between two polls, as with a JavaScript timer.
 pub(crate) const SHORTEST_POLL: Duration = Duration::from_millis(1);
 
@@ -31,6 +35,16 @@ pub(crate) fn poll_after(
     let spread = (contention.lease_left / 10).max(Duration::from_millis(10));
     let end_of_lease = contention.lease_left + SHORTEST_POLL + spread.mul_f64(unit);
     end_of_lease.min(LONGEST_POLL.mul_f64(1.0 - unit / 5.0))
+}
+
+/// When a poll is due that is to follow after `pause`.
+fn poll_moment(now: Moment, pause: Duration) -> Moment {
+    let (due, last) = (now + pause, now + LONGEST_POLL);
+    if pause < LONGEST_POLL.mul_f64(0.8) {
+        return due;
+    }
+    let due = due.min(last).round_up(TOGETHER);
+    if due > last { due - TOGETHER } else { due }
 }
 
 /// A call in the store's queue.
@@ -141,7 +155,7 @@ impl<T> Waiters<T> {
         now: Moment,
         pause: Duration,
     ) {
-        let poll = now + pause;
+        let poll = poll_moment(now, pause);
         let Some(waiting) = self.by_nonce.get_mut(&nonce) else { return };
         waiting.ticket = Some(ticket);
         let (resource, lease, doubtful) = (waiting.resource.clone(), waiting.lease, waiting.doubtful);
@@ -251,7 +265,7 @@ impl<T> Waiters<T> {
         }
         let pause =
             if std::mem::replace(&mut group.again, false) { Duration::ZERO } else { pause(group.interval) };
-        let next = now + pause.min(LONGEST_POLL);
+        let next = poll_moment(now, pause);
         group.next_poll = Some(next);
         self.polls.insert((next, hash.into()));
     }

@@ -14,6 +14,9 @@ use crate::{Clock, Moment};
 /// A runtime's timers stand still while the machine sleeps. So nothing is waited for longer than this at a time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// To these multiples: the tasks of many lockers are woken together.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// Wakes one task when something is due, or is found to be due earlier than that.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
@@ -40,7 +43,7 @@ impl Alarm {
         // Whatever is entered from here on rings.
         self.set_for(None);
         let now = clock.now();
-        let due = next_due().map(|due| due.min(now + LONGEST_SLEEP));
+        let due = next_due().map(|due| due.min((now + LONGEST_SLEEP).round_up(TOGETHER)));
         self.set_for(due);
         let due = async {
             match due {

@@ -152,3 +152,24 @@ fn all_who_are_in_doubt_are_asked_about_and_again_if_that_poll_fails() {
     scene.polled("a", 50);
     assert_eq!(scene.due(100), [due("a", &[1])]);
 }
+
+#[test]
+fn polls_that_are_far_away_come_together_and_none_is_late() {
+    let now = Moment::at(Duration::from_micros(9_012_345));
+    let mut moments = BTreeSet::new();
+    for pause in 4000..=5000 {
+        let pause = Duration::from_millis(pause);
+        let poll = poll_moment(now, pause);
+        let late = pause + TOGETHER;
+        assert!(
+            poll <= now + LONGEST_POLL && poll < now + late && poll + TOGETHER > now + pause,
+            "{pause:?}"
+        );
+        moments.insert(poll);
+    }
+    assert!(moments.len() <= 11, "{moments:?}");
+    // What is near comes when it is due.
+    let soon = Duration::from_millis(1234);
+    assert_eq!(poll_moment(now, soon), now + soon);
+    assert!(poll_moment(now, LONGEST_POLL * 2) <= now + LONGEST_POLL);
+}
