@@ -68,8 +68,8 @@ pub(crate) struct Connection {
     /// Values that have come.
     heard: AtomicU64,
     vigil: Vigil,
-    /// The socket did not take all that was to be sent.
-    full: Notify,
+    /// Something is to be written by whoever drives the connection.
+    unwritten: Notify,
     /// Nothing has been heard for so long that the connection may be dead.
     silent: Notify,
     ended: CancellationToken,
@@ -154,7 +154,7 @@ impl Connection {
             watcher,
             heard: AtomicU64::new(0),
             vigil: Vigil::new(expectations),
-            full: Notify::new(),
+            unwritten: Notify::new(),
             silent: Notify::new(),
             ended: CancellationToken::new(),
             why: OnceLock::new(),
@@ -257,14 +257,18 @@ impl Connection {
         // What follows in this turn leaves together; but half as much as is under way is enough, as the server has
         // something to do then while more is called.
         let enough = sending.unsent * 3 >= sending.awaited.len();
-        if !enough && turn::is_open() {
+        if !turn::is_open() {
+            drop(sending);
+            // It comes after all tasks of the runtime that have been woken by now: what they send leaves together, too.
+            self.unwritten.notify_one();
+        } else if enough {
+            self.flush_now(sending);
+        } else {
             drop(sending);
             let flush: Arc<dyn Flush> = self.clone();
             if !turn::defer(&flush) {
                 self.flush();
             }
-        } else {
-            self.flush_now(sending);
         }
         self.vigil.wake();
     }
@@ -274,7 +278,7 @@ impl Connection {
         drop(sending);
         match left {
             Ok(true) => {}
-            Ok(false) => self.full.notify_one(),
+            Ok(false) => self.unwritten.notify_one(),
             Err(error) => self.end(refusal::of_io(&error)),
         }
     }
@@ -334,7 +338,7 @@ impl Connection {
                 biased;
                 () = self.ended.cancelled() => {}
                 () = self.read_when_something_comes(&transport) => {}
-                () = self.write_when_there_is_room(&transport) => {}
+                () = self.write_what_is_left(&transport) => {}
                 () = self.vigil.keep(self, patience) => {}
             }
         }
@@ -358,13 +362,20 @@ impl Connection {
         }
     }
 
-    async fn write_when_there_is_room(&self, transport: &Transport) {
+    async fn write_what_is_left(&self, transport: &Transport) {
         loop {
-            self.full.notified().await;
-            if let Err(error) = transport.socket().writable().await {
-                return self.end(refusal::of_io(&error));
+            self.unwritten.notified().await;
+            loop {
+                let left = self.sending().flush();
+                let written = match left {
+                    Ok(true) => break,
+                    Ok(false) => transport.socket().writable().await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = written {
+                    return self.end(refusal::of_io(&error));
+                }
             }
-            self.flush_now(self.sending());
         }
     }
 
