@@ -54,20 +54,20 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Uses a link, which may serve other lockers as well. `None` if the link has been closed meanwhile.
+    /// Uses a link, which may serve other lockers as well. It has to be [reserved](Link::reserve).
     ///
     /// `key_prefix`: in front of every key, and of the locker's own `prefix`.
-    pub fn new(link: Arc<Link>, key_prefix: &str, prefix: &str, identity: Identity) -> Option<Self> {
+    pub fn new(link: Arc<Link>, key_prefix: &str, prefix: &str, identity: Identity) -> Self {
         let keys = Keys::new([key_prefix, prefix].concat());
         let channel = [keys.channels(), &identity.client].concat();
-        link.reserve().then(|| Self {
+        Self {
             link,
             member: Arc::new(Member::new(channel, keys.prefix().to_owned())),
             left: AtomicBool::new(false),
             keys,
             description: identity.describe(),
             client: identity.client,
-        })
+        }
     }
 
     fn leave(&self) {

@@ -104,8 +104,9 @@ struct Inner {
 }
 
 impl Members {
+    /// The first one is about to join.
     pub(crate) fn new(ready: Arc<Notify>) -> Self {
-        Self { inner: Mutex::default(), ready }
+        Self { inner: Mutex::new(Inner { users: 1, ..Inner::default() }), ready }
     }
 
     /// One more is about to join. `false` if nobody may come any more.

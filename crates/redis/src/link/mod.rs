@@ -121,7 +121,8 @@ impl Live {
 }
 
 impl Link {
-    /// Starts to connect. Must be called on the runtime. `name`: how `CLIENT LIST` shows the connection.
+    /// Starts to connect. Must be called on the runtime. The link is [reserved](Self::reserve) for the caller. `name`: how
+    /// `CLIENT LIST` shows the connection.
     pub fn open(config: Config, name: String, machine: Machine) -> Arc<Self> {
         let changed = Arc::<Notify>::default();
         let link = Arc::new(Self {
@@ -140,7 +141,7 @@ impl Link {
 
     /// Somebody is about to use it. `false` if it has been closed, or has been given up for good: then another one is
     /// needed, which tries anew.
-    pub(crate) fn reserve(&self) -> bool {
+    pub fn reserve(&self) -> bool {
         let given_up = matches!(*self.state(), State::GaveUp(_));
         !given_up && self.members.reserve()
     }
