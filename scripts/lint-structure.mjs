@@ -5,7 +5,19 @@ import { checkPublic } from './structure/public.mjs'
 import { readWorkspace } from './structure/workspace.mjs'
 
 const workspace = readWorkspace()
-const problems = [...checkCrates(workspace), ...checkModules(workspace.root), ...checkPublic(workspace)]
-for (const problem of problems) console.error(problem)
-console.log(`structure: ${workspace.packages.length} crates, ${problems.length} problems`)
-process.exitCode = problems.length === 0 ? 0 : 1
+let problems = 0
+
+try {
+  for (const check of [checkCrates, checkModules, checkPublic]) {
+    for (const problem of check(workspace)) {
+      problems++
+      console.error(problem)
+    }
+  }
+} catch (error) {
+  // Of cargo, for one, which has said more above.
+  console.error(`structure: ${error.message}`)
+  problems++
+}
+console.log(`structure: ${workspace.packages.length} crates, ${problems} problems`)
+process.exitCode = problems === 0 ? 0 : 1

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 
-export function checkModules(root) {
+export function checkModules({ root }) {
   const files = ['index.js', ...filesIn(root, 'lib')]
   const modules = new Map(files.map((file) => [file, readModule(root, file)]))
   return [...directions(modules), ...cycles(modules), ...exported(modules)]
