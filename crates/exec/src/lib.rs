@@ -12,7 +12,7 @@
 //!   `async-task`; this crate decides only where a task that has been woken runs.
 //! - [`turn`] gathers what is to be sent. Tasks never wait for the end of a turn of the event loop, but the bytes
 //!   that they put out do: they leave together, in few system calls.
-//! - `local` is what a thread has of both: its queue of tasks and its list of flushes.
+//! - `local` is what a thread has of both: its queue of tasks and its list of flushes (`flush`).
 //! - [`activity`] counts calls, and lets somebody sleep until the next.
 //! - `sync` is the seam between the standard library and loom.
 //!
@@ -25,6 +25,7 @@
 //! real ones, and tries the orders in which threads may meet. `tests/stress.rs` does the same by chance, with millions of wake-ups of real threads.
 
 pub mod activity;
+mod flush;
 mod local;
 mod sync;
 pub mod tasks;

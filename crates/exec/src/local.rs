@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::{sync::thread_local, tasks::Runnable, turn::Flush};
+use async_task::Runnable;
+
+use crate::{flush::Flush, sync::thread_local};
 
 #[derive(Default)]
 struct Local {

@@ -8,13 +8,8 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+pub use crate::flush::Flush;
 use crate::{local, tasks::assist};
-
-/// Something that sends what has come together.
-pub trait Flush: Send + Sync {
-    /// May wake tasks, which run before the turn is over, and may put off something else.
-    fn flush(&self);
-}
 
 /// What this thread puts off waits for [`end`] from now on. Without effect if it does already.
 pub fn begin() {
