@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     unwritten: Notify,
     /// Nothing has been heard for so long that the connection may be dead.
     silent: Notify,
+    /// How many values had come when that was said last.
+    silent_at: AtomicU64,
     ended: CancellationToken,
     why: OnceLock<Cause>,
 }
@@ -156,6 +158,7 @@ impl Connection {
             vigil: Vigil::new(expectations),
             unwritten: Notify::new(),
             silent: Notify::new(),
+            silent_at: AtomicU64::new(u64::MAX),
             ended: CancellationToken::new(),
             why: OnceLock::new(),
         });
@@ -319,7 +322,18 @@ impl Connection {
 
     /// Waits until it may be dead: an answer is awaited, and nothing at all has been heard.
     pub(crate) async fn silent(&self) {
-        self.silent.notified().await;
+        loop {
+            self.silent.notified().await;
+            // It may have been said long ago, while nobody waited.
+            if self.is_silent() {
+                return;
+            }
+        }
+    }
+
+    /// Whether what was said of silence still holds.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.awaited() > 0 && self.heard() == self.silent_at.load(Ordering::Relaxed)
     }
 
     pub(crate) fn heard(&self) -> u64 {
@@ -474,8 +488,9 @@ impl Connection {
         self.sending().awaited.len()
     }
 
-    /// Says that it may be dead.
-    pub(crate) fn on_silence(&self) {
+    /// Nothing has come for long after so many values.
+    pub(crate) fn on_silence(&self, heard: u64) {
+        self.silent_at.store(heard, Ordering::Relaxed);
         self.silent.notify_one();
     }
 

@@ -103,11 +103,10 @@ impl Keeper {
     async fn replacement(&self, live: &Live) -> Connected {
         loop {
             let silent = live.silent().await;
-            let heard = silent.heard();
             // If there is no other one to be had, the first is as good as any.
             if let Ok(connected) = self.connect().await {
                 silent.try_read();
-                if silent.heard() == heard {
+                if silent.is_silent() {
                     return connected;
                 }
             }

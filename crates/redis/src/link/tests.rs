@@ -14,7 +14,7 @@ use redis::Cmd;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::*;
@@ -168,6 +168,35 @@ async fn a_connection_that_is_not_needed_after_all_says_nothing_of_subscriptions
     assert_eq!(first.expect("ECHO").await[1], "subscribed");
     first.say(":1").await;
     call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_was_silent_twice_and_has_answered_since_is_not_replaced() {
+    let scene = Scene::new().await;
+    let member = scene.join("a");
+    let mut first = scene.greet().await;
+    first.confirm("subscribe").await;
+    let calling = |scene: &Scene| tokio::spawn(scene.call(&member));
+    let call = calling(&scene);
+    first.expect("ECHO").await;
+    let mut second = scene.accept().await;
+    second.expect("HELLO").await;
+    first.say(":1").await;
+    call.await.unwrap().unwrap();
+    // While the other one is being made.
+    let call = calling(&scene);
+    first.expect("ECHO").await;
+    sleep(Duration::from_millis(600)).await;
+    first.say(":1").await;
+    call.await.unwrap().unwrap();
+    second.say("+OK").await;
+    for _ in 0..3 {
+        second.answer("CLIENT", "+OK").await;
+    }
+    second.confirm("subscribe").await;
+    assert_eq!(second.command().await, [""; 0]);
+    // It would come at once.
+    assert!(timeout(Duration::from_millis(100), scene.accept()).await.is_err());
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ impl Vigil {
                     let silence = patience.as_millis();
                     connection.end(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
                 }
-                connection.on_silence();
+                connection.on_silence(heard);
                 quiet_since = now;
             }
             heard = connection.heard();
