@@ -23,7 +23,7 @@ class FaultyProxy {
 
   #link(client, port) {
     const upstream = net.connect(port, '127.0.0.1')
-    const link = { client, upstream, silent: false, waiting: [] }
+    const link = { client, upstream, silent: false, held: false, waiting: [] }
     this.#links.add(link)
     const end = () => {
       client.destroy()
@@ -47,7 +47,7 @@ class FaultyProxy {
     upstream.on('data', (data) => {
       if (link.silent || !this.#answering) return
       const rest = this.#dropping ? withoutMessages(data) : data
-      if (this.#held) link.waiting.push(rest)
+      if (this.#held || link.held) link.waiting.push(rest)
       else if (rest.length > 0) pass(client, rest)
     })
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
@@ -77,9 +77,17 @@ class FaultyProxy {
     return [...this.#links].map(({ waiting }) => Buffer.concat(waiting).toString('latin1')).join('')
   }
 
+  /** The same on the connections of now alone. */
+  holdCurrent() {
+    for (const link of this.#links) link.held = true
+  }
+
   releaseReplies() {
     this.#held = false
-    for (const { client, waiting } of this.#links) client.write(Buffer.concat(waiting.splice(0)))
+    for (const link of this.#links) {
+      link.held = false
+      link.client.write(Buffer.concat(link.waiting.splice(0)))
+    }
   }
 
   /** Of the answers that wait so many bytes come, and then nothing more on these connections. */
