@@ -72,14 +72,14 @@ class FaultyProxy {
     this.#held = true
   }
 
-  /** What waits. */
-  heldReplies() {
-    return [...this.#links].map(({ waiting }) => Buffer.concat(waiting).toString('latin1')).join('')
-  }
-
   /** The same on the connections of now alone. */
   holdCurrent() {
     for (const link of this.#links) link.held = true
+  }
+
+  /** What waits. */
+  heldReplies() {
+    return [...this.#links].map(({ waiting }) => Buffer.concat(waiting).toString('latin1')).join('')
   }
 
   releaseReplies() {
