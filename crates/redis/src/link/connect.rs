@@ -68,7 +68,7 @@ async fn open(link: &Link, name: &str, number: u32) -> Result<Connected, Connect
 /// Speaks RESP3, in which messages come on the same connection; or else RESP2.
 async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, ConnectError> {
     let commands = new_connection(link, Speech::Replies).await?;
-    let greeting = driven(&commands, async { Ok(commands.send_one(hello(&link.config)).await) }).await;
+    let greeting = driven(&commands, async { Ok(commands.send_one(&hello(&link.config)).await) }).await;
     match greeting {
         Ok(Ok(Value::ServerError(error))) => match refusal::kind_of(&error) {
             RefusalKind::NoAuth | RefusalKind::WrongPass | RefusalKind::Loading | RefusalKind::Busy => {
@@ -113,7 +113,7 @@ async fn open_resp2(link: &Link, name: &str, number: u32, commands: Owned) -> Re
     for connection in [&commands, &messages] {
         driven(connection, async {
             if let Some(auth) = auth(&link.config) {
-                accepted(connection.send_one(auth).await)?;
+                accepted(connection.send_one(&auth).await)?;
             }
             introduce(connection, &link.config, name).await
         })

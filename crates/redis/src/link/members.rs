@@ -138,7 +138,7 @@ impl Members {
         let number = live.number;
         member.on.store(number, Ordering::Relaxed);
         let messages = live.messages().clone();
-        let mut subscribing = messages.subscription("SUBSCRIBE", &member.channel);
+        let mut subscribing = messages.subscribe(&member.channel);
         if live.messages.is_none() {
             // What is sent from here on goes over the same connection, so it is carried out after the subscription.
             member.on_connected(true);
@@ -164,7 +164,7 @@ impl Members {
                     // The server is busy.
                     Err(_) => {
                         sleep(AGAIN).await;
-                        subscribing = messages.subscription("SUBSCRIBE", &member.channel);
+                        subscribing = messages.subscribe(&member.channel);
                         continue;
                     }
                 }
@@ -183,8 +183,7 @@ impl Members {
             && !inner.closed
             && let Some(live) = live()
         {
-            // Nobody waits for the confirmation.
-            drop(live.messages().subscription("UNSUBSCRIBE", &member.channel));
+            live.messages().unsubscribe(&member.channel);
         }
         inner.closed
     }
@@ -228,7 +227,7 @@ impl Members {
         }
         for member in gone {
             // It has left the link while it was being subscribed. Nobody waits for the confirmation.
-            drop(live.messages().subscription("UNSUBSCRIBE", &member.channel));
+            live.messages().unsubscribe(&member.channel);
         }
         publish();
     }

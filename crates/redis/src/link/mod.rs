@@ -5,8 +5,8 @@
 //! * [`call`]: a command on its way to an answer, over one connection after the other.
 //! * [`keeper`]: the task that connects, and connects again.
 //! * [`connect`]: makes one connection: socket, TLS, handshake.
-//! * [`connection`]: one connection: what leaves, what is awaited, what comes. [`replies`], [`transport`] and [`socket`]
-//!   are below it, [`vigil`] sees to it that nothing is left undone.
+//! * [`connection`]: one connection: `sending` and `receiving`, and `vigil`, which sees to it that nothing is left undone
+//!   and notices silence. [`replies`], [`transport`] and [`socket`] are below it.
 //! * [`members`]: the lockers that share the link, and the messages for each of them.
 
 use std::{
@@ -39,7 +39,6 @@ mod members;
 mod replies;
 pub mod socket;
 mod transport;
-mod vigil;
 
 #[cfg(test)]
 mod tests;

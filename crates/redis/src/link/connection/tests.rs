@@ -15,8 +15,17 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use lock_inc_exec::turn;
+use redis::Cmd;
+
 use super::*;
-use crate::link::socket::Socket;
+use crate::{
+    link::{
+        socket::{Readable, Socket},
+        transport::Outgoing,
+    },
+    script::LuaScript,
+};
 
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -61,7 +70,7 @@ impl Scene {
     }
 
     fn ping(&self) -> impl Future<Output = Answer> + use<> {
-        self.connection.send_one(cmd("PING"))
+        self.connection.send_one(&cmd("PING"))
     }
 
     async fn say(&mut self, text: &str) {
@@ -124,8 +133,8 @@ async fn what_the_server_says_by_itself_is_no_reply_also_where_a_slot_has_moved(
 #[tokio::test]
 async fn a_subscription_is_confirmed_in_its_turn_or_refused() {
     let mut scene = Scene::new();
-    let (before, subscribing) = (scene.ping(), scene.connection.subscription("SUBSCRIBE", "c"));
-    let (refused, after) = (scene.connection.subscription("SUBSCRIBE", "d"), scene.ping());
+    let (before, subscribing) = (scene.ping(), scene.connection.subscribe("c"));
+    let (refused, after) = (scene.connection.subscribe("d"), scene.ping());
     scene.say(":1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n-NOPERM no\r\n:2\r\n").await;
     assert_eq!(number(before.await), 1);
     assert_eq!(subscribing.await.unwrap(), Value::Okay);
@@ -137,7 +146,7 @@ async fn a_subscription_is_confirmed_in_its_turn_or_refused() {
 async fn without_resp3_messages_come_as_arrays_on_a_connection_of_their_own() {
     let mut scene = Scene::with(Speech::Messages, None);
     scene.drive();
-    let subscribing = scene.connection.subscription("SUBSCRIBE", "c");
+    let subscribing = scene.connection.subscribe("c");
     scene
         .say("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n")
         .await;
@@ -155,7 +164,7 @@ async fn commands_that_are_sent_together_have_nothing_between_them() {
     let stopping = stop.clone();
     let busy = std::thread::spawn(move || {
         while !stopping.load(Ordering::Relaxed) {
-            drop(stopped.send_one(cmd("PING")));
+            drop(stopped.send_one(&cmd("PING")));
         }
     });
     let transaction = [cmd("MULTI"), cmd("INCR"), cmd("EXEC")];
@@ -164,7 +173,7 @@ async fn commands_that_are_sent_together_have_nothing_between_them() {
     }
     stop.store(true, Ordering::Relaxed);
     busy.join().unwrap();
-    drop(scene.connection.send_one(cmd("QUIT")));
+    drop(scene.connection.send_one(&cmd("QUIT")));
     let sent = scene.sent_until("QUIT\r\n").await;
     let packed: Vec<u8> = transaction.iter().flat_map(Cmd::get_packed_command).collect();
     assert_eq!(sent.matches("MULTI").count(), 100);
@@ -199,7 +208,7 @@ async fn a_script_brings_its_source_along_the_first_time_and_when_the_server_has
             run(&scene, script, argument);
         }
     }
-    drop(scene.connection.send_one(cmd("QUIT")));
+    drop(scene.connection.send_one(&cmd("QUIT")));
     let sent = scene.sent_until("QUIT\r\n").await;
     assert_eq!(sent.matches("return 1").count(), 1, "{sent}");
     assert_eq!(sent.matches("return 2").count(), 1, "{sent}");
@@ -216,7 +225,7 @@ async fn what_is_awaited_when_it_ends_is_told_why_and_nothing_is_sent_from_then_
     assert_eq!(number(first.await), 1);
     assert_eq!(&*second.await.unwrap_err().code, "ECONNRESET");
     assert!(connection.has_ended());
-    assert_eq!(&*connection.send_one(cmd("PING")).await.unwrap_err().code, "ECONNRESET");
+    assert_eq!(&*connection.send_one(&cmd("PING")).await.unwrap_err().code, "ECONNRESET");
 }
 
 #[tokio::test]
@@ -265,9 +274,9 @@ async fn what_the_socket_does_not_take_at_once_leaves_later_and_in_order() {
     for index in 0..40 {
         let mut echo = cmd("ECHO");
         echo.arg(format!("{index} {text}"));
-        drop(scene.connection.send_one(echo));
+        drop(scene.connection.send_one(&echo));
     }
-    drop(scene.connection.send_one(cmd("QUIT")));
+    drop(scene.connection.send_one(&cmd("QUIT")));
     let sent = scene.sent_until("QUIT\r\n").await;
     let order: Vec<_> = sent.lines().filter_map(|line| line.strip_suffix(&text)).map(str::trim_end).collect();
     assert_eq!(order, (0..40).map(|index| index.to_string()).collect::<Vec<_>>());

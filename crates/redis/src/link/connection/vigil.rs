@@ -7,7 +7,8 @@ use lock_inc_core::error::Cause;
 use lock_inc_exec::{activity::Activity, turn::Flush};
 use tokio::time::{Instant, sleep};
 
-use super::{Expectations, connection::Connection};
+use super::Connection;
+use crate::link::Expectations;
 
 /// For so long at the most an answer is left to another thread.
 const ANSWER: Duration = Duration::from_millis(10);
@@ -15,63 +16,66 @@ const ANSWER: Duration = Duration::from_millis(10);
 /// For so long at the most a message is.
 const MESSAGE: Duration = Duration::from_millis(50);
 
-/// If so many answers are awaited of a connection that is silent, it is ended, be it that there is no other one. What was
+/// If so many answers are awaited of a connection that is silent, it is ended, even if there is no other one. What was
 /// sent on it is kept for as long as there is no answer, though the calls have long come to their deadlines.
 const MOST_AWAITED: usize = 50_000;
 
-pub(crate) struct Vigil {
+pub(super) struct Vigil {
     activity: Activity,
     expectations: Arc<Expectations>,
 }
 
 impl Vigil {
-    pub(crate) fn new(expectations: Arc<Expectations>) -> Self {
+    pub(super) fn new(expectations: Arc<Expectations>) -> Self {
         Self { activity: Activity::new(), expectations }
     }
 
     /// A command was sent, or there is another reason to be awake.
-    pub(crate) fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.activity.begin();
     }
+}
 
-    /// Looks after a connection, for ever. `patience`: see [`Connection::drive`].
-    pub(crate) async fn keep(&self, connection: &Connection, patience: Duration) {
-        let (mut heard, mut active) = (connection.heard(), self.activity.begun());
+impl Connection {
+    /// Looks after the connection, for ever. `patience`: see [`drive`](Self::drive).
+    pub(super) async fn keep_vigil(&self, patience: Duration) {
+        let Vigil { activity, expectations } = &self.vigil;
+        let (mut heard, mut active) = (self.heard(), activity.begun());
         let mut quiet_since = Instant::now();
         loop {
             // Where the runtime reads by itself, messages need nobody's care.
-            let expects = connection.is_watched() && self.expectations.any();
-            let awaits = connection.awaited() > 0;
-            let active_now = self.activity.begun();
+            let expects = self.is_watched() && expectations.any();
+            let awaits = self.awaited() > 0;
+            let active_now = activity.begun();
             if !awaits && !expects && active_now == active {
                 // Nothing has happened for a while.
-                self.activity.begun_since(active).await;
+                activity.begun_since(active).await;
                 quiet_since = Instant::now();
             }
             active = active_now;
             let tick = if awaits || !expects { ANSWER } else { MESSAGE };
             let before = Instant::now();
             sleep(tick).await;
-            if connection.is_watched() && connection.heard() == heard {
-                connection.try_read();
+            if self.is_watched() && self.heard() == heard {
+                self.try_read();
             }
             // What was called in a turn that has not come to its end.
-            connection.flush();
+            self.flush();
             let now = Instant::now();
             // A process that was stopped knows nothing of the time meanwhile.
             let stood_still = now - before > tick * 10;
-            let awaited = connection.awaited();
-            if awaited == 0 || connection.heard() != heard || stood_still {
+            let awaited = self.awaited();
+            if awaited == 0 || self.heard() != heard || stood_still {
                 quiet_since = now;
             } else if now - quiet_since >= patience {
                 if awaited > MOST_AWAITED {
                     let silence = patience.as_millis();
-                    connection.end(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
+                    self.end(Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
                 }
-                connection.on_silence(heard);
+                self.on_silence(heard);
                 quiet_since = now;
             }
-            heard = connection.heard();
+            heard = self.heard();
         }
     }
 }
