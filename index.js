@@ -4,7 +4,7 @@ const os = require('node:os')
 const errors = require('./lib/errors')
 const { hash } = require('./lib/hash')
 const { Locker } = require('./lib/locker')
-const { isNode } = require('./lib/runtime')
+const { isNode } = require('./lib/is-node')
 const native = require('./lib/native')
 const { readSpec } = require('./lib/options/spec')
 

@@ -4,7 +4,7 @@ const { execFileSync } = require('node:child_process')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
-const { isNode } = require('../lib/runtime')
+const { isNode } = require('../lib/is-node')
 const { runNode } = require('./support/child')
 const { redisScene } = require('./support/scene')
 

@@ -6,7 +6,7 @@ const { Lock } = require('./lock')
 const { readExtend, readLock } = require('./options/lock')
 const { checkResource } = require('./options/resource')
 const { request } = require('./request')
-const { onAbort } = require('./signals')
+const { onAbort } = require('./cancellations')
 const { gatherCalls } = require('./turns')
 
 /** The lease in milliseconds that a lock begins with which was waited for, if it was asked for a longer one. */

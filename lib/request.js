@@ -1,6 +1,6 @@
 'use strict'
 
-const { wrongType } = require('./options/refusals')
+const { wrongType } = require('./options/argument-errors')
 const { notSupported, readRequest } = require('./options/request')
 
 /**

@@ -1,7 +1,7 @@
 'use strict'
 
 const { Buffer } = require('node:buffer')
-const { isLikeUrl, must, outOfRange, shown, wrongType } = require('./refusals')
+const { isLikeUrl, must, outOfRange, shown, wrongType } = require('./argument-errors')
 const { parseTime, UNITS } = require('./time')
 
 /**

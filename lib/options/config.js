@@ -2,7 +2,7 @@
 
 const { Buffer } = require('node:buffer')
 const { readOptions } = require('./read')
-const { outOfRange, wrongType } = require('./refusals')
+const { outOfRange, wrongType } = require('./argument-errors')
 const { config: table, defaultOf, tls: tlsTable } = require('./table')
 const { FromUrl, parseUrl } = require('./url')
 

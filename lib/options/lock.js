@@ -2,7 +2,7 @@
 
 const { checkTime } = require('./checks')
 const { readOptions } = require('./read')
-const { wrongType } = require('./refusals')
+const { wrongType } = require('./argument-errors')
 const { defaultOf, extend, lock: table, MAX_SECONDS } = require('./table')
 
 const EXPIRE = defaultOf(table, 'expire')

@@ -1,7 +1,7 @@
 'use strict'
 
 const { checkObject } = require('./checks')
-const { unknownOption } = require('./refusals')
+const { unknownOption } = require('./argument-errors')
 
 /**
  * Reads an object of options: each of its own properties once, and nothing that it has from a prototype. `undefined` and

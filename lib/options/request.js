@@ -2,7 +2,7 @@
 
 const { LockOptions, waitOf } = require('./lock')
 const { readOptions } = require('./read')
-const { wrongType } = require('./refusals')
+const { wrongType } = require('./argument-errors')
 const { defaultOf, request: table } = require('./table')
 
 const TIMEOUT = defaultOf(table, 'timeout')

@@ -1,6 +1,6 @@
 'use strict'
 
-const { shown, wrongType } = require('./refusals')
+const { shown, wrongType } = require('./argument-errors')
 
 /**
  * Refuses what is not the name of a resource. The texts begin as those of lock-inc 1.2.0.

@@ -2,7 +2,7 @@
 
 const { readConfig } = require('./config')
 const { readOptions } = require('./read')
-const { wrongType } = require('./refusals')
+const { wrongType } = require('./argument-errors')
 const { defaultOf, settings: settingsTable, spec: specTable } = require('./table')
 
 /**

@@ -1,7 +1,7 @@
 'use strict'
 
 const { URL } = require('node:url')
-const { outOfRange } = require('./refusals')
+const { outOfRange } = require('./argument-errors')
 const { config: table } = require('./table')
 
 /** What a URL says. What it does not say is left to the other options. */
