@@ -9,12 +9,13 @@
 //! * [`queue`]: the calls that wait.
 //! * [`session`]: what is known of the connection.
 //! * [`close`]: whether the locker is open, and what is under way.
-//! * [`alarm`]: when the locker's own task has something to do.
+//! * [`alarm`]: wakes the locker's own task when it has something to do.
 //!
 //! What the locker does with them:
 //!
 //! * [`acquire`]: a lock without waiting. [`queue`] and [`poll`]: one that waits. [`hand_over`]: how it gets it.
 //! * [`renewal`]: renewal, extension, loss. [`release`]: unlock, and cancels in the background.
+//! * [`task`]: its own task, which does what is due.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,6 +42,7 @@ mod queue;
 mod release;
 mod renewal;
 mod session;
+mod task;
 
 /// Takes and gives up locks under one prefix, through one store.
 pub struct Locker {

@@ -1,14 +1,13 @@
-//! When the locker's own task has something to do.
+//! Wakes the locker's own task when it has something to do.
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Event, Locker};
 use crate::{Clock, Moment};
 
 /// A runtime's timers stand still while the machine sleeps. So nothing is waited for longer than this at a time.
@@ -39,7 +38,7 @@ impl Alarm {
     }
 
     /// Sleeps until what is due next, as `next_due` says, or until it rings.
-    async fn wait(&self, clock: &dyn Clock, next_due: impl FnOnce() -> Option<Moment>) {
+    pub(super) async fn wait(&self, clock: &dyn Clock, next_due: impl FnOnce() -> Option<Moment>) {
         // Whatever is entered from here on rings.
         self.set_for(None);
         let now = clock.now();
@@ -59,28 +58,5 @@ impl Alarm {
 
     fn set_for(&self, when: Option<Moment>) {
         *self.set_for.lock().unwrap_or_else(PoisonError::into_inner) = when;
-    }
-}
-
-impl Locker {
-    /// Looks after holds and waiting calls, until the locker is closed and nothing is held or nobody listens.
-    pub(super) async fn run(self: Arc<Self>) {
-        loop {
-            self.alarm.wait(&*self.clock, || self.next_due()).await;
-            self.poll_due();
-            self.renew_due(self.now());
-            // Whoever closes rings the alarm.
-            if self.shutdown.is_complete() && (self.held.is_empty() || !self.listener.tell(Event::Alive)) {
-                self.listener.tell(Event::Ended);
-                return;
-            }
-        }
-    }
-
-    fn next_due(&self) -> Option<Moment> {
-        // One after the other: whoever has both locks takes that of the waiters first.
-        let of_holds = self.held.next_due();
-        let of_waiters = self.queue.next_due();
-        of_holds.into_iter().chain(of_waiters).min()
     }
 }
