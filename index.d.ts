@@ -364,7 +364,7 @@ declare namespace lockFactory {
      */
     renew?: boolean | null | undefined
     /**
-     * With `renew`: no lease reaches beyond this, be it the first one, or one of a renewal or of `extend`. Seconds from
+     * With `renew`: no lease reaches beyond this, whether the first, a renewal's, or one set by `extend`. Seconds from
      * the grant on, from 0.01 to 1e9. Default: no limit.
      */
     maxHold?: Time | null | undefined

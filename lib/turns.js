@@ -5,8 +5,8 @@ const native = require('./native')
 let gathering = false
 
 /**
- * Called after each call: the first one in a turn of the event loop is sent at once. What follows in the same turn is sent
- * together, a few times while the turn lasts and at its end.
+ * Called after each call. The first one is sent at once, and begins a turn, which a microtask ends. What is called in that
+ * turn is sent together, a few times while it lasts and at its end.
  */
 function gatherCalls() {
   if (gathering) return

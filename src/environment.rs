@@ -288,7 +288,7 @@ unsafe extern "C" fn read_mail(
     }
 }
 
-/// Called once when the environment ends, be it that its worker was terminated.
+/// Called once when the environment ends, even if its worker was terminated.
 unsafe extern "C" fn tear_down(environment: *mut c_void) {
     // SAFETY: `Environment::of` made this pointer with `Rc::into_raw`, on this thread, for this one call.
     let environment = unsafe { Rc::from_raw(environment.cast_const().cast::<Environment>()) };

@@ -28,7 +28,7 @@ pub(crate) enum Mail {
     Nudge,
 }
 
-/// The end of the bridge that may be in any thread.
+/// The part of an environment that may be in any thread.
 #[derive(Default)]
 pub(crate) struct Inbox {
     /// std's Mutex: held to push, to take all, and to wake; never while JavaScript runs.
@@ -78,7 +78,7 @@ struct Wake(sys::napi_threadsafe_function);
 // away, under the same lock, before the environment that owns it is torn down.
 unsafe impl Send for Wake {}
 
-/// The half of a promise that settles it. Only the bridge of its environment looks inside.
+/// The half of a promise that settles it. Only its environment looks inside.
 pub(crate) struct Deferred(pub sys::napi_deferred);
 
 // SAFETY: other threads only carry it back to the thread that made it.

@@ -41,7 +41,7 @@ const io = [
 ]
 const clocks = ['std::time::Instant', 'std::time::SystemTime']
 
-/** What a crate may not name: it is given its store, its clock and its chance. */
+/** What a crate may not name: it is given its store, its clock and its source of randomness. */
 const banned = { 'lock-inc-core': [...io, ...clocks], 'lock-inc-memory': io }
 
 export function checkCrates({ packages }) {

@@ -1,4 +1,4 @@
-// Where the compiler knows AbortSignal and Symbol.asyncDispose, be it from its own libs or from @types/node.
+// Where the compiler knows AbortSignal and Symbol.asyncDispose, whether from its own libs or from @types/node.
 import lockFactory, { type Lock } from 'lock-inc'
 
 const locker = lockFactory({ driver: 'memory', settings: { prefix: 'lock:' } })

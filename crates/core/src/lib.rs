@@ -1,12 +1,13 @@
 //! The rules of a lock, and the locker that keeps them.
 //!
-//! There is no I/O here, no clock and no chance: a [`Store`](store::Store), a [`Clock`] and a
-//! [`Random`] are given, so that all of it runs in simulated time, too.
+//! There is no I/O here: a [`Store`](store::Store) is given, and so are the [`Clock`] of leases and the source of
+//! randomness, a [`Random`]. Deadlines, sleeps and backoffs run on tokio's timers, which tests pause: so all of it
+//! runs in simulated time, too.
 //!
 //! # Layout
 //!
 //! * [`locker`]: takes, keeps and gives up locks through a store. All else serves it.
-//! * [`store`]: where locks live: the trait, a request for each operation, and events.
+//! * [`store`]: where locks live: the trait, its requests and answers, and events.
 //! * [`holds`], [`lease`]: what a locker holds, for how long it may rely on that, and when to renew it.
 //! * [`waiters`]: which of its calls wait, and when to ask about them.
 //! * [`resource`], [`nonce`], [`contention`]: what is locked, by which attempt, and who is in the way.

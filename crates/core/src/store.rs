@@ -1,4 +1,4 @@
-//! Where locks live, as the locker sees it: a trait, one request for each operation, and what a store tells by itself.
+//! Where locks live, as the locker sees it: a trait, its requests and answers, and what a store tells by itself.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 

@@ -88,7 +88,7 @@ struct Group {
     next_poll: Option<Moment>,
     /// A poll was asked for while one was under way.
     again: bool,
-    /// To these the store may have granted the lock, or have them in its queue no more.
+    /// The store may have granted these the lock, or dropped them from its queue.
     doubt: Doubt,
     /// The shortest one that a call has asked for.
     interval: Duration,

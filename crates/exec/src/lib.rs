@@ -22,7 +22,8 @@
 //! at that moment. That takes a read-modify-write on both sides. `async-task` has it in the state of a task,
 //! `atomic-waker` has it in the slot of a waker, and [`Activity`](activity::Activity) has it in an atomic of its own. The
 //! package in `loom/` checks all three with loom: it builds the same code, but with loom's atomics in the place of the
-//! real ones, and tries the orders in which threads may meet. `tests/stress.rs` does the same by chance, with millions of wake-ups of real threads.
+//! real ones, and tries the orders in which threads may meet. `tests/stress.rs` does the same by chance, with millions of
+//! wake-ups of real threads.
 
 pub mod activity;
 mod flush;

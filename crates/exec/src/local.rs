@@ -73,7 +73,7 @@ pub(crate) fn defer(flush: &Arc<dyn Flush>) -> bool {
     .unwrap_or(false)
 }
 
-/// This thread assists. When this is dropped, be it in a panic, all is done that the thread has to do.
+/// This thread assists. When this is dropped, even if in a panic, all is done that the thread has to do.
 pub(crate) struct Assistance(());
 
 impl Assistance {

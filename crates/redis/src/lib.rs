@@ -2,8 +2,9 @@
 //!
 //! # Layout
 //!
-//! * [`operations`]: what is asked of the store: one file for each operation, with its script beside it.
-//! * [`keys`], [`script`], [`events`], [`refusal`]: names of keys, how scripts are called, messages and errors of the server.
+//! * [`operations`]: what is asked of the server: the commands, and the Lua scripts that most of them run.
+//! * [`keys`]: the names of keys. [`script`](mod@script): how scripts are called.
+//! * [`events`], [`refusal`]: what messages and errors of the server mean.
 //! * [`link`]: the connection that is always being kept up, and how a command gets its answer.
 //! * [`config`], [`tls`]: how to reach the server.
 

@@ -69,8 +69,8 @@ impl Locker {
         }
     }
 
-    /// Enters a grant into the holds, unless its lease has ended or its loss is known already: then the resource is
-    /// given back, and it is as if nothing had been granted.
+    /// Enters a grant into the holds, unless its lease has ended or its loss is known already: then it returns the
+    /// resource, and nothing is held.
     pub(super) fn enter(
         &self,
         resource: Resource,

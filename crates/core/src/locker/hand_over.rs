@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{Moment, Nonce, Resource, holds::ToldAgain, lease::Lease, store::HandOver};
 
-/// So often a call is granted the lock too late, be it that it waits for ever: its lease is shorter than the way of an
-/// answer.
+/// After so many late grants a call is told so, even if it waits for ever: its lease is shorter than an answer takes.
 const MOST_LATE_GRANTS: u8 = 10;
 
 /// What has become of a grant.

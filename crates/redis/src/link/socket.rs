@@ -76,7 +76,7 @@ mod unix {
             }
         }
 
-        /// Waits until a read has not been in vain, perhaps. What comes from here on is heard of again.
+        /// Waits until the socket may be readable; may wake for nothing. What comes from here on is heard of again.
         pub(crate) async fn readable(&self) -> io::Result<()> {
             self.0.readable().await?.clear_ready();
             Ok(())

@@ -1,5 +1,8 @@
-//! What is asked of the store: one file for each operation, with its script beside it: the commands that leave, and
-//! what their replies say. `docs/protocol.md` is the reference.
+//! What is asked of the server: the commands that leave, and what their replies say. `docs/protocol.md` is the reference.
+//!
+//! Most run a script, which is in the Lua file of the same name. `acquire` and `release` have their commonest case in a
+//! second one, and what scripts share is in `shared/`. `purge` removes lock after lock, by `remove`, and `is_locked`,
+//! which is in `inspect`, is a plain command.
 
 use std::{fmt, time::Duration};
 
