@@ -33,7 +33,7 @@ pub(crate) struct Member {
     /// Whether messages reach it on the present connection. Not if the server's ACL forbids it.
     subscribed: AtomicBool,
     /// On which connection it has subscribed last, of those that were published: the number of its [`Live`].
-    on: AtomicU32,
+    subscribed_on: AtomicU32,
     /// Its commands may be sent: what they tell the server of messages is true.
     ready: AtomicBool,
     /// Nothing waits for a connection any more.
@@ -47,7 +47,7 @@ impl Member {
             prefix,
             events: OnceLock::new(),
             subscribed: AtomicBool::new(false),
-            on: AtomicU32::new(0),
+            subscribed_on: AtomicU32::new(0),
             ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
         }
@@ -136,7 +136,7 @@ impl Members {
     /// Subscribes a member on a connection that is in use already, and tells it how that has ended.
     fn subscribe_later(&self, member: Arc<Member>, live: &Live) {
         let number = live.number;
-        member.on.store(number, Ordering::Relaxed);
+        member.subscribed_on.store(number, Ordering::Relaxed);
         let messages = live.messages().clone();
         let mut subscribing = messages.subscribe(&member.channel);
         if live.messages.is_none() {
@@ -152,7 +152,7 @@ impl Members {
             loop {
                 let confirmed = is_confirmed(subscribing.await);
                 // Another connection is in use, on which it has subscribed as well: what this one says comes too late.
-                if member.on.load(Ordering::Relaxed) != number {
+                if member.subscribed_on.load(Ordering::Relaxed) != number {
                     return;
                 }
                 match confirmed {
@@ -214,14 +214,14 @@ impl Members {
         let mut gone = Vec::new();
         for (member, subscribed) in subscriptions {
             if inner.by_channel.contains_key(&member.channel) {
-                member.on.store(live.number, Ordering::Relaxed);
+                member.subscribed_on.store(live.number, Ordering::Relaxed);
                 member.on_connected(subscribed);
             } else if subscribed {
                 gone.push(member);
             }
         }
         for member in inner.by_channel.values() {
-            if member.on.load(Ordering::Relaxed) != live.number {
+            if member.subscribed_on.load(Ordering::Relaxed) != live.number {
                 self.subscribe_later(member.clone(), live);
             }
         }
