@@ -186,8 +186,8 @@ impl Environment {
     }
 
     /// Of what has come meanwhile, only promises are settled: a caller does not expect to be called back.
-    pub(crate) fn settle_taken(&self, env: &Env) {
-        for mail in self.inbox.take_settled() {
+    pub(crate) fn settle_outcomes(&self, env: &Env) {
+        for mail in self.inbox.take_outcomes() {
             if let Mail::Settle(deferred, outcome) = mail {
                 self.settle(env, deferred, outcome);
             }
@@ -198,7 +198,7 @@ impl Environment {
     pub(crate) fn end_turn(&self, env: &Env) {
         self.inbox.attend();
         turn::end(&self.runtime);
-        self.settle_taken(env);
+        self.settle_outcomes(env);
     }
 
     /// Something can be read from these sockets: reads it, and settles what comes of it.

@@ -101,8 +101,8 @@ impl Inbox {
         if state.attended || state.wake() { None } else { state.mail.pop_back() }
     }
 
-    /// Since when the thread has given no sign of life. Asks for one: mail that it will read.
-    pub(crate) fn silent_for(&self) -> Duration {
+    /// Asks the thread for a sign of life: mail that it will read. Returns for how long it has given none.
+    pub(crate) fn nudge(&self) -> Duration {
         let state = self.lock();
         let silent = state.alive.map(|alive| alive.until(SystemClock.now())).unwrap_or_default();
         let unread = !state.mail.is_empty();
@@ -133,7 +133,7 @@ impl Inbox {
 
     /// [Takes](Self::take) what is to be settled and came before anything else. What is left is read later. A thread that
     /// calls and calls, and never comes to read its mail, gives no sign of life by that.
-    pub(crate) fn take_settled(&self) -> Vec<Mail> {
+    pub(crate) fn take_outcomes(&self) -> Vec<Mail> {
         let mut state = self.lock();
         state.attended = false;
         let settled = state.mail.iter().take_while(|mail| matches!(mail, Mail::Settle(..))).count();

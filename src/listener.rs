@@ -25,8 +25,8 @@ impl Listener for JsListener {
         }
     }
 
-    fn silent_for(&self) -> Duration {
-        self.inbox.silent_for()
+    fn nudge(&self) -> Duration {
+        self.inbox.nudge()
     }
 }
 

@@ -32,7 +32,7 @@ impl Environment {
         let work = work.map(|result| promised.settle(result));
         self.inbox().attend();
         exec::assist(self.runtime(), || exec::spawn(self.runtime(), work));
-        self.settle_taken(env);
+        self.settle_outcomes(env);
         Ok(promise)
     }
 }

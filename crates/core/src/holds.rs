@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    Moment, Nonce, Renewing, Resource,
+    LeaseChange, Moment, Nonce, Resource,
     deadlines::Deadlines,
     lease::{Lease, Renewal, RenewalKind},
 };
@@ -37,7 +37,7 @@ pub(crate) enum Due {
 
 /// What the store's word that an attempt was granted a lock means beside what is held already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ToldAgain {
+pub(crate) enum UnclaimedGrant {
     /// The lock is held, and known to be, or a later one of the same attempt is.
     Known,
     /// Nobody wants this lock (any more): it is to be given back.
@@ -56,7 +56,7 @@ struct Entry {
     /// A renewal has been asked for, and no answer has come yet.
     unanswered: bool,
     /// What is being asked about it.
-    asked: Option<Renewing>,
+    asked: Option<LeaseChange>,
     /// A lease was set, perhaps a shorter one: what a command has raised that left before this is of no account any
     /// more, as it may have been carried out before.
     raised_from: Moment,
@@ -65,7 +65,7 @@ struct Entry {
 impl Entry {
     /// Whether a lease that was raised by a command that left at `sent` is the store's last word.
     fn may_be_raised(&self, sent: Moment) -> bool {
-        !matches!(self.asked, Some(Renewing::Set(_))) && sent >= self.raised_from
+        !matches!(self.asked, Some(LeaseChange::Exactly(_))) && sent >= self.raised_from
     }
 }
 
@@ -92,7 +92,7 @@ impl Holds {
             return false;
         }
         let due = match hold.renewal {
-            Some(_) => hold.lease.renewal(),
+            Some(_) => hold.lease.renew_at(),
             None => hold.lease.end(),
         };
         let hash = hold.resource.shared_hash();
@@ -149,30 +149,32 @@ impl Holds {
 
     /// The store says that it has granted a lock to an attempt that does not wait. That may be known; the lease, where
     /// it says one, is then at least that. An answer never shortens a lease that a later command has raised.
-    pub(crate) fn on_told_again(
+    pub(crate) fn on_unclaimed_grant(
         &mut self,
         hash: &str,
         nonce: Nonce,
         token: u64,
         lease: Option<Lease>,
         now: Moment,
-    ) -> ToldAgain {
+    ) -> UnclaimedGrant {
         let entries = self.by_hash.get_mut(hash).into_iter().flatten();
         let newest = entries.filter(|entry| entry.hold.nonce == nonce).max_by_key(|entry| entry.hold.token);
-        let Some(entry) = newest else { return ToldAgain::Unwanted };
+        let Some(entry) = newest else { return UnclaimedGrant::Unwanted };
         if entry.hold.token > token {
-            return ToldAgain::Known;
+            return UnclaimedGrant::Known;
         }
         if entry.hold.token < token {
             let superseded = entry.hold.token;
-            return self.take_relied_on(hash, superseded).map_or(ToldAgain::Unwanted, ToldAgain::Superseded);
+            return self
+                .take_relied_on(hash, superseded)
+                .map_or(UnclaimedGrant::Unwanted, UnclaimedGrant::Superseded);
         }
         let relied_on = !entry.loss_told && now < entry.hold.lease.end();
-        let Some(lease) = lease else { return ToldAgain::Known };
+        let Some(lease) = lease else { return UnclaimedGrant::Known };
         let (raises, ends) = (entry.may_be_raised(lease.sent), lease.end());
         if !relied_on {
             // The store may keep it for longer than has been known.
-            return if now < ends { ToldAgain::Unwanted } else { ToldAgain::Known };
+            return if now < ends { UnclaimedGrant::Unwanted } else { UnclaimedGrant::Known };
         }
         entry.hold.gone_by = entry.hold.gone_by.max(lease.gone_by(now));
         if raises && ends > entry.hold.lease.end() {
@@ -183,11 +185,11 @@ impl Holds {
                 .filter(|renewal| renewal.kind == RenewalKind::Continual || !whole(renewal));
             self.set_lease(hash, token, lease);
         }
-        ToldAgain::Known
+        UnclaimedGrant::Known
     }
 
     /// Puts the lease of a hold that is still relied on back to what it was before another one was
-    /// [announced](Self::announce), which has not come about.
+    /// [anticipated](Self::anticipate), which has not come about.
     pub(crate) fn restore_lease(&mut self, hash: &str, token: u64, lease: Lease, now: Moment) {
         if self.entry_at(hash, token, now).is_some() {
             self.set_lease(hash, token, lease);
@@ -198,13 +200,13 @@ impl Holds {
         let Some(entry) = self.entry(hash, token) else { return };
         entry.hold.lease = lease;
         entry.unanswered = false;
-        let due = if entry.hold.renewal.is_some() { lease.renewal() } else { lease.end() };
+        let due = if entry.hold.renewal.is_some() { lease.renew_at() } else { lease.end() };
         self.reschedule(hash, token, due);
     }
 
     /// A new lease is about to be asked for. Its answer may be lost: so from now on the hold is relied on for no
     /// longer than that lease, and has something to give up until it would be gone.
-    pub(crate) fn announce(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment) {
+    pub(crate) fn anticipate(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
         entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
         if entry.loss_told {
@@ -212,7 +214,7 @@ impl Holds {
             self.reschedule(hash, token, gone_by);
         } else if lease.end() < entry.hold.lease.end() {
             entry.hold.lease = lease;
-            let next = if entry.hold.renewal.is_some() { lease.renewal() } else { lease.end() };
+            let next = if entry.hold.renewal.is_some() { lease.renew_at() } else { lease.end() };
             let due = entry.due.min(next);
             self.reschedule(hash, token, due);
         }
@@ -220,7 +222,7 @@ impl Holds {
 
     /// `false` if something is being asked about this hold already; else `asked` is, until
     /// [`end_renewal`](Self::end_renewal).
-    pub(crate) fn begin_renewal(&mut self, hash: &str, token: u64, asked: Renewing) -> bool {
+    pub(crate) fn begin_renewal(&mut self, hash: &str, token: u64, asked: LeaseChange) -> bool {
         let Some(entry) = self.entry(hash, token) else { return true };
         let free = entry.asked.is_none();
         if free {
@@ -231,7 +233,7 @@ impl Holds {
 
     pub(crate) fn end_renewal(&mut self, hash: &str, token: u64, now: Moment) {
         if let Some(entry) = self.entry(hash, token)
-            && let Some(Renewing::Set(_)) = entry.asked.take()
+            && let Some(LeaseChange::Exactly(_)) = entry.asked.take()
         {
             entry.raised_from = now;
         }

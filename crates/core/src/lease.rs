@@ -34,27 +34,27 @@ impl Lease {
     /// When a renewed lock is renewed: a third of the lease has passed then, or a little more, and nearly two thirds are
     /// left for trying. It is one of 64 moments in the time of a lease, so that the renewals of many locks come together
     /// and are sent in one piece.
-    pub(crate) fn renewal(&self) -> Moment {
+    pub(crate) fn renew_at(&self) -> Moment {
         (self.sent + self.length / 3).round_up(self.length / 64)
     }
 }
 
 /// What a renewal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewing {
+pub enum LeaseChange {
     /// Nothing: it only asks whether the lock is still held.
-    Look,
+    Check,
     /// At least this lease from now on. It never shortens one, however late it arrives.
-    Raise(Duration),
+    AtLeast(Duration),
     /// Just this lease from now on.
-    Set(Duration),
+    Exactly(Duration),
 }
 
-impl Renewing {
+impl LeaseChange {
     pub fn lease(self) -> Option<Duration> {
         match self {
-            Self::Look => None,
-            Self::Raise(lease) | Self::Set(lease) => Some(lease),
+            Self::Check => None,
+            Self::AtLeast(lease) | Self::Exactly(lease) => Some(lease),
         }
     }
 }
@@ -110,9 +110,9 @@ mod tests {
         assert_eq!(lease(Duration::from_millis(1)).end(), sent);
         assert_eq!(lease(Duration::from_mins(1)).gone_by(sent), sent + Duration::from_millis(60_602));
         let (third, step) = (Duration::from_secs(20), Duration::from_mins(1) / 64);
-        let renewal = lease(Duration::from_mins(1)).renewal();
+        let renewal = lease(Duration::from_mins(1)).renew_at();
         assert!(renewal >= sent + third && renewal < sent + third + step);
-        let soon = Lease { sent: sent + step / 2, length: Duration::from_mins(1) }.renewal();
+        let soon = Lease { sent: sent + step / 2, length: Duration::from_mins(1) }.renew_at();
         assert!(soon == renewal || soon == renewal + step);
     }
 

@@ -5,7 +5,7 @@
 //!
 //! Parts with a state of their own:
 //!
-//! * [`held`]: what is held, and the turn of whoever asks about a hold.
+//! * [`held`]: what is held, and who may ask about a hold.
 //! * [`queue`]: the calls that wait.
 //! * [`session`]: what is known of the connection.
 //! * [`close`]: whether the locker is open, and what is under way.
@@ -24,7 +24,7 @@ use self::{
     close::Shutdown,
     held::Held,
     queue::Queue,
-    session::{Ears, Session},
+    session::{Session, StoreHearing},
 };
 use crate::{
     Clock, Hold, Inspection, Moment, Nonces, Random, Resource,
@@ -79,8 +79,8 @@ pub trait Listener: Send + Sync {
     /// `false` when nobody listens any more.
     fn tell(&self, event: Event) -> bool;
 
-    /// Since when the thread that uses the locks has given no sign of life. Asks for one.
-    fn silent_for(&self) -> Duration;
+    /// Asks the thread that uses the locks for a sign of life. Returns for how long it has given none.
+    fn nudge(&self) -> Duration;
 }
 
 /// What a listener is told.
@@ -122,7 +122,7 @@ impl Locker {
             limit: Limit { time: command_timeout, option: "settings.commandTimeout" },
             nonces: Nonces::new(start),
         });
-        locker.store.start(Arc::new(Ears(Arc::downgrade(&locker))));
+        locker.store.start(Arc::new(StoreHearing(Arc::downgrade(&locker))));
         tokio::spawn(locker.clone().run());
         locker
     }

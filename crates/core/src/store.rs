@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use crate::{
     contention::{Contention, Inspection},
     error::{Limit, Result},
-    lease::Renewing,
+    lease::LeaseChange,
     nonce::Nonce,
     resource::Resource,
     time::{Moment, StoreClock},
-    waiters::Queued,
+    waiters::QueuedCall,
 };
 
 /// A boxed future. The trait is used as `dyn Store`, so its methods cannot be `async fn`; one allocation a call
@@ -90,7 +90,7 @@ pub struct HandOver {
 pub struct Poll<'a> {
     pub resource: &'a Resource,
     /// At least one.
-    pub waiting: &'a [Queued],
+    pub waiting: &'a [QueuedCall],
     /// The first of them waits no more: it is taken out of the queue if it has not got the resource.
     pub last: bool,
 }
@@ -133,7 +133,7 @@ pub enum Released {
 pub struct Renew<'a> {
     pub resource: &'a Resource,
     pub nonce: Nonce,
-    pub renewing: Renewing,
+    pub change: LeaseChange,
 }
 
 /// The store's answer to a [`Renew`].

@@ -49,7 +49,7 @@ fn poll_moment(now: Moment, pause: Duration) -> Moment {
 
 /// A call in the store's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queued {
+pub struct QueuedCall {
     pub nonce: Nonce,
     /// The lease that it has asked for.
     pub lease: Duration,
@@ -129,7 +129,7 @@ impl Doubt {
 pub(crate) struct DuePoll {
     pub resource: Resource,
     /// Of whom it is to ask, in order of arrival.
-    pub waiting: Vec<Queued>,
+    pub waiting: Vec<QueuedCall>,
     doubt: Doubt,
 }
 
@@ -203,7 +203,7 @@ impl<T> Waiters<T> {
     }
 
     /// Those who wait of these.
-    pub(crate) fn still(&self, queued: &[Queued]) -> Vec<Queued> {
+    pub(crate) fn still(&self, queued: &[QueuedCall]) -> Vec<QueuedCall> {
         queued.iter().filter(|queued| self.contains(queued.nonce)).copied().collect()
     }
 
@@ -249,7 +249,7 @@ impl<T> Waiters<T> {
                     places.iter().filter_map(|place| group.in_order.get_key_value(place)).collect()
                 }
             };
-            let queued = |(&(ticket, nonce), &lease)| Queued { nonce, lease, ticket };
+            let queued = |(&(ticket, nonce), &lease)| QueuedCall { nonce, lease, ticket };
             let waiting = asked.into_iter().map(queued).collect();
             due.push(DuePoll { resource: group.resource.clone(), waiting, doubt });
         }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Identity, Inspection, Queued, Renewing, Resource, StoreClock,
+    Clock, Identity, Inspection, LeaseChange, QueuedCall, Resource, StoreClock,
     error::Limit,
     store::{
         Acquired, Answer, Attempt, Deadline, Grant, HandOver, Poll, Polled, Release, Released, Renew,
@@ -128,11 +128,11 @@ impl Store for Memory {
         answer(self.with(|table, now| {
             let contention = table.poll(resource, waiting, last, &self.identity, now);
             // Also where the event is on its way.
-            let granted = waiting.iter().find_map(|&Queued { nonce, lease, .. }| {
+            let granted = waiting.iter().find_map(|&QueuedCall { nonce, lease, .. }| {
                 table.token_of(resource.hash(), nonce).map(|token| HandOver { nonce, token, lease })
             });
             if let Some(HandOver { nonce, lease, .. }) = granted {
-                table.renew(resource.hash(), nonce, Renewing::Raise(lease), now);
+                table.renew(resource.hash(), nonce, LeaseChange::AtLeast(lease), now);
             }
             Polled { missing: 0, contention, hand_over: granted, clock: clock(now) }
         }))
@@ -153,11 +153,11 @@ impl Store for Memory {
 
     fn renew<'a>(
         &'a self,
-        Renew { resource, nonce, renewing }: Renew<'a>,
+        Renew { resource, nonce, change }: Renew<'a>,
         _deadline: Deadline,
     ) -> Answer<'a, Renewed> {
         answer(self.with(|table, now| {
-            let ownership = table.renew(resource.hash(), nonce, renewing, now);
+            let ownership = table.renew(resource.hash(), nonce, change, now);
             Renewed { ownership, sent: now.moment }
         }))
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lock_inc_core::{
-    Contention, Holder, Identity, Inspection, Moment, Nonce, Queued, Renewing, Resource, Waiter,
+    Contention, Holder, Identity, Inspection, LeaseChange, Moment, Nonce, QueuedCall, Resource, Waiter,
     deadlines::Deadlines,
     store::{HandOver, Ownership, StoreEvent},
 };
@@ -58,7 +58,7 @@ impl Held {
 }
 
 #[derive(Clone, Debug)]
-struct InQueue {
+struct QueuedWaiter {
     nonce: Nonce,
     lease: Duration,
     identity: Identity,
@@ -67,19 +67,19 @@ struct InQueue {
 /// Those who wait for a resource, in order of arrival.
 #[derive(Debug, Default)]
 struct Queue {
-    by_ticket: BTreeMap<u64, InQueue>,
+    by_ticket: BTreeMap<u64, QueuedWaiter>,
     tickets: HashMap<Nonce, u64>,
 }
 
 impl Queue {
     /// Puts a waiter in, unless it is there. Returns its ticket.
-    fn join(&mut self, ticket: u64, waiter: InQueue) -> u64 {
+    fn join(&mut self, ticket: u64, waiter: QueuedWaiter) -> u64 {
         let ticket = *self.tickets.entry(waiter.nonce).or_insert(ticket);
         self.by_ticket.entry(ticket).or_insert(waiter);
         ticket
     }
 
-    fn pop(&mut self) -> Option<InQueue> {
+    fn pop(&mut self) -> Option<QueuedWaiter> {
         let (_, waiter) = self.by_ticket.pop_first()?;
         self.tickets.remove(&waiter.nonce);
         Some(waiter)
@@ -141,7 +141,7 @@ impl LockTable {
     /// Takes the resource, or says who is in the way. The nonce that already holds it gets its token again.
     pub(crate) fn acquire(&mut self, claim: Claim) -> Result<u64, Box<TurnedAway>> {
         let Claim { resource, nonce, lease, now, .. } = claim;
-        self.settle(resource.hash(), now);
+        self.expire_and_hand_over(resource.hash(), now);
         if let Some(held) = self.held.get_mut(resource.hash()) {
             if held.nonce == nonce {
                 let (token, until) = (held.token, held.until.max(now.moment + lease));
@@ -155,7 +155,7 @@ impl LockTable {
                 ticket.and(self.queues.get(resource.hash())).map(|queue| queue.tickets.len() as u64);
             return Err(Box::new(TurnedAway { contention, ticket }));
         }
-        let waiter = InQueue { nonce, lease, identity: claim.identity.clone() };
+        let waiter = QueuedWaiter { nonce, lease, identity: claim.identity.clone() };
         Ok(self.grant(resource.shared_hash(), waiter, now))
     }
 
@@ -163,17 +163,17 @@ impl LockTable {
     fn join(&mut self, Claim { resource, nonce, lease, identity, now, .. }: Claim) -> u64 {
         self.last_token = self.next_token(now);
         let queue = self.queues.entry(resource.shared_hash()).or_default();
-        queue.join(self.last_token, InQueue { nonce, lease, identity: identity.clone() })
+        queue.join(self.last_token, QueuedWaiter { nonce, lease, identity: identity.clone() })
     }
 
     fn next_token(&self, now: Now) -> u64 {
         u64::try_from(now.clock.as_micros()).unwrap_or(0).max(self.last_token + 1)
     }
 
-    fn grant(&mut self, hash: Arc<str>, waiter: InQueue, now: Now) -> u64 {
+    fn grant(&mut self, hash: Arc<str>, waiter: QueuedWaiter, now: Now) -> u64 {
         let token = self.next_token(now);
         self.last_token = token;
-        let InQueue { nonce, lease, identity } = waiter;
+        let QueuedWaiter { nonce, lease, identity } = waiter;
         let until = now.moment + lease;
         self.deadlines.insert(until, token, hash.clone());
         self.held.insert(hash, Held { nonce, token, identity, count: 1, until });
@@ -181,7 +181,7 @@ impl LockTable {
     }
 
     /// Ends the leases that are over, and gives this resource, if it is free, to whoever waits for it.
-    fn settle(&mut self, hash: &str, now: Now) {
+    fn expire_and_hand_over(&mut self, hash: &str, now: Now) {
         while let Some((hash, _)) = self.deadlines.pop_ended(now.moment) {
             self.held.remove(&hash);
         }
@@ -211,19 +211,19 @@ impl LockTable {
     pub(crate) fn poll(
         &mut self,
         resource: &Resource,
-        waiting: &[Queued],
+        waiting: &[QueuedCall],
         last: bool,
         identity: &Identity,
         now: Now,
     ) -> Option<Contention> {
         let hash = resource.hash();
-        for &Queued { nonce, lease, ticket } in waiting {
+        for &QueuedCall { nonce, lease, ticket } in waiting {
             if self.held.get(hash).is_none_or(|held| held.nonce != nonce) {
                 let queue = self.queues.entry(resource.shared_hash()).or_default();
-                queue.join(ticket, InQueue { nonce, lease, identity: identity.clone() });
+                queue.join(ticket, QueuedWaiter { nonce, lease, identity: identity.clone() });
             }
         }
-        self.settle(hash, now);
+        self.expire_and_hand_over(hash, now);
         let first = waiting.first().map(|first| first.nonce);
         let place = first.and_then(|first| self.queues.get(hash)?.place(first));
         if let (true, Some(first)) = (last, first) {
@@ -247,14 +247,14 @@ impl LockTable {
     }
 
     /// Renews the lease, if this nonce holds the resource.
-    pub(crate) fn renew(&mut self, hash: &str, nonce: Nonce, renewing: Renewing, now: Now) -> Ownership {
-        self.settle(hash, now);
+    pub(crate) fn renew(&mut self, hash: &str, nonce: Nonce, change: LeaseChange, now: Now) -> Ownership {
+        self.expire_and_hand_over(hash, now);
         match self.held.get(hash) {
             Some(held) if held.nonce == nonce => {
-                let until = match renewing {
-                    Renewing::Look => held.until,
-                    Renewing::Raise(lease) => held.until.max(now.moment + lease),
-                    Renewing::Set(lease) => now.moment + lease,
+                let until = match change {
+                    LeaseChange::Check => held.until,
+                    LeaseChange::AtLeast(lease) => held.until.max(now.moment + lease),
+                    LeaseChange::Exactly(lease) => now.moment + lease,
                 };
                 self.set_lease(hash, until);
                 Ownership::Held
@@ -266,7 +266,7 @@ impl LockTable {
 
     /// Gives up what this nonce holds of the resource, or its place in the queue. Also how an attempt is cancelled.
     pub(crate) fn release(&mut self, hash: &str, nonce: Nonce, now: Now) -> bool {
-        self.settle(hash, now);
+        self.expire_and_hand_over(hash, now);
         self.withdraw(hash, nonce);
         let held = self.token_of(hash, nonce).is_some();
         if held {
@@ -279,20 +279,20 @@ impl LockTable {
     fn free(&mut self, hash: &str, now: Now) {
         if let Some(held) = self.held.remove(hash) {
             self.deadlines.remove(held.until, held.token);
-            self.settle(hash, now);
+            self.expire_and_hand_over(hash, now);
         }
     }
 
     pub(crate) fn is_locked(&mut self, hash: &str, now: Now) -> bool {
-        self.settle(hash, now);
+        self.expire_and_hand_over(hash, now);
         self.held.contains_key(hash)
     }
 
     /// Who holds the resource and who waits for it, as somebody sees it who does not want it.
     pub(crate) fn inspect(&mut self, hash: &str, now: Now) -> Option<Inspection> {
-        self.settle(hash, now);
+        self.expire_and_hand_over(hash, now);
         let holding = self.held.get(hash)?.contention(now.moment);
-        let waiter = |(ticket, waiter): (&u64, &InQueue)| Waiter {
+        let waiter = |(ticket, waiter): (&u64, &QueuedWaiter)| Waiter {
             since: Duration::from_micros(*ticket),
             identity: waiter.identity.clone(),
         };
@@ -303,7 +303,7 @@ impl LockTable {
 
     /// Takes the resource from whoever holds it, who is told; it goes to whoever waits. Whether anybody held it.
     pub(crate) fn remove(&mut self, hash: &str, now: Now) -> bool {
-        self.settle(hash, now);
+        self.expire_and_hand_over(hash, now);
         let Some((hash, held)) = self.held.get_key_value(hash) else { return false };
         let client = held.identity.client.clone();
         let event = StoreEvent::Removed { hash: hash.clone(), token: held.token };

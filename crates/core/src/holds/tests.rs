@@ -60,13 +60,13 @@ fn one_thing_is_asked_at_a_time_and_a_hold_has_something_to_give_up_until_what_w
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     assert!(holds.insert(hold("a", 1, now, 100, false)));
-    assert!(holds.begin_renewal(&hash("a"), 1, Renewing::Look));
-    assert!(!holds.begin_renewal(&hash("a"), 1, Renewing::Look));
+    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check));
+    assert!(!holds.begin_renewal(&hash("a"), 1, LeaseChange::Check));
     let longer = Lease { sent: now, length: Duration::from_secs(9) };
     let gone_by = longer.gone_by(now);
-    holds.announce(&hash("a"), 1, longer, gone_by);
+    holds.anticipate(&hash("a"), 1, longer, gone_by);
     holds.end_renewal(&hash("a"), 1, now);
-    assert!(holds.begin_renewal(&hash("a"), 1, Renewing::Look));
+    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check));
     assert_eq!(holds.take_due(now + Duration::from_secs(1)).len(), 1);
     assert!(holds.get(&hash("a"), Some(1)).is_some());
     assert_eq!(holds.take_due(gone_by), []);
@@ -106,7 +106,7 @@ fn a_hold_with_a_short_first_lease_is_renewed_once_unless_that_comes_to_nothing(
     let first = hold("a", 1, now, 300, true);
     let renewal = first.renewal.map(|renewal| Renewal { kind: RenewalKind::Completion, ..renewal });
     assert!(holds.insert(Hold { renewal, ..first.clone() }));
-    let due = first.lease.renewal();
+    let due = first.lease.renew_at();
     assert_eq!(holds.take_due(due).len(), 1);
     holds.restore_lease(&hash("a"), 1, first.lease, due);
     assert_eq!(holds.take_due(due).len(), 1);
@@ -122,18 +122,18 @@ fn a_renewed_hold_is_due_at_a_third_and_again_after_its_new_lease_or_at_its_end(
     let first = hold("a", 1, now, 300, true);
     assert!(holds.insert(first.clone()));
     assert_eq!(holds.take_due(now + third / 2), []);
-    assert_eq!(holds.take_due(first.lease.renewal()), [Due::Renew(first.clone())]);
+    assert_eq!(holds.take_due(first.lease.renew_at()), [Due::Renew(first.clone())]);
     assert_eq!(holds.next_due(), Some(first.lease.end()));
 
     // It worked.
     let lease = Lease { sent: now + third, length: third * 3 };
     assert!(holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
-    assert_eq!(holds.next_due(), Some(lease.renewal()));
+    assert_eq!(holds.next_due(), Some(lease.renew_at()));
 
     // A shorter one was asked for; a longer one changes nothing before it is there.
     let shorter = Lease { sent: now + third, length: third * 2 };
     for length in [third * 2, third * 9] {
-        holds.announce(&hash("a"), 1, Lease { sent: now + third, length }, now);
+        holds.anticipate(&hash("a"), 1, Lease { sent: now + third, length }, now);
         assert_eq!(holds.get(&hash("a"), None).unwrap().lease, shorter);
     }
     assert!(holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
@@ -155,7 +155,10 @@ fn a_grant_that_is_told_again_lengthens_a_lease_but_never_shortens_it() {
     assert!(holds.insert(first.clone()));
     let mut told = |length, sent| {
         let lease = Lease { sent, length: Duration::from_millis(length) };
-        assert_eq!(holds.on_told_again(&hash("a"), first.nonce, 1, Some(lease), now), ToldAgain::Known);
+        assert_eq!(
+            holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, Some(lease), now),
+            UnclaimedGrant::Known
+        );
         holds.get(&hash("a"), Some(1)).unwrap().lease.length.as_millis()
     };
     assert_eq!(told(60_000, now), 60_000);
@@ -172,16 +175,16 @@ fn what_was_raised_before_a_lease_was_set_does_not_count() {
     let raised = |sent| Some(Lease { sent, length: ms(60_000) });
     let relied_on = |holds: &Holds| holds.get(&hash("a"), Some(1)).unwrap().lease;
 
-    assert!(holds.begin_renewal(&hash("a"), 1, Renewing::Set(ms(300))));
-    holds.announce(&hash("a"), 1, shorter, now + ms(400));
-    holds.on_told_again(&hash("a"), first.nonce, 1, raised(now + ms(11)), now + ms(12));
+    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Exactly(ms(300))));
+    holds.anticipate(&hash("a"), 1, shorter, now + ms(400));
+    holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, raised(now + ms(11)), now + ms(12));
     assert_eq!(relied_on(&holds), shorter, "while the new lease is being set");
 
     assert!(holds.on_renewed(&hash("a"), 1, shorter, now + ms(400), now + ms(20)));
     holds.end_renewal(&hash("a"), 1, now + ms(20));
-    holds.on_told_again(&hash("a"), first.nonce, 1, raised(now), now + ms(21));
+    holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, raised(now), now + ms(21));
     assert_eq!(relied_on(&holds), shorter, "sent before");
-    holds.on_told_again(&hash("a"), first.nonce, 1, raised(now + ms(22)), now + ms(23));
+    holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, raised(now + ms(22)), now + ms(23));
     assert_eq!(relied_on(&holds).length, ms(60_000), "sent afterwards");
 }
 
@@ -192,8 +195,8 @@ fn of_two_locks_of_one_attempt_the_one_with_the_greater_token_is_held_by_the_sto
     let first = hold("a", 5, now, 5000, false);
     assert!(holds.insert(first.clone()));
     let lease = Some(first.lease);
-    assert_eq!(holds.on_told_again(&hash("a"), first.nonce, 4, lease, now), ToldAgain::Known);
-    let superseded = holds.on_told_again(&hash("a"), first.nonce, 6, lease, now);
-    assert_eq!(superseded, ToldAgain::Superseded(first.clone()));
-    assert_eq!(holds.on_told_again(&hash("a"), first.nonce, 6, lease, now), ToldAgain::Unwanted);
+    assert_eq!(holds.on_unclaimed_grant(&hash("a"), first.nonce, 4, lease, now), UnclaimedGrant::Known);
+    let superseded = holds.on_unclaimed_grant(&hash("a"), first.nonce, 6, lease, now);
+    assert_eq!(superseded, UnclaimedGrant::Superseded(first.clone()));
+    assert_eq!(holds.on_unclaimed_grant(&hash("a"), first.nonce, 6, lease, now), UnclaimedGrant::Unwanted);
 }

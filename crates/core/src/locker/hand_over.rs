@@ -7,7 +7,7 @@ use super::{
     acquire::granted_too_late,
     queue::{Given, WaitingCall},
 };
-use crate::{Moment, Nonce, Resource, holds::ToldAgain, lease::Lease, store::HandOver};
+use crate::{Moment, Nonce, Resource, holds::UnclaimedGrant, lease::Lease, store::HandOver};
 
 /// After so many late grants a call is told so, even if it waits for ever: its lease is shorter than an answer takes.
 const MOST_LATE_GRANTS: u8 = 10;
@@ -48,11 +48,11 @@ impl Locker {
             // A poll tells, or brings the call back to its place in the queue.
             Delivery::Stale => self.queue.change(|waiters| waiters.doubt(nonce, now)),
             Delivery::NobodyWaits => {
-                let told = self.held.change(|holds| holds.on_told_again(hash, nonce, token, lease, now));
-                if let ToldAgain::Superseded(hold) = &told {
+                let told = self.held.change(|holds| holds.on_unclaimed_grant(hash, nonce, token, lease, now));
+                if let UnclaimedGrant::Superseded(hold) = &told {
                     self.listener.tell(Event::Lost(hold.clone(), LostReason::Purged));
                 }
-                if told != ToldAgain::Known {
+                if told != UnclaimedGrant::Known {
                     // Cancelled meanwhile; or it was told twice, and the lock has been given up already.
                     let left = lease.map_or(hand_over.lease, |lease| now.until(lease.gone_by(now)));
                     self.cancel(Resource::of_hash(hash.clone()), nonce, None, left);
@@ -83,8 +83,8 @@ impl Locker {
         if none_left {
             self.store.expect_events(false);
         }
-        if let Some((_, WaitingCall { options, turn, .. })) = call
-            && let Err(Ok(given)) = turn.send(Ok(Box::new(Given { hold, options })))
+        if let Some((_, WaitingCall { options, outcome, .. })) = call
+            && let Err(Ok(given)) = outcome.send(Ok(Box::new(Given { hold, options })))
         {
             self.abandon(given.hold);
         }

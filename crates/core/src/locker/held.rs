@@ -8,7 +8,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout_at};
 
 use super::{Locker, alarm::Alarm};
-use crate::{Hold, Moment, Nonce, Renewing, Resource, holds::Holds, store::Deadline};
+use crate::{Hold, LeaseChange, Moment, Nonce, Resource, holds::Holds, store::Deadline};
 
 /// The holds. Whatever of them becomes due rings the alarm.
 pub(super) struct Held {
@@ -16,13 +16,13 @@ pub(super) struct Held {
     /// taken that first.
     holds: Mutex<Holds>,
     alarm: Arc<Alarm>,
-    /// A [`RenewalTurn`] is over.
-    turn_over: Notify,
+    /// A [`RenewalPermit`] has been returned.
+    returned: Notify,
 }
 
 impl Held {
     pub(super) fn new(alarm: Arc<Alarm>) -> Self {
-        Self { holds: Mutex::default(), alarm, turn_over: Notify::new() }
+        Self { holds: Mutex::default(), alarm, returned: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Holds> {
@@ -41,7 +41,7 @@ impl Held {
     }
 
     /// As [`change`](Self::change), where nothing can become due earlier by it.
-    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
+    pub(super) fn change_without_alarm<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
         change(&mut self.lock())
     }
 
@@ -78,21 +78,22 @@ impl Held {
 }
 
 /// The right to ask about a hold. There is one at a time, so that answers come in the order of what was asked.
-pub(super) struct RenewalTurn {
+pub(super) struct RenewalPermit {
     locker: Arc<Locker>,
     resource: Resource,
     token: u64,
 }
 
-impl RenewalTurn {
+impl RenewalPermit {
     /// `None` while somebody else has it.
     pub(super) fn begin(
         locker: &Arc<Locker>,
         resource: &Resource,
         token: u64,
-        asked: Renewing,
+        asked: LeaseChange,
     ) -> Option<Self> {
-        let begun = locker.held.with(|holds| holds.begin_renewal(resource.hash(), token, asked));
+        let begun =
+            locker.held.change_without_alarm(|holds| holds.begin_renewal(resource.hash(), token, asked));
         begun.then(|| Self { locker: locker.clone(), resource: resource.clone(), token })
     }
 
@@ -101,28 +102,28 @@ impl RenewalTurn {
         locker: &Arc<Locker>,
         resource: &Resource,
         token: u64,
-        asked: Renewing,
+        asked: LeaseChange,
         deadline: Deadline,
     ) -> Option<Self> {
         loop {
-            let turn_over = locker.held.turn_over.notified();
-            tokio::pin!(turn_over);
-            turn_over.as_mut().enable();
-            let turn = Self::begin(locker, resource, token, asked);
-            if turn.is_some() {
-                return turn;
+            let returned = locker.held.returned.notified();
+            tokio::pin!(returned);
+            returned.as_mut().enable();
+            let permit = Self::begin(locker, resource, token, asked);
+            if permit.is_some() {
+                return permit;
             }
-            timeout_at(deadline.at, turn_over).await.ok()?;
+            timeout_at(deadline.at, returned).await.ok()?;
         }
     }
 }
 
 /// Also where the call that has it is dropped.
-impl Drop for RenewalTurn {
+impl Drop for RenewalPermit {
     fn drop(&mut self) {
         let Self { locker, resource, token } = self;
         let now = locker.now();
-        locker.held.with(|holds| holds.end_renewal(resource.hash(), *token, now));
-        locker.held.turn_over.notify_waiters();
+        locker.held.change_without_alarm(|holds| holds.end_renewal(resource.hash(), *token, now));
+        locker.held.returned.notify_waiters();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Locker;
 use crate::{
-    Contention, Queued, Resource,
+    Contention, QueuedCall, Resource,
     error::Result,
     store::{Deadline, Poll, Polled},
     waiters::{DuePoll, SHORTEST_POLL},
@@ -73,8 +73,8 @@ impl Locker {
     }
 
     /// A poll may have put calls into the queue that have gone meanwhile.
-    fn cancel_the_gone(self: &Arc<Self>, resource: &Resource, polled: &[Queued]) {
-        for &Queued { nonce, lease, .. } in polled {
+    fn cancel_the_gone(self: &Arc<Self>, resource: &Resource, polled: &[QueuedCall]) {
+        for &QueuedCall { nonce, lease, .. } in polled {
             // In this order, as a call goes from the waiters to the holds.
             let waits = self.queue.lock().contains(nonce);
             if !waits && !self.held.has(resource.hash(), nonce) {
@@ -106,7 +106,7 @@ impl Locker {
     pub(super) async fn poll_last(
         self: Arc<Self>,
         resource: Resource,
-        waiting: Queued,
+        waiting: QueuedCall,
         deadline: Deadline,
     ) -> Result<LastPoll> {
         let poll = Poll { resource: &resource, waiting: &[waiting], last: true };

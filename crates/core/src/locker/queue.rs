@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Locker, acquire::granted_too_late, alarm::Alarm};
 use crate::{
-    Contention, Hold, Moment, Nonce, Queued, Resource,
+    Contention, Hold, Moment, Nonce, QueuedCall, Resource,
     error::{Error, Limit, Result},
     lease::Lease,
     options::{LockOptions, Wait},
@@ -39,13 +39,13 @@ pub(super) struct Queue {
 /// What is kept of a waiting call.
 pub(super) struct WaitingCall {
     pub(super) options: LockOptions,
-    pub(super) turn: oneshot::Sender<Turn>,
+    pub(super) outcome: oneshot::Sender<WaitOutcome>,
     /// How often it has been granted the lock too late to rely on that.
     pub(super) late_grants: u8,
 }
 
 /// What comes of waiting. Boxed, as room is kept for it from the beginning.
-type Turn = Result<Box<Given>>;
+type WaitOutcome = Result<Box<Given>>;
 
 /// What a call has got, and what it has asked for.
 pub(super) struct Given {
@@ -86,7 +86,7 @@ impl Queue {
         for nonce in nonces {
             if let Some((_, call)) = self.change(|waiters| waiters.take(nonce)) {
                 // Whoever is gone needs no error.
-                let _ = call.turn.send(Err(error.clone()));
+                let _ = call.outcome.send(Err(error.clone()));
             }
         }
     }
@@ -100,24 +100,24 @@ struct PendingAcquire {
     /// For how long it waits, if that is limited.
     patience: Option<Deadline>,
     /// Comes when it is this call's turn, or when waiting has become of no use.
-    turn: oneshot::Receiver<Turn>,
+    outcome: oneshot::Receiver<WaitOutcome>,
     /// It may be in the store's queue, or have been granted the lock without its being known.
     needs_cancel: bool,
 }
 
-/// What is known of a call that is in the queue.
-struct InQueue {
+/// The answer that has put a call into the queue.
+struct JoinAnswer {
     ticket: u64,
     contention: Contention,
     since: Moment,
-    /// How long the answer took that says so.
+    /// How long it took.
     round_trip: Duration,
 }
 
 enum Joined {
     Granted(Box<Given>),
     /// With what is of use when the patience of the call is over, if ever.
-    Queue(Option<Box<InQueue>>),
+    Queue(Option<Box<JoinAnswer>>),
 }
 
 impl Locker {
@@ -133,10 +133,10 @@ impl Locker {
             Wait::No | Wait::Forever => None,
         };
         let attempt = self.attempt(resource, &options);
-        let turn = self.begin_waiting(&attempt, options);
+        let outcome = self.begin_waiting(&attempt, options);
         let interval = options.retry_interval;
         let mut pending =
-            PendingAcquire { locker: self, attempt, interval, patience, turn, needs_cancel: false };
+            PendingAcquire { locker: self, attempt, interval, patience, outcome, needs_cancel: false };
         // Boxed, as are other things that not every call needs: what waits for long should be small.
         let mut cancelled = cancelled.map(|cancelled| Box::pin(cancelled.cancelled_owned()));
         async move {
@@ -150,11 +150,11 @@ impl Locker {
     }
 
     /// From here on a grant may come for the attempt.
-    fn begin_waiting(&self, attempt: &Attempt, options: LockOptions) -> oneshot::Receiver<Turn> {
-        let (turn, receiver) = oneshot::channel();
+    fn begin_waiting(&self, attempt: &Attempt, options: LockOptions) -> oneshot::Receiver<WaitOutcome> {
+        let (outcome, receiver) = oneshot::channel();
         let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
         self.queue.change(|waiters| {
-            waiters.join(resource, nonce, lease, WaitingCall { options, turn, late_grants: 0 });
+            waiters.join(resource, nonce, lease, WaitingCall { options, outcome, late_grants: 0 });
         });
         receiver
     }
@@ -176,7 +176,7 @@ impl PendingAcquire {
             if relied_on {
                 return Ok(given.hold);
             }
-            // Lost since it was granted, while this task had no turn.
+            // Lost since it was granted, while this task did not run.
             self.start_anew(*given);
         }
     }
@@ -185,10 +185,10 @@ impl PendingAcquire {
     fn start_anew(&mut self, lost: Given) {
         self.locker.abandon(lost.hold);
         self.attempt.nonce = self.locker.nonces.next();
-        self.turn = self.locker.begin_waiting(&self.attempt, lost.options);
+        self.outcome = self.locker.begin_waiting(&self.attempt, lost.options);
     }
 
-    async fn wait(&mut self) -> Turn {
+    async fn wait(&mut self) -> WaitOutcome {
         let queue = match Box::pin(self.join()).await? {
             Joined::Granted(given) => return Ok(given),
             Joined::Queue(queue) => queue,
@@ -198,16 +198,16 @@ impl PendingAcquire {
         }
         match self.patience.zip(queue) {
             None => {
-                let turn = (&mut self.turn).await;
-                self.on_turn(turn)
+                let outcome = (&mut self.outcome).await;
+                self.on_outcome(outcome)
             }
             Some((patience, queue)) => Box::pin(self.wait_until(patience, *queue)).await,
         }
     }
 
-    async fn wait_until(&mut self, patience: Deadline, queue: InQueue) -> Turn {
+    async fn wait_until(&mut self, patience: Deadline, queue: JoinAnswer) -> WaitOutcome {
         tokio::select! {
-            turn = &mut self.turn => self.on_turn(turn),
+            outcome = &mut self.outcome => self.on_outcome(outcome),
             () = sleep_until(patience.at) => Box::pin(self.leave_queue(queue, patience.limit)).await,
         }
     }
@@ -223,14 +223,14 @@ impl PendingAcquire {
             let answer = tokio::select! {
                 answer = locker.store.acquire(&attempt, deadline) => answer,
                 // Of an earlier sending, whose answer was lost.
-                turn = &mut self.turn => return self.on_turn(turn).map(Joined::Granted),
+                outcome = &mut self.outcome => return self.on_outcome(outcome).map(Joined::Granted),
             };
             let error = match answer {
                 Ok(Acquired::Granted(Grant { token, sent })) => {
                     let lease = Lease { sent, length: attempt.lease };
                     if locker.on_acquired(&attempt.resource, attempt.nonce, token, lease) {
-                        let turn = (&mut self.turn).await;
-                        return self.on_turn(turn).map(Joined::Granted);
+                        let outcome = (&mut self.outcome).await;
+                        return self.on_outcome(outcome).map(Joined::Granted);
                     }
                     granted_too_late()
                 }
@@ -242,7 +242,7 @@ impl PendingAcquire {
                     locker.queue.change(|waiters| waiters.queued(nonce, ticket, interval, now, pause));
                     let round_trip = clock.sent.until(now);
                     // Whoever waits for ever has no need to say who was in the way.
-                    let queue = || Box::new(InQueue { ticket, contention, since: now, round_trip });
+                    let queue = || Box::new(JoinAnswer { ticket, contention, since: now, round_trip });
                     return Ok(Joined::Queue(patience.map(|_| queue())));
                 }
                 Ok(Acquired::Contended { .. }) => Error::Internal,
@@ -259,27 +259,30 @@ impl PendingAcquire {
             tokio::select! {
                 () = locker.shutdown.begun() => return Err(Error::Closed),
                 () = sleep(patience.map_or(pause, |patience| pause.min(patience.left()))) => {}
-                turn = &mut self.turn => return self.on_turn(turn).map(Joined::Granted),
+                outcome = &mut self.outcome => return self.on_outcome(outcome).map(Joined::Granted),
             }
         }
     }
 
     /// The patience is over: a last poll, which also takes the call out of the queue and says who is in the way now.
-    async fn leave_queue(&mut self, queue: InQueue, limit: Limit) -> Turn {
+    async fn leave_queue(&mut self, queue: JoinAnswer, limit: Limit) -> WaitOutcome {
         let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
         let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(queue.round_trip * 4);
         let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
-        let polling =
-            self.locker.clone().poll_last(resource, Queued { nonce, lease, ticket: queue.ticket }, deadline);
+        let polling = self.locker.clone().poll_last(
+            resource,
+            QueuedCall { nonce, lease, ticket: queue.ticket },
+            deadline,
+        );
         let (told, mut answer) = oneshot::channel();
         // It may bring the turn of another call, so it goes on if this one ends.
         tokio::spawn(async move { told.send(polling.await) });
         let answer = tokio::select! {
             answer = &mut answer => answer.unwrap_or(Err(Error::Internal)),
-            turn = &mut self.turn => return self.on_turn(turn),
+            outcome = &mut self.outcome => return self.on_outcome(outcome),
         };
-        if let Ok(turn) = self.turn.try_recv() {
-            return self.on_turn(Ok(turn));
+        if let Ok(outcome) = self.outcome.try_recv() {
+            return self.on_outcome(Ok(outcome));
         }
         match answer {
             Ok(last) if last.is_granted => Err(granted_too_late()),
@@ -295,11 +298,11 @@ impl PendingAcquire {
         }
     }
 
-    /// What has been told of this call's turn. Without a word the locker is no more.
-    fn on_turn(&mut self, turn: Result<Turn, oneshot::error::RecvError>) -> Turn {
-        let turn = turn.unwrap_or(Err(Error::Internal));
-        self.needs_cancel = turn.is_err();
-        turn
+    /// What has become of this call's waiting. Without a word the locker is no more.
+    fn on_outcome(&mut self, outcome: Result<WaitOutcome, oneshot::error::RecvError>) -> WaitOutcome {
+        let outcome = outcome.unwrap_or(Err(Error::Internal));
+        self.needs_cancel = outcome.is_err();
+        outcome
     }
 }
 
@@ -315,8 +318,8 @@ impl Drop for PendingAcquire {
     fn drop(&mut self) {
         let Attempt { resource, nonce, lease, .. } = &self.attempt;
         self.locker.queue.change(|waiters| waiters.take(*nonce));
-        self.turn.close();
-        if let Ok(Ok(given)) = self.turn.try_recv() {
+        self.outcome.close();
+        if let Ok(Ok(given)) = self.outcome.try_recv() {
             self.locker.abandon(given.hold);
         } else if self.needs_cancel {
             self.locker.cancel(resource.clone(), *nonce, Some(*lease), *lease);

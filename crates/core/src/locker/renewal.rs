@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{Event, Locker, LostReason, held::RenewalTurn};
+use super::{Event, Locker, LostReason, held::RenewalPermit};
 use crate::{
-    Hold, Moment, Renewing, Resource,
+    Hold, LeaseChange, Moment, Resource,
     error::{Error, Limit, Result},
     holds::Due,
     lease::{Lease, RenewalKind},
@@ -20,18 +20,18 @@ impl Locker {
     /// A new lease from now on for a lock that can still be relied on; `false` if it cannot.
     pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
         let deadline = self.deadline();
-        let asked = Renewing::Set(lease);
-        let turn = RenewalTurn::wait(&self, &resource, token, asked, deadline).await;
+        let asked = LeaseChange::Exactly(lease);
+        let permit = RenewalPermit::wait(&self, &resource, token, asked, deadline).await;
         let now = self.now();
         let Some(hold) = self.held.running(resource.hash(), token, now) else { return Ok(false) };
-        if turn.is_none() {
+        if permit.is_none() {
             // Nothing is sent any more: the store says why the time was not enough.
-            let look = Renew { resource: &resource, nonce: hold.nonce, renewing: Renewing::Look };
+            let look = Renew { resource: &resource, nonce: hold.nonce, change: LeaseChange::Check };
             return self.store.renew(look, deadline).await.map(|_| false);
         }
         let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
-        self.announce(&hold, length, self.limit.time);
-        let renew = Renew { resource: &resource, nonce: hold.nonce, renewing: Renewing::Set(length) };
+        self.anticipate(&hold, length, self.limit.time);
+        let renew = Renew { resource: &resource, nonce: hold.nonce, change: LeaseChange::Exactly(length) };
         match self.store.renew(renew, deadline).await {
             Ok(renewed) => Ok(self.on_renewed(&hold, renewed, Some(length))),
             Err(error) => {
@@ -52,11 +52,11 @@ impl Locker {
 
     /// Renews what is due, and tells what has ended.
     pub(super) fn renew_due(self: &Arc<Self>, now: Moment) {
-        for due in self.held.with(|holds| holds.take_due(now)) {
+        for due in self.held.change_without_alarm(|holds| holds.take_due(now)) {
             match due {
                 Due::Renew(hold) => {
-                    if let Some(renewing) = self.next_renewal(&hold) {
-                        self.ask(hold, renewing);
+                    if let Some(change) = self.plan_renewal(&hold) {
+                        self.ask(hold, change);
                     }
                 }
                 Due::Expired { hold, unanswered } => {
@@ -70,49 +70,50 @@ impl Locker {
     /// After a connection was lost: asks about every hold.
     pub(super) fn recheck_holds(self: &Arc<Self>) {
         for hold in self.held.relied_on() {
-            let renewing = self.next_renewal(&hold).unwrap_or(Renewing::Look);
-            self.ask(hold, renewing);
+            let change = self.plan_renewal(&hold).unwrap_or(LeaseChange::Check);
+            self.ask(hold, change);
         }
     }
 
     /// What is to be asked for a hold, unless it is meant to run out, as all are when the locker is closed. Of one that
     /// is not renewed only whether it is still held: where that was asked after a reconnect and was refused.
-    fn next_renewal(&self, hold: &Hold) -> Option<Renewing> {
-        let Some(renewal) = hold.renewal else { return Some(Renewing::Look) };
+    fn plan_renewal(&self, hold: &Hold) -> Option<LeaseChange> {
+        let Some(renewal) = hold.renewal else { return Some(LeaseChange::Check) };
         if self.shutdown.has_begun() {
             return None;
         }
         let now = self.now();
-        if renewal.max_blocked.is_some_and(|limit| self.listener.silent_for() > limit) {
+        if renewal.max_blocked.is_some_and(|limit| self.listener.nudge() > limit) {
             // It has been asked for a sign of life, and may give one before the lease is over.
             let pause = (now.until(hold.lease.end()) / 8).max(SHORTEST_PAUSE);
             self.held.change(|holds| holds.put_off(hold.resource.hash(), hold.token, now + pause));
             return None;
         }
-        renewal.next(now, hold.lease).map(Renewing::Raise)
+        renewal.next(now, hold.lease).map(LeaseChange::AtLeast)
     }
 
     /// Asks for a new lease, or only whether the lock is still held, for as long as it can be relied on. Not while
     /// something else is being asked: what is on its way goes on over the next connection by itself.
-    fn ask(self: &Arc<Self>, hold: Hold, renewing: Renewing) {
-        let Some(turn) = RenewalTurn::begin(self, &hold.resource, hold.token, renewing) else { return };
+    fn ask(self: &Arc<Self>, hold: Hold, change: LeaseChange) {
+        let Some(permit) = RenewalPermit::begin(self, &hold.resource, hold.token, change) else { return };
         let time = self.now().until(hold.lease.end());
-        if let Some(length) = renewing.lease() {
-            self.held.with(|holds| holds.set_unanswered(hold.resource.hash(), hold.token, true));
-            self.announce(&hold, length, time);
+        if let Some(length) = change.lease() {
+            self.held
+                .change_without_alarm(|holds| holds.set_unanswered(hold.resource.hash(), hold.token, true));
+            self.anticipate(&hold, length, time);
         }
         let locker = self.clone();
         tokio::spawn(async move {
-            let _turn = turn;
+            let _permit = permit;
             let deadline = Deadline::after(Limit { time, option: "options.expire" });
-            let renew = Renew { resource: &hold.resource, nonce: hold.nonce, renewing };
+            let renew = Renew { resource: &hold.resource, nonce: hold.nonce, change };
             match locker.store.renew(renew, deadline).await {
                 Ok(renewed) => {
-                    let relied_on = locker.on_renewed(&hold, renewed, renewing.lease());
+                    let relied_on = locker.on_renewed(&hold, renewed, change.lease());
                     let continual = |hold: &Hold| {
                         hold.renewal.is_some_and(|renewal| renewal.kind == RenewalKind::Continual)
                     };
-                    if let Some(length) = renewing.lease()
+                    if let Some(length) = change.lease()
                         && relied_on
                         && hold.observed
                         && continual(&hold)
@@ -151,8 +152,9 @@ impl Locker {
     async fn complete_lease(self: &Arc<Self>, hold: Hold) {
         let renewal = hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Completion);
         let Some(length) = renewal.and_then(|renewal| renewal.next(self.now(), hold.lease)) else { return };
-        self.announce(&hold, length, self.limit.time);
-        let renew = Renew { resource: &hold.resource, nonce: hold.nonce, renewing: Renewing::Raise(length) };
+        self.anticipate(&hold, length, self.limit.time);
+        let renew =
+            Renew { resource: &hold.resource, nonce: hold.nonce, change: LeaseChange::AtLeast(length) };
         // Without an answer the lock has its short lease, which is what is relied on.
         if let Ok(renewed) = self.store.renew(renew, Deadline::after(self.limit)).await {
             self.on_renewed(&hold, renewed, Some(length));
@@ -160,11 +162,11 @@ impl Locker {
     }
 
     /// Before a new lease is asked for, of which an answer may come within `time`.
-    fn announce(&self, hold: &Hold, length: Duration, time: Duration) {
+    fn anticipate(&self, hold: &Hold, length: Duration, time: Duration) {
         let now = self.now();
         let lease = Lease { sent: now, length };
         let gone_by = lease.gone_by(now + time);
-        self.held.change(|holds| holds.announce(hold.resource.hash(), hold.token, lease, gone_by));
+        self.held.change(|holds| holds.anticipate(hold.resource.hash(), hold.token, lease, gone_by));
     }
 
     /// The store has answered, where a lease was asked for with that. Whether the hold is relied on from now on.
@@ -189,7 +191,7 @@ impl Locker {
         let gone_by = lease.gone_by(now);
         let in_time =
             now < lease.end() && self.held.change(|holds| holds.on_renewed(hash, token, lease, gone_by, now));
-        if !in_time && self.held.with(|holds| holds.get(hash, Some(token)).is_some()) {
+        if !in_time && self.held.change_without_alarm(|holds| holds.get(hash, Some(token)).is_some()) {
             self.cancel(hold.resource.clone(), hold.nonce, None, now.until(gone_by));
         }
         in_time
@@ -197,7 +199,7 @@ impl Locker {
 
     /// Tells that a lock was lost, if it is still relied on.
     pub(super) fn record_loss(&self, hash: &str, token: u64, reason: LostReason) {
-        let lost = self.held.with(|holds| {
+        let lost = self.held.change_without_alarm(|holds| {
             let lost = holds.take_relied_on(hash, token);
             if lost.is_none() {
                 holds.record_early_removal(token, self.now());

@@ -53,9 +53,9 @@ impl Session {
 }
 
 /// How the store reaches a locker. It keeps none alive.
-pub(super) struct Ears(pub(super) Weak<Locker>);
+pub(super) struct StoreHearing(pub(super) Weak<Locker>);
 
-impl StoreEvents for Ears {
+impl StoreEvents for StoreHearing {
     fn hear(&self, event: StoreEvent) {
         let Some(locker) = self.0.upgrade() else { return };
         match event {

@@ -96,7 +96,7 @@ enum Step {
     },
     Renew {
         attempt: usize,
-        renewing: Renewing,
+        change: LeaseChange,
     },
     Poll {
         attempt: usize,
@@ -115,8 +115,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..20, any::<bool>()).prop_map(|(attempt, last)| Step::Poll { attempt, last }),
         2 => (0usize..20, 1u64..50, any::<bool>()).prop_map(|(attempt, lease, set)| {
             let lease = Duration::from_millis(lease);
-            let renewing = if set { Renewing::Set(lease) } else { Renewing::Raise(lease) };
-            Step::Renew { attempt, renewing }
+            let change = if set { LeaseChange::Exactly(lease) } else { LeaseChange::AtLeast(lease) };
+            Step::Renew { attempt, change }
         }),
         2 => (0u64..30).prop_map(Step::Wait),
         1 => Just(Step::Purge),
@@ -141,7 +141,7 @@ struct Model {
 }
 
 impl Model {
-    fn settle(&mut self, tried: &[Tried], now: Moment) {
+    fn expire_and_hand_over(&mut self, tried: &[Tried], now: Moment) {
         if self.grant.is_some_and(|(_, until)| until <= now) {
             self.grant = None;
         }
@@ -172,7 +172,7 @@ proptest! {
         let mut last_token = [0; 3];
         for step in steps {
             for (model, resource) in models.iter_mut().zip(&resources) {
-                model.settle(&tried, now);
+                model.expire_and_hand_over(&tried, now);
                 table.is_locked(resource.hash(), at(now));
             }
             match step {
@@ -181,7 +181,7 @@ proptest! {
                     table.purge(at(now));
                     for model in models.iter_mut().filter(|model| model.grant.is_some()) {
                         model.grant = None;
-                        model.settle(&tried, now);
+                        model.expire_and_hand_over(&tried, now);
                     }
                 }
                 Step::Release { attempt } => {
@@ -192,18 +192,18 @@ proptest! {
                     model.queue.retain(|waiting| *waiting != attempt);
                     if mine {
                         model.grant = None;
-                        model.settle(&tried, now);
+                        model.expire_and_hand_over(&tried, now);
                     }
                 }
-                Step::Renew { attempt, renewing } => {
+                Step::Renew { attempt, change } => {
                     let Some(&Tried { resource, nonce, .. }) = tried.get(attempt) else { continue };
-                    let standing = table.renew(resources[resource].hash(), nonce, renewing, at(now));
+                    let standing = table.renew(resources[resource].hash(), nonce, change, at(now));
                     prop_assert_eq!(standing, match &mut models[resource].grant {
                         Some((holder, until)) if *holder == attempt => {
-                            *until = match renewing {
-                                Renewing::Set(lease) => now + lease,
-                                Renewing::Raise(lease) => (*until).max(now + lease),
-                                Renewing::Look => *until,
+                            *until = match change {
+                                LeaseChange::Exactly(lease) => now + lease,
+                                LeaseChange::AtLeast(lease) => (*until).max(now + lease),
+                                LeaseChange::Check => *until,
                             };
                             Ownership::Held
                         }
@@ -220,12 +220,12 @@ proptest! {
                         model.queue.push(attempt);
                         model.queue.sort_by_key(|waiting| tried[*waiting].ticket);
                     }
-                    model.settle(&tried, now);
+                    model.expire_and_hand_over(&tried, now);
                     let place = model.queue.iter().position(|waiting| *waiting == attempt);
                     if last {
                         model.queue.retain(|waiting| *waiting != attempt);
                     }
-                    let waiting = [Queued { nonce, lease, ticket }];
+                    let waiting = [QueuedCall { nonce, lease, ticket }];
                     let found = table.poll(&resources[resource], &waiting, last, &IDENTITY, at(now));
                     prop_assert_eq!(found.and_then(|found| found.place), place.map(|place| place as u64 + 1));
                 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use lock_inc_core::{
-    Renewing,
+    LeaseChange,
     error::Result,
     store::{Deadline, Ownership, Renew, Renewed},
 };
@@ -21,11 +21,11 @@ static RENEW: LazyLock<LuaScript> = script!(4, "shared/owner", "renew");
 impl Redis {
     pub(crate) async fn renew(
         &self,
-        Renew { resource, nonce, renewing }: Renew<'_>,
+        Renew { resource, nonce, change }: Renew<'_>,
         deadline: Deadline,
     ) -> Result<Renewed> {
-        let lease = in_ms(renewing.lease().unwrap_or_default());
-        let how = if matches!(renewing, Renewing::Set(_)) { "set" } else { "raise" };
+        let lease = in_ms(change.lease().unwrap_or_default());
+        let how = if matches!(change, LeaseChange::Exactly(_)) { "set" } else { "raise" };
         let nonce = nonce.text();
         let keys = self.keys.of(resource);
         let fill = |command: &mut Cmd| {

@@ -121,7 +121,7 @@ impl World {
             network.clone(),
             self.clock.clone(),
             Arc::new(Dice::new(id.into())),
-            Box::new(Ears(heard.clone())),
+            Box::new(Recorder(heard.clone())),
             COMMAND_TIMEOUT,
             u128::from(id) << 64,
         );
@@ -173,9 +173,9 @@ pub(crate) struct Heard {
     silent_for_ms: AtomicU64,
 }
 
-struct Ears(Arc<Heard>);
+struct Recorder(Arc<Heard>);
 
-impl Listener for Ears {
+impl Listener for Recorder {
     fn tell(&self, event: Event) -> bool {
         if !matches!(event, Event::Alive) {
             self.0.events.lock().unwrap().push(event);
@@ -183,7 +183,7 @@ impl Listener for Ears {
         true
     }
 
-    fn silent_for(&self) -> Duration {
+    fn nudge(&self) -> Duration {
         ms(self.0.silent_for_ms.load(Ordering::Relaxed))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Inspection, Moment, Renewing, Resource, StoreClock,
+    Clock, Inspection, LeaseChange, Moment, Resource, StoreClock,
     error::{Cause, Error, Limit, Refusal, Result, Unavailable},
     store::{
         Acquired, Answer, Attempt, Deadline, Grant, Poll, Polled, Release, Released, Renew, Renewed, Store,
@@ -267,7 +267,7 @@ impl Network {
             Fault::Refused { passing: true, carried_out: true },
         ];
         // Of the others a locker cannot know.
-        if !matches!(request, Request::Renew { renewing: Renewing::Set(_), .. }) {
+        if !matches!(request, Request::Renew { change: LeaseChange::Exactly(_), .. }) {
             faults.extend([Fault::CarriedOutAgain(late), Fault::RequestLate(late)]);
         }
         Some(dice.choose(faults))
@@ -440,8 +440,8 @@ impl Store for Network {
     }
 
     fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed> {
-        let Renew { resource, nonce, renewing } = renew;
-        let request = Request::Renew { resource: resource.clone(), nonce, renewing };
+        let Renew { resource, nonce, change } = renew;
+        let request = Request::Renew { resource: resource.clone(), nonce, change };
         self.request(request, deadline, |reply, sent, _| match reply {
             Reply::Renewed(ownership) => Renewed { ownership, sent },
             other => unexpected(&other),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lock_inc_core::{
-    Contention, Holder, Identity, Inspection, Moment, Nonce, Queued, Renewing, Resource, Waiter,
+    Contention, Holder, Identity, Inspection, LeaseChange, Moment, Nonce, QueuedCall, Resource, Waiter,
     store::{Attempt, HandOver, Ownership, StoreEvent},
 };
 
@@ -22,9 +22,9 @@ pub(crate) type Client = u32;
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Acquire(Attempt),
-    Poll { resource: Resource, waiting: Vec<Queued>, last: bool },
+    Poll { resource: Resource, waiting: Vec<QueuedCall>, last: bool },
     Release { resource: Resource, nonce: Nonce, queued: bool },
-    Renew { resource: Resource, nonce: Nonce, renewing: Renewing },
+    Renew { resource: Resource, nonce: Nonce, change: LeaseChange },
     Inspect(Resource),
     Remove(Resource),
     IsLocked(Resource),
@@ -76,7 +76,7 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct InQueue {
+struct QueuedWaiter {
     client: Client,
     lease: Duration,
 }
@@ -84,7 +84,7 @@ struct InQueue {
 #[derive(Debug, Default)]
 pub(crate) struct Server {
     held: HashMap<Arc<str>, Held>,
-    queues: HashMap<Arc<str>, BTreeMap<(u64, Nonce), InQueue>>,
+    queues: HashMap<Arc<str>, BTreeMap<(u64, Nonce), QueuedWaiter>>,
     /// Until when a client counts as alive.
     alive: HashMap<Client, Moment>,
     /// Who can be told.
@@ -115,7 +115,7 @@ impl Server {
             Request::Release { resource, nonce, queued } => {
                 self.release(client, resource, *nonce, *queued, now)
             }
-            Request::Renew { resource, nonce, renewing } => self.renew(resource, *nonce, *renewing, now),
+            Request::Renew { resource, nonce, change } => self.renew(resource, *nonce, *change, now),
             Request::Inspect(resource) => self.inspect(resource, now),
             Request::Remove(resource) => Reply::Flag(self.remove(&resource.shared_hash(), now)),
             Request::IsLocked(resource) => Reply::Flag(self.holder(resource.hash(), now).is_some()),
@@ -156,7 +156,8 @@ impl Server {
 
     /// Neither a lock nor a waiter of a client that may live.
     pub(crate) fn is_empty(&self, now: Moment) -> bool {
-        let is_dead = |waiter: &InQueue| self.alive.get(&waiter.client).is_none_or(|until| *until <= now);
+        let is_dead =
+            |waiter: &QueuedWaiter| self.alive.get(&waiter.client).is_none_or(|until| *until <= now);
         self.held.values().all(|held| held.until <= now)
             && self.queues.values().flat_map(BTreeMap::values).all(is_dead)
     }
@@ -199,7 +200,7 @@ impl Server {
     /// Gives a resource that nobody holds to whoever is next. `caller` learns by the reply.
     fn hand_over(&mut self, hash: &Arc<str>, caller: Option<Client>, now: Moment) -> Option<HandOver> {
         while let Some(((_, nonce), waiter)) = self.queues.get_mut(hash).and_then(BTreeMap::pop_first) {
-            let InQueue { client, lease: whole } = waiter;
+            let QueuedWaiter { client, lease: whole } = waiter;
             let alive = self.alive.get(&client).is_some_and(|until| now < *until);
             if !alive || !self.listening.contains(&client) {
                 continue;
@@ -258,7 +259,7 @@ impl Server {
             let queue = self.queues.entry(hash.clone()).or_default();
             let known = queue.keys().find(|(_, queued)| queued == nonce).map(|(ticket, _)| *ticket);
             let ticket = known.unwrap_or(fresh);
-            queue.insert((ticket, *nonce), InQueue { client, lease: *lease });
+            queue.insert((ticket, *nonce), QueuedWaiter { client, lease: *lease });
             self.alive.insert(client, now + ALIVE);
             ticket
         });
@@ -270,21 +271,21 @@ impl Server {
         &mut self,
         client: Client,
         resource: &Resource,
-        waiting: &[Queued],
+        waiting: &[QueuedCall],
         last: bool,
         now: Moment,
     ) -> Reply {
         let hash = resource.shared_hash();
         self.end_lease(&hash, now);
         let (mut missing, mut hand_over) = (0, None);
-        for &Queued { nonce, lease, ticket } in waiting {
+        for &QueuedCall { nonce, lease, ticket } in waiting {
             if let Some(held) = self.held.get_mut(&hash).filter(|held| held.nonce == nonce) {
                 held.until = held.until.max(now + lease);
                 held.in_grace = false;
                 hand_over = Some(HandOver { nonce, token: held.token, lease });
             } else {
                 let queue = self.queues.entry(hash.clone()).or_default();
-                if queue.insert((ticket, nonce), InQueue { client, lease }).is_none() {
+                if queue.insert((ticket, nonce), QueuedWaiter { client, lease }).is_none() {
                     missing += 1;
                 }
             }
@@ -321,16 +322,16 @@ impl Server {
         Reply::Released { held: true, next: self.hand_over(&hash, Some(client), now) }
     }
 
-    fn renew(&mut self, resource: &Resource, nonce: Nonce, renewing: Renewing, now: Moment) -> Reply {
+    fn renew(&mut self, resource: &Resource, nonce: Nonce, change: LeaseChange, now: Moment) -> Reply {
         self.end_lease(resource.hash(), now);
         let Some(held) = self.held.get_mut(resource.hash()) else { return Reply::Renewed(Ownership::Gone) };
         if held.nonce != nonce {
             return Reply::Renewed(Ownership::Taken);
         }
-        held.until = match renewing {
-            Renewing::Look => held.until,
-            Renewing::Raise(lease) => held.until.max(now + lease),
-            Renewing::Set(lease) => now + lease,
+        held.until = match change {
+            LeaseChange::Check => held.until,
+            LeaseChange::AtLeast(lease) => held.until.max(now + lease),
+            LeaseChange::Exactly(lease) => now + lease,
         };
         held.in_grace = false;
         Reply::Renewed(Ownership::Held)
