@@ -10,7 +10,8 @@
 //! * [`store`]: where locks live: the trait, its requests and answers, and events.
 //! * [`holds`], [`lease`]: what a locker holds, for how long it may rely on that, and when to renew it.
 //! * [`waiters`]: which of its calls wait, and when to ask about them.
-//! * [`resource`], [`nonce`], [`contention`]: what is locked, by which attempt, and who is in the way.
+//! * [`resource`], [`nonce`]: what is locked, and by which attempt.
+//! * [`parties`], [`contention`]: who holds it and who waits, by the store's records, and who is in the way.
 //! * [`time`], [`deadlines`], [`backoff`], [`random`]: moments, what is due when, and how long to pause.
 //! * [`options`], [`error`]: settings after validation, and everything that a call can fail with.
 
@@ -23,6 +24,7 @@ mod lease;
 pub mod locker;
 mod nonce;
 pub mod options;
+mod parties;
 mod random;
 pub mod resource;
 pub mod store;
@@ -30,10 +32,11 @@ mod time;
 mod waiters;
 
 pub use backoff::Backoff;
-pub use contention::{Contention, Holder, Identity, Inspection, Waiter, record};
+pub use contention::{Contention, Inspection};
 pub use holds::Hold;
 pub use lease::LeaseChange;
 pub use nonce::{Nonce, Nonces};
+pub use parties::{Holder, Identity, Waiter, record};
 pub use random::Random;
 pub use resource::Resource;
 pub use time::{Clock, Moment, StoreClock};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Holder, Nonces, contention::Identity};
+use crate::{Holder, Identity, Nonces};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 

@@ -1,0 +1,127 @@
+//! The parties to a resource: who holds it and who waits for it, and the records that the store keeps of them.
+
+use std::time::Duration;
+
+use crate::Nonce;
+
+/// Who takes locks: what the store's records say of a locker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// A random id of the locker.
+    pub client: String,
+    pub pid: u32,
+    pub host: String,
+}
+
+/// Bytes of a resource's name that are kept for people and tools to read.
+const NAME_MAX: usize = 256;
+
+impl Identity {
+    /// The client in a record of the store: `<client> <pid> <host>`.
+    pub fn describe(&self) -> String {
+        let Self { client, pid, .. } = self;
+        format!("{client} {pid} {}", self.host_in_one_word())
+    }
+
+    /// The host, without anything in it that would end a word.
+    pub fn host_in_one_word(&self) -> String {
+        if self.host.is_empty() { "-".into() } else { self.host.replace(char::is_whitespace, "-") }
+    }
+
+    fn parse(record: &str) -> Option<Self> {
+        let mut fields = record.splitn(4, ' ');
+        Some(Self {
+            client: fields.next()?.into(),
+            pid: fields.next()?.parse().ok()?,
+            host: fields.next()?.into(),
+        })
+    }
+}
+
+/// What a record in the store says of a [client](Identity::describe) and the resource: `<client> <pid> <host> <name>`,
+/// where the last may itself hold spaces.
+pub fn record(client: &str, name: &str) -> String {
+    [client, " ", &name[..name.floor_char_boundary(NAME_MAX)]].concat()
+}
+
+/// The client that holds a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub nonce: Nonce,
+    /// Its fencing token.
+    pub token: u64,
+    pub identity: Identity,
+}
+
+impl Holder {
+    /// Reads an owner record, `<nonce> <token> ` and what [`record`] makes. `None` where it is not one of ours.
+    pub fn parse(record: &str) -> Option<Self> {
+        let mut fields = record.splitn(3, ' ');
+        Some(Self {
+            nonce: fields.next()?.parse().ok()?,
+            token: fields.next()?.parse().ok()?,
+            identity: Identity::parse(fields.next()?)?,
+        })
+    }
+
+    /// When it got the lock: server time since 1970. Tokens are made of that clock.
+    pub fn since(&self) -> Duration {
+        Duration::from_micros(self.token)
+    }
+}
+
+/// A call that waits for a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// When it joined the queue: server time since 1970.
+    pub since: Duration,
+    pub identity: Identity,
+}
+
+impl Waiter {
+    /// Reads a member of the queue, `<nonce> <lease> ` and what [`record`] makes.
+    pub fn parse(ticket: u64, member: &str) -> Option<Self> {
+        let identity = Identity::parse(member.splitn(3, ' ').nth(2)?)?;
+        Some(Self { since: Duration::from_micros(ticket), identity })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Nonces;
+
+    fn identity(host: &str) -> Identity {
+        Identity { client: "c1".into(), pid: 42, host: host.into() }
+    }
+
+    #[test]
+    fn records_are_read_back_as_they_were_written() {
+        let record = record(&identity("my host").describe(), "Kühe  und Katzen");
+        let nonce = Nonces::new(7).next();
+        let holder = Holder::parse(&format!("{nonce} 1700000000000001 {record}")).unwrap();
+        let token = 1_700_000_000_000_001;
+        assert_eq!(holder, Holder { nonce, token, identity: identity("my-host") });
+        assert_eq!(holder.since(), Duration::new(1_700_000_000, 1000));
+        let waiter = Waiter::parse(token, &format!("{nonce} 60000 {record}")).unwrap();
+        assert_eq!(waiter, Waiter { since: holder.since(), identity: holder.identity });
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let client = identity("").describe();
+        assert_eq!(record(&client, &"ü".repeat(300)), format!("c1 42 - {}", "ü".repeat(128)));
+    }
+
+    #[test]
+    fn a_line_that_is_not_a_record_is_refused() {
+        let nonce = Nonces::new(7).next();
+        for line in ["", "nonce", "nonce token c 1 h", "1 1 c 1 h name"] {
+            assert_eq!(Holder::parse(line), None, "{line}");
+        }
+        for rest in ["1 c pid h name", "1", "x c 1 h name"] {
+            assert_eq!(Holder::parse(&format!("{nonce} {rest}")), None, "{rest}");
+        }
+        assert_eq!(Waiter::parse(1, "nonce 1 c"), None);
+    }
+}
