@@ -19,6 +19,12 @@ impl Deadlines {
         self.by_time.remove(&(end, token));
     }
 
+    /// What was to end at `before` ends at `end`.
+    pub fn reschedule(&mut self, before: Moment, end: Moment, token: u64, hash: Arc<str>) {
+        self.remove(before, token);
+        self.insert(end, token, hash);
+    }
+
     /// Takes out one lock whose lease has ended by `now`, the earliest first.
     pub fn pop_ended(&mut self, now: Moment) -> Option<(Arc<str>, u64)> {
         let first = self.by_time.first_entry()?;

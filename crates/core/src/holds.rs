@@ -263,8 +263,7 @@ impl Holds {
     fn reschedule(&mut self, hash: &str, token: u64, when: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
         let before = std::mem::replace(&mut entry.due, when);
-        self.deadlines.remove(before, token);
-        self.deadlines.insert(when, token, hash.into());
+        self.deadlines.reschedule(before, when, token, hash.into());
     }
 
     fn entry(&mut self, hash: &str, token: u64) -> Option<&mut Entry> {

@@ -14,7 +14,7 @@
 //! What the locker does with them:
 //!
 //! * [`acquire`]: a lock without waiting. [`queue`] and [`poll`]: one that waits. [`hand_over`]: how it gets it.
-//! * [`renewal`]: renewal, extension, loss. [`release`]: unlock, and cancels in the background.
+//! * [`renewal`]: renewal and extension. [`loss`]: how a lock is lost. [`release`]: unlock, and cancels in the background.
 //! * [`task`]: its own task, which does what is due.
 
 use std::{sync::Arc, time::Duration};
@@ -37,6 +37,7 @@ mod alarm;
 mod close;
 mod hand_over;
 mod held;
+mod loss;
 mod poll;
 mod queue;
 mod release;

@@ -324,8 +324,7 @@ impl LockTable {
     fn set_lease(&mut self, hash: &str, until: Moment) {
         let Some(held) = self.held.get_mut(hash) else { return };
         let before = std::mem::replace(&mut held.until, until);
-        self.deadlines.remove(before, held.token);
-        self.deadlines.insert(until, held.token, hash.into());
+        self.deadlines.reschedule(before, until, held.token, hash.into());
     }
 }
 

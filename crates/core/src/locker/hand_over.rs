@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Event, Locker, LostReason,
+    Locker,
     acquire::granted_too_late,
     queue::{Given, WaitingCall},
 };
@@ -25,9 +25,9 @@ enum Delivery {
 
 impl Locker {
     /// The lock goes to a waiting call, as the answer to a command says that was sent at `since`.
-    pub(super) fn on_hand_over(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, since: Moment) {
+    pub(super) fn on_hand_over(self: &Arc<Self>, resource: &Resource, hand_over: HandOver, since: Moment) {
         let lease = Lease { sent: since, length: hand_over.lease };
-        self.deliver(hash, hand_over, Some(lease));
+        self.deliver(&resource.shared_hash(), hand_over, Some(lease));
     }
 
     /// The lock went to a waiting call when the store's clock said `at`, as an event says that may be read late.
@@ -49,10 +49,11 @@ impl Locker {
             Delivery::Stale => self.queue.change(|waiters| waiters.doubt(nonce, now)),
             Delivery::NobodyWaits => {
                 let told = self.held.change(|holds| holds.on_unclaimed_grant(hash, nonce, token, lease, now));
-                if let UnclaimedGrant::Superseded(hold) = &told {
-                    self.listener.tell(Event::Lost(hold.clone(), LostReason::Purged));
+                let is_known = told == UnclaimedGrant::Known;
+                if let UnclaimedGrant::Superseded(hold) = told {
+                    self.tell_superseded(hold);
                 }
-                if told != UnclaimedGrant::Known {
+                if !is_known {
                     // Cancelled meanwhile; or it was told twice, and the lock has been given up already.
                     let left = lease.map_or(hand_over.lease, |lease| now.until(lease.gone_by(now)));
                     self.cancel(Resource::of_hash(hash.clone()), nonce, None, left);
@@ -64,31 +65,31 @@ impl Locker {
 
     /// Ends the waiting of a call with a lock, if there is such a call and the lock can be relied on.
     fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Option<Lease>) -> Delivery {
-        // Held until the lock is among the holds: whoever does not find the call here finds it there.
-        let mut waiters = self.queue.lock();
-        let Some((resource, call)) = waiters.get_mut(nonce) else { return Delivery::NobodyWaits };
-        let entered = lease.map(|lease| self.enter(resource.clone(), nonce, token, lease, &call.options));
-        let Some(Ok(hold)) = entered else {
-            call.late_grants += 1;
-            let is_hopeless = call.late_grants == MOST_LATE_GRANTS;
-            drop(waiters);
-            if is_hopeless {
-                self.queue.refuse(vec![nonce], &granted_too_late());
+        // The waiters are locked until the lock is among the holds: whoever does not find the call here finds it there.
+        let entered = self.queue.change(|waiters| {
+            let (resource, call) = waiters.get_mut(nonce)?;
+            let entered = lease.map(|lease| self.enter(resource.clone(), nonce, token, lease, &call.options));
+            let Some(Ok(hold)) = entered else {
+                call.late_grants += 1;
+                return Some(Err(call.late_grants));
+            };
+            waiters.take(nonce).map(|(_, call)| Ok((hold, call)))
+        });
+        match entered {
+            None => Delivery::NobodyWaits,
+            Some(Err(late_grants)) => {
+                if late_grants == MOST_LATE_GRANTS {
+                    self.queue.refuse(vec![nonce], &granted_too_late());
+                }
+                Delivery::Stale
             }
-            return Delivery::Stale;
-        };
-        let call = waiters.take(nonce);
-        let none_left = waiters.is_empty();
-        drop(waiters);
-        if none_left {
-            self.store.expect_events(false);
+            Some(Ok((hold, WaitingCall { options, outcome, .. }))) => {
+                if let Err(Ok(given)) = outcome.send(Ok(Box::new(Given { hold, options }))) {
+                    self.abandon(given.hold);
+                }
+                Delivery::Given
+            }
         }
-        if let Some((_, WaitingCall { options, outcome, .. })) = call
-            && let Err(Ok(given)) = outcome.send(Ok(Box::new(Given { hold, options })))
-        {
-            self.abandon(given.hold);
-        }
-        Delivery::Given
     }
 
     /// The same, for a grant in the answer to the call's own attempt. `false` if that came too late.

@@ -88,7 +88,7 @@ impl Locker {
         let Polled { missing, contention, hand_over, clock } = polled;
         self.session.on_clock(clock);
         if let Some(hand_over) = hand_over {
-            self.on_hand_over(&resource.shared_hash(), hand_over, clock.sent);
+            self.on_hand_over(resource, hand_over, clock.sent);
         }
         self.queue.change(|waiters| {
             let now = self.now();
@@ -112,7 +112,7 @@ impl Locker {
         let poll = Poll { resource: &resource, waiting: &[waiting], last: true };
         let polled = self.store.poll(poll, deadline).await?;
         if let Some(hand_over) = polled.hand_over {
-            self.on_hand_over(&resource.shared_hash(), hand_over, polled.clock.sent);
+            self.on_hand_over(&resource, hand_over, polled.clock.sent);
         }
         let is_granted = polled.hand_over.is_some_and(|hand_over| hand_over.nonce == waiting.nonce);
         Ok(LastPoll { is_granted, contention: polled.contention })

@@ -32,7 +32,7 @@ impl Locker {
         match self.store.release(release, self.deadline()).await {
             Ok(Released::Yes(next)) => {
                 if let Some((hand_over, since)) = next {
-                    self.on_hand_over(&resource.shared_hash(), hand_over, since);
+                    self.on_hand_over(&resource, hand_over, since);
                 }
                 Ok(!expired)
             }
@@ -71,7 +71,7 @@ impl Locker {
                 let release = Release { resource: &resource, nonce, queued };
                 let answer = locker.store.release(release, locker.deadline()).await;
                 if let Ok(Released::Yes(Some((hand_over, since)))) = answer {
-                    locker.on_hand_over(&resource.shared_hash(), hand_over, since);
+                    locker.on_hand_over(&resource, hand_over, since);
                 }
                 if answer.is_ok() || locker.shutdown.has_begun() || locker.now() >= expired {
                     return;

@@ -1,4 +1,4 @@
-//! What happens to locks between their grant and their unlock: renewal, extension and loss.
+//! What is asked about locks between their grant and their unlock: renewal and extension.
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,10 +59,7 @@ impl Locker {
                         self.ask(hold, change);
                     }
                 }
-                Due::Expired { hold, unanswered } => {
-                    let reason = if unanswered { LostReason::Connection } else { LostReason::Expired };
-                    self.listener.tell(Event::Lost(hold, reason));
-                }
+                Due::Expired { hold, unanswered } => self.tell_expiry(hold, unanswered),
             }
         }
     }
@@ -195,19 +192,5 @@ impl Locker {
             self.cancel(hold.resource.clone(), hold.nonce, None, now.until(gone_by));
         }
         in_time
-    }
-
-    /// Tells that a lock was lost, if it is still relied on.
-    pub(super) fn record_loss(&self, hash: &str, token: u64, reason: LostReason) {
-        let lost = self.held.change_without_alarm(|holds| {
-            let lost = holds.take_relied_on(hash, token);
-            if lost.is_none() {
-                holds.record_early_removal(token, self.now());
-            }
-            lost
-        });
-        if let Some(hold) = lost {
-            self.listener.tell(Event::Lost(hold, reason));
-        }
     }
 }
