@@ -12,11 +12,12 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr,
     rc::Rc,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use napi::{Env, JsValue, Result as NapiResult, sys};
 
+use lock_inc_core::lock;
 use lock_inc_redis::socket::{Readable, Watcher};
 
 use crate::values::check;
@@ -70,7 +71,7 @@ impl Sockets {
     }
 
     fn readers(&self) -> MutexGuard<'_, HashMap<RawFd, Arc<dyn Readable>>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.readers)
     }
 }
 

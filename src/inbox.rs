@@ -3,14 +3,14 @@
 use std::{
     collections::VecDeque,
     ptr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use napi::sys;
 use tokio::sync::oneshot;
 
-use lock_inc_core::{Clock, Moment, error::Result, locker::Event};
+use lock_inc_core::{Clock, Moment, error::Result, lock, locker::Event};
 use lock_inc_redis::config::{Decision, Trouble};
 
 use crate::{machine::SystemClock, outcome::Outcome};
@@ -153,6 +153,6 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, InboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

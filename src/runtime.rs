@@ -1,12 +1,8 @@
 //! The one thread that all lockers of the process share for their I/O, in whichever JavaScript thread they live.
 
-use std::{
-    future::pending,
-    io,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::{future::pending, io, sync::Mutex, thread};
 
+use lock_inc_core::lock;
 use napi::bindgen_prelude::retain_current_module_for_unload_safety;
 use tokio::runtime::{Builder, Handle};
 
@@ -15,7 +11,7 @@ static HANDLE: Mutex<Option<Handle>> = Mutex::new(None);
 /// The runtime; started when it is first needed. It keeps no process alive: it is no handle of any event loop, and
 /// a process that ends does not wait for it.
 pub(crate) fn handle() -> io::Result<Handle> {
-    let mut started = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut started = lock(&HANDLE);
     if let Some(handle) = &*started {
         return Ok(handle.clone());
     }

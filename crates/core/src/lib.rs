@@ -13,6 +13,7 @@
 //! * [`resource`], [`nonce`]: what is locked, and by which attempt.
 //! * [`parties`], [`contention`]: who holds it and who waits, by the store's records, and who is in the way.
 //! * [`time`], [`deadlines`], [`backoff`], [`random`]: moments, what is due when, and how long to pause.
+//! * [`mutex`]: std's, whichever thread has panicked.
 //! * [`options`], [`error`]: settings after validation, and everything that a call can fail with.
 
 mod backoff;
@@ -22,6 +23,7 @@ pub mod error;
 mod holds;
 mod lease;
 pub mod locker;
+mod mutex;
 mod nonce;
 pub mod options;
 mod parties;
@@ -35,6 +37,7 @@ pub use backoff::Backoff;
 pub use contention::{Contention, Inspection};
 pub use holds::Hold;
 pub use lease::LeaseChange;
+pub use mutex::lock;
 pub use nonce::{Nonce, Nonces};
 pub use parties::{Holder, Identity, Waiter, record};
 pub use random::Random;

@@ -9,13 +9,14 @@ use std::{
     collections::HashMap,
     future::ready,
     pin::Pin,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use lock_inc_core::{
     Clock, Identity, Inspection, LeaseChange, QueuedCall, Resource, StoreClock,
     error::Limit,
+    lock,
     store::{
         Acquired, Answer, Attempt, Deadline, Grant, HandOver, Poll, Polled, Release, Released, Renew,
         Renewed, Store, StoreEvent, StoreEvents,
@@ -79,12 +80,6 @@ impl Drop for Memory {
         prefix.table.leave(&self.identity.client);
         prefix.lockers.remove(&self.identity.client);
     }
-}
-
-/// std's Mutex: nothing awaits while holding it. A panic elsewhere leaves the table usable, as every change to it
-/// is made whole before the guard is dropped.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn answer<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {

@@ -1,14 +1,10 @@
 //! Wakes the locker's own task when it has something to do.
 
-use std::{
-    future::pending,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::pending, sync::Mutex, time::Duration};
 
 use tokio::{sync::Notify, time::sleep};
 
-use crate::{Clock, Moment};
+use crate::{Clock, Moment, mutex::lock};
 
 /// A runtime's timers stand still while the machine sleeps. So nothing is waited for longer than this at a time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -27,7 +23,7 @@ pub(super) struct Alarm {
 impl Alarm {
     /// Something is due at `when`: the task is to be awake by then.
     pub(super) fn ring_by(&self, when: Moment) {
-        let set_for = *self.set_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let set_for = *lock(&self.set_for);
         if set_for.is_none_or(|set_for| when < set_for) {
             self.ring();
         }
@@ -57,6 +53,6 @@ impl Alarm {
     }
 
     fn set_for(&self, when: Option<Moment>) {
-        *self.set_for.lock().unwrap_or_else(PoisonError::into_inner) = when;
+        *lock(&self.set_for) = when;
     }
 }

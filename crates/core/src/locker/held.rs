@@ -1,14 +1,14 @@
 //! The locks that a locker holds, shared between its calls and its own task.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::timeout_at};
 
 use super::{Locker, alarm::Alarm};
-use crate::{Hold, LeaseChange, Moment, Nonce, Resource, holds::Holds, store::Deadline};
+use crate::{Hold, LeaseChange, Moment, Nonce, Resource, holds::Holds, mutex::lock, store::Deadline};
 
 /// The holds. Whatever of them becomes due rings the alarm.
 pub(super) struct Held {
@@ -26,7 +26,7 @@ impl Held {
     }
 
     fn lock(&self) -> MutexGuard<'_, Holds> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.holds)
     }
 
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {

@@ -1,7 +1,7 @@
 //! Calls that wait: they join the store's queue, and are told of their turn.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use crate::{
     Contention, Hold, Moment, Nonce, QueuedCall, Resource,
     error::{Error, Limit, Result},
     lease::Lease,
+    mutex::lock,
     options::{LockOptions, Wait},
     store::{Acquired, Attempt, Deadline, Grant, SharedStore},
     waiters::{SHORTEST_POLL, Waiters, poll_after},
@@ -59,7 +60,7 @@ impl Queue {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Waiters<WaitingCall>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiters)
     }
 
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Waiters<WaitingCall>) -> T) -> T {

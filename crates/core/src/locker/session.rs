@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -11,6 +11,7 @@ use std::{
 use super::{Event, Locker, LostReason};
 use crate::{
     Moment, StoreClock,
+    mutex::lock,
     store::{StoreEvent, StoreEvents},
 };
 
@@ -42,12 +43,12 @@ impl Session {
     }
 
     fn set_clock(&self, clock: Option<StoreClock>) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+        *lock(&self.clock) = clock;
     }
 
     /// When the store's clock said `time`, if that can be told.
     pub(super) fn date(&self, time: Duration, now: Moment) -> Option<Moment> {
-        let clock = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock = *lock(&self.clock);
         clock.map(|clock| clock.moment(time, now))
     }
 }

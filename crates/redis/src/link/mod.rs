@@ -11,13 +11,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicIsize, Ordering},
     },
     time::Duration,
 };
 
-use lock_inc_core::{Clock, Random, error::Cause, store::StoreEvents};
+use lock_inc_core::{Clock, Random, error::Cause, lock, store::StoreEvents};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -174,7 +174,7 @@ impl Link {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn publish(&self, state: State) {

@@ -2,14 +2,14 @@
 
 use std::{
     io::{self, Read, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
 };
 
 use rustls::ClientConnection;
 
 use super::socket::Socket;
 use crate::{config::Tls, refusal::ConnectError};
-use lock_inc_core::error::Cause;
+use lock_inc_core::{error::Cause, lock};
 
 pub(crate) struct Transport {
     socket: Socket,
@@ -168,8 +168,4 @@ impl Write for Writing<'_> {
 
 pub(crate) fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
-}
-
-fn lock(tls: &Mutex<ClientConnection>) -> MutexGuard<'_, ClientConnection> {
-    tls.lock().unwrap_or_else(PoisonError::into_inner)
 }
