@@ -64,8 +64,9 @@ class RedisError extends LockError {}
 /** The locker was closed. */
 class ClosedError extends LockError {}
 
-for (const Class of [LockLostError, ConnectionError, RedisError, ClosedError]) {
-  Object.defineProperty(Class.prototype, 'name', { value: Class.name, configurable: true, writable: true })
+// Said once more: a minifier gives the classes other names.
+for (const [name, Class] of Object.entries({ LockLostError, ConnectionError, RedisError, ClosedError })) {
+  Object.defineProperty(Class.prototype, 'name', { value: name, configurable: true, writable: true })
 }
 
 const classes = {

@@ -2,6 +2,7 @@
 
 const { LockLostError } = require('./errors')
 const { hash } = require('./hash')
+const { now } = require('./native')
 
 /** A lock that was granted. */
 class Lock {
@@ -9,7 +10,7 @@ class Lock {
   #locked = true
   #lost
   #controller
-  #granted = performance.now()
+  #granted = now()
 
   /** `handle`: the locker's side of this lock: `unlock`, `remaining`, `extend`. */
   constructor(resourceId, token, handle) {
@@ -55,7 +56,7 @@ class Lock {
 
   /** Milliseconds since the grant. */
   static heldFor(lock) {
-    return performance.now() - lock.#granted
+    return now() - lock.#granted
   }
 
   static isOf(value, handle) {

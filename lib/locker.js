@@ -5,6 +5,7 @@ const { ResourceLockedError, dated, grantedTooLate, toError } = require('./error
 const { Lock } = require('./lock')
 const { readExtend, readLock } = require('./options/lock')
 const { checkResource } = require('./options/resource')
+const { now } = require('./native')
 const { request } = require('./request')
 const { onAbort } = require('./cancellations')
 const { gatherCalls } = require('./turns')
@@ -118,19 +119,19 @@ class Locker {
 
   /** `attempt`: asks once more, given how long to wait. */
   async #grant(granting, attempt, resourceId, { expire, wait, signal }, cancellation) {
-    const start = performance.now()
+    const start = now()
     const forget = signal && onAbort(signal, cancellation)
     this.#awaited++
     try {
       let token = await granting
       for (let asked = start; !this.#isHeld(resourceId, token, expire, asked); ) {
-        asked = performance.now()
+        asked = now()
         token = await attempt(this.#timeLeft(wait, asked - start, resourceId))
       }
       const lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
       this.#newest[resourceId] = lock
-      publish(channels.acquire, () => ({ resourceId, token, duration: performance.now() - start }))
+      publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
       if (signal?.aborted) {
         // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
         lock.unlock().catch(() => {})
@@ -143,7 +144,7 @@ class Locker {
       if (error instanceof ResourceLockedError) {
         const { holder, leaseLeft, position, details } = error
         const message = { resourceId, holder, leaseLeft, position, numberOfLocks: details.numberOfLocks }
-        publish(channels.contended, () => ({ ...message, duration: performance.now() - start }))
+        publish(channels.contended, () => ({ ...message, duration: now() - start }))
       }
       throw error
     } finally {
@@ -156,7 +157,7 @@ class Locker {
   #isHeld(resourceId, token, expire, asked) {
     const isLost = this.#lostEarly.delete(token)
     // In so short a time no lease ends, the first one of a lock that was waited for included.
-    const isYoung = performance.now() - asked < Math.min(expire, FIRST_LEASE) / 2
+    const isYoung = now() - asked < Math.min(expire, FIRST_LEASE) / 2
     if (!isLost && (isYoung || this.#native.remaining(resourceId, token) > 0)) return true
     // If that fails, it goes on in the background.
     this.#native.unlock(resourceId, token).catch(() => {})

@@ -30,6 +30,12 @@ export function gather(): void
 /** Sends what was called since `gather`. */
 export function finish(): void
 
+/**
+ * Milliseconds on the clock that leases are measured with. Tests may fake the clocks of JavaScript, and a lease runs all the
+ * same.
+ */
+export function now(): number
+
 /** Lets a call to `lock` be given up: then it rejects with the code `ERR_CANCELLED`. */
 export class Cancellation {
   /** May be called before the call that it belongs to. */

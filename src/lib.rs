@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use lock_inc_core::{Identity, locker::Locker as CoreLocker};
+use lock_inc_core::{Clock, Identity, locker::Locker as CoreLocker};
 use lock_inc_exec::turn;
 // By this name: napi-derive makes an exception of the error of what is called `Result`, and a value of any other.
 use napi::{Env, Result, Unknown, bindgen_prelude::Object};
@@ -73,6 +73,12 @@ pub fn lock_factory<'env>(
     let locker = CoreLocker::open(store, clock, random, Box::new(listener), command_timeout, start);
     environment.adopt(locker.clone());
     Locker::new(locker, environment).into_object(env)
+}
+
+/// Milliseconds on the clock that leases are measured with.
+#[napi]
+pub fn now() -> f64 {
+    SystemClock.now().since_start().as_secs_f64() * 1000.0
 }
 
 /// From now on calls wait until they are enough to be sent together, or for `finish`. Called after the first call in a turn
