@@ -72,6 +72,14 @@ impl Memory {
         prefix.tell();
         result
     }
+
+    /// Answers a question about a resource, once a lease that is over has ended and the lock has gone to the next waiter.
+    fn ask<T>(&self, resource: &Resource, question: impl FnOnce(&LockTable, Now) -> T) -> T {
+        self.with(|table, now| {
+            table.expire_and_hand_over(resource.hash(), now);
+            question(table, now)
+        })
+    }
 }
 
 impl Drop for Memory {
@@ -143,7 +151,7 @@ impl Store for Memory {
     }
 
     fn is_locked<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {
-        answer(self.with(|table, now| table.is_locked(resource.hash(), now)))
+        answer(self.ask(resource, |table, _| table.is_locked(resource.hash())))
     }
 
     fn renew<'a>(
@@ -158,7 +166,7 @@ impl Store for Memory {
     }
 
     fn inspect<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, Option<Inspection>> {
-        answer(self.with(|table, now| table.inspect(resource.hash(), now)))
+        answer(self.ask(resource, |table, now| table.inspect(resource.hash(), now)))
     }
 
     fn remove<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {

@@ -1,4 +1,4 @@
-//! A store of locks in memory, with the results that the scripts give in Redis.
+//! A store of locks in memory, with the results that the scripts give in Redis. The scripts are the reference.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -181,7 +181,7 @@ impl LockTable {
     }
 
     /// Ends the leases that are over, and gives this resource, if it is free, to whoever waits for it.
-    fn expire_and_hand_over(&mut self, hash: &str, now: Now) {
+    pub(crate) fn expire_and_hand_over(&mut self, hash: &str, now: Now) {
         while let Some((hash, _)) = self.deadlines.pop_ended(now.moment) {
             self.held.remove(&hash);
         }
@@ -283,14 +283,13 @@ impl LockTable {
         }
     }
 
-    pub(crate) fn is_locked(&mut self, hash: &str, now: Now) -> bool {
-        self.expire_and_hand_over(hash, now);
+    /// Whether anybody holds the resource, as of the last [expiry](Self::expire_and_hand_over).
+    pub(crate) fn is_locked(&self, hash: &str) -> bool {
         self.held.contains_key(hash)
     }
 
-    /// Who holds the resource and who waits for it, as somebody sees it who does not want it.
-    pub(crate) fn inspect(&mut self, hash: &str, now: Now) -> Option<Inspection> {
-        self.expire_and_hand_over(hash, now);
+    /// Who holds the resource and who waits for it, as of the last [expiry](Self::expire_and_hand_over).
+    pub(crate) fn inspect(&self, hash: &str, now: Now) -> Option<Inspection> {
         let holding = self.held.get(hash)?.contention(now.moment);
         let waiter = |(ticket, waiter): (&u64, &QueuedWaiter)| Waiter {
             since: Duration::from_micros(*ticket),

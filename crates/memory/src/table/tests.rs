@@ -62,6 +62,7 @@ fn whoever_waits_has_a_turn_in_order_of_arrival_if_it_can_be_told() {
         assert_eq!(table.acquire(wait).unwrap_err().ticket, refused.ticket);
         waiting.push(nonce);
     }
+    table.expire_and_hand_over(resource.hash(), at(now));
     let waiters = table.inspect(resource.hash(), at(now)).unwrap().waiters;
     let clients: Vec<_> = waiters.iter().map(|waiter| &*waiter.identity.client).collect();
     assert_eq!(clients, ["c", "gone", "c"]);
@@ -76,6 +77,7 @@ fn whoever_waits_has_a_turn_in_order_of_arrival_if_it_can_be_told() {
         assert_eq!(events, [Told { client: "c".into(), event }]);
     }
     assert!(table.release(resource.hash(), waiting[2], at(now)));
+    table.expire_and_hand_over(resource.hash(), at(now));
     assert_eq!(table.inspect(resource.hash(), at(now)), None);
     assert!(table.held.is_empty() && table.queues.is_empty() && table.deadlines.first().is_none());
 }
@@ -173,7 +175,7 @@ proptest! {
         for step in steps {
             for (model, resource) in models.iter_mut().zip(&resources) {
                 model.expire_and_hand_over(&tried, now);
-                table.is_locked(resource.hash(), at(now));
+                table.expire_and_hand_over(resource.hash(), at(now));
             }
             match step {
                 Step::Wait(ms) => now = now + Duration::from_millis(ms),
