@@ -38,7 +38,7 @@ use crate::{
     links::Links,
     listener,
     outcome::{self, Outcome},
-    runtime, strategy,
+    retry_strategy, runtime,
     values::{JsFunction, check},
 };
 
@@ -229,7 +229,7 @@ impl Environment {
         match mail {
             Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
             Mail::Ask(number, trouble, reply) => {
-                let decision = strategy::decide(env, self.function(number).as_deref(), &trouble);
+                let decision = retry_strategy::decide(env, self.function(number).as_deref(), &trouble);
                 // Nobody waits if the locker was closed meanwhile.
                 let _ = reply.send(decision);
             }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use lock_inc_core::{Clock, Moment, error::Result, lock, locker::Event};
 use lock_inc_redis::config::{Decision, Trouble};
 
-use crate::{machine::SystemClock, outcome::Outcome};
+use crate::{outcome::Outcome, system::SystemClock};
 
 /// What waits for the JavaScript thread.
 pub(crate) enum Mail {

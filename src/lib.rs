@@ -7,13 +7,13 @@
 //! * [`locker`]: the functions of a locker. [`spec`]: the argument of `lockFactory`.
 //! * [`environment`]: what belongs to a thread of JavaScript's. [`stores`]: opens the store of a locker. [`links`]: the
 //!   connections that lockers share.
-//! * [`promise`], [`inbox`], [`outcome`], [`listener`], [`strategy`]: from here to JavaScript and back.
+//! * [`promise`], [`inbox`], [`outcome`], [`listener`], [`retry_strategy`]: from here to JavaScript and back.
 //! * [`event_loop`]: sockets in the event loop of Node.js. [`runtime`]: the thread beside it.
-//! * [`machine`]: clock and chance. [`values`]: what napi-rs leaves to be said.
+//! * [`system`]: its clock and its randomness. [`values`]: what napi-rs leaves to be said.
 
 use std::sync::Arc;
 
-use lock_inc_core::{Clock, Identity, locker::Locker as CoreLocker};
+use lock_inc_core::{Clock, Identity, locker::Locker};
 use lock_inc_exec::turn;
 // By this name: napi-derive makes an exception of the error of what is called `Result`, and a value of any other.
 use napi::{Env, Result, Unknown, bindgen_prelude::Object};
@@ -22,9 +22,9 @@ use napi_derive::napi;
 use self::{
     environment::Environment,
     listener::JsListener,
-    locker::Locker,
-    machine::{SystemClock, SystemRandom, random_bits},
+    locker::JsLocker,
     spec::Spec,
+    system::{SystemClock, SystemRandom, random_bits},
 };
 
 mod environment;
@@ -34,13 +34,13 @@ mod inbox;
 mod links;
 mod listener;
 mod locker;
-mod machine;
 mod outcome;
 mod promise;
+mod retry_strategy;
 mod runtime;
 mod spec;
 mod stores;
-mod strategy;
+mod system;
 mod values;
 
 /// Base64 of the SHA-256 of a string.
@@ -70,9 +70,9 @@ pub fn lock_factory<'env>(
     let listener =
         JsListener { inbox: environment.inbox().clone(), number: environment.keep_function(listener)? };
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let locker = CoreLocker::open(store, clock, random, Box::new(listener), command_timeout, start);
+    let locker = Locker::open(store, clock, random, Box::new(listener), command_timeout, start);
     environment.adopt(locker.clone());
-    Locker::new(locker, environment).into_object(env)
+    JsLocker::new(locker, environment).into_object(env)
 }
 
 /// Milliseconds on the clock that leases are measured with.

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use lock_inc_core::{
     Resource,
     error::Result,
-    locker,
+    locker::Locker,
     options::{LockOptions, Wait},
     resource,
 };
@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{environment::Environment, outcome::Outcome, spec};
 
 /// What `lib/locker.js` wraps. Promises are rejected with plain objects, from which it makes errors.
-pub(crate) struct Locker {
-    inner: Arc<locker::Locker>,
+pub(crate) struct JsLocker {
+    inner: Arc<Locker>,
     environment: Rc<Environment>,
 }
 
@@ -31,8 +31,8 @@ type Call<'a> = FunctionCallContext<'a>;
 /// The promise it returns.
 type Promise = sys::napi_value;
 
-impl Locker {
-    pub(crate) fn new(inner: Arc<locker::Locker>, environment: Rc<Environment>) -> Self {
+impl JsLocker {
+    pub(crate) fn new(inner: Arc<Locker>, environment: Rc<Environment>) -> Self {
         Self { inner, environment }
     }
 
@@ -143,12 +143,12 @@ impl Locker {
 /// An object in the making.
 struct Methods<'env> {
     env: &'env Env,
-    locker: Rc<Locker>,
+    locker: Rc<JsLocker>,
     object: Object<'env>,
 }
 
 impl Methods<'_> {
-    fn add<R>(&mut self, name: &str, method: fn(&Locker, &Call) -> NapiResult<R>) -> NapiResult<()>
+    fn add<R>(&mut self, name: &str, method: fn(&JsLocker, &Call) -> NapiResult<R>) -> NapiResult<()>
     where
         R: ToNapiValue + 'static,
     {

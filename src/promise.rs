@@ -29,7 +29,7 @@ impl Environment {
         self.expect_outcome(env)?;
         let promised = Promised { inbox: self.inbox().clone(), deferred: Some(deferred) };
         // Not an async block: that would keep room for `work` twice.
-        let work = work.map(|result| promised.settle(result));
+        let work = work.map(|result| promised.post(result));
         self.inbox().attend();
         exec::assist(self.runtime(), || exec::spawn(self.runtime(), work));
         self.settle_outcomes(env);
@@ -44,7 +44,7 @@ struct Promised {
 }
 
 impl Promised {
-    fn settle(mut self, result: Result<Outcome>) {
+    fn post(mut self, result: Result<Outcome>) {
         let Some(deferred) = self.deferred.take() else { return };
         if let Some(Mail::Settle(_, Ok(outcome))) = self.inbox.post(Mail::Settle(deferred, result)) {
             outcome.discard();

@@ -9,9 +9,9 @@ use napi::{Env, Result, Unknown};
 
 use crate::{
     environment::Environment,
-    machine::{SystemClock, SystemRandom},
+    retry_strategy::JsStrategy,
     spec::{self, RedisSpec, Spec},
-    strategy::JsStrategy,
+    system::{SystemClock, SystemRandom},
 };
 
 /// `is_node`: whether the event loop is that of Node.js, which can watch sockets.
