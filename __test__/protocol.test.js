@@ -1,10 +1,35 @@
 'use strict'
 
+const fs = require('node:fs')
+const path = require('node:path')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { redisScene } = require('./support/scene')
-const { script } = require('./support/scripts')
+const { read, script } = require('./support/scripts')
 const { rejection, until } = require('./support/until')
+
+// What is said once in each language, as the scripts say it.
+describe('the times of the queue', () => {
+  const queue = read('shared/queue.lua')
+  const root = path.join(__dirname, '..')
+  /** The number that follows a name in a file. */
+  const numberIn = (text, pattern) => Number(text.match(pattern)[1])
+  const numberOf = (file, pattern) => numberIn(fs.readFileSync(path.join(root, file), 'utf8'), pattern)
+  const grace = numberIn(queue, /local GRACE = (\d+)/)
+  const alive = numberIn(queue, /local ALIVE = (\d+)/)
+  const simulation = 'crates/core/tests/locker/simulation/server.rs'
+
+  it('have one grace period', () => {
+    expect(numberOf('lib/locker.js', /FIRST_LEASE = (\d+)/)).toBe(grace)
+    expect(1000 * numberOf(simulation, /GRACE: Duration = Duration::from_secs\((\d+)\)/)).toBe(grace)
+  })
+
+  it('let a client miss two of its polls before it counts as dead', () => {
+    const longestPoll = numberOf('crates/core/src/waiters.rs', /LONGEST_POLL: .*from_secs\((\d+)\)/)
+    expect(alive).toBe(3 * 1000 * longestPoll)
+    expect(1000 * numberOf(simulation, /ALIVE: Duration = Duration::from_secs\((\d+)\)/)).toBe(alive)
+  })
+})
 
 // What is in Redis, and what goes over the wire.
 describe('the wire protocol', () => {

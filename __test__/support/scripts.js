@@ -22,4 +22,4 @@ function allSources() {
     .join('')
 }
 
-module.exports = { allSources, script }
+module.exports = { allSources, read, script }

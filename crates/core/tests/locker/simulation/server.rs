@@ -1,4 +1,4 @@
-//! The locks as a server has them: the results that the scripts give in Redis.
+//! The locks as a server has them: the results that the scripts give in Redis. The scripts are the reference.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
