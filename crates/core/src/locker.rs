@@ -6,14 +6,14 @@
 //! Parts with a state of their own:
 //!
 //! * [`held`]: what is held, and who may ask about a hold.
-//! * [`queue`]: the calls that wait.
+//! * [`waiting`]: the calls that wait.
 //! * [`session`]: what is known of the connection.
 //! * [`close`]: whether the locker is open, and what is under way.
 //! * [`alarm`]: wakes the locker's own task when it has something to do.
 //!
 //! What the locker does with them:
 //!
-//! * [`acquire`]: a lock without waiting. [`queue`] and [`poll`]: one that waits. [`hand_over`]: how it gets it.
+//! * [`acquire`]: a lock without waiting. [`waiting`] and [`poll`]: one that waits. [`hand_over`]: how it gets it.
 //! * [`renewal`]: renewal and extension. [`loss`]: how a lock is lost. [`release`]: unlock, and cancels in the background.
 //! * [`task`]: its own task, which does what is due.
 
@@ -23,8 +23,8 @@ use self::{
     alarm::Alarm,
     close::Shutdown,
     held::Held,
-    queue::Queue,
     session::{Session, StoreHearing},
+    waiting::WaitingCalls,
 };
 use crate::{
     Clock, Hold, Inspection, Moment, Nonces, Random, Resource,
@@ -39,11 +39,11 @@ mod hand_over;
 mod held;
 mod loss;
 mod poll;
-mod queue;
 mod release;
 mod renewal;
 mod session;
 mod task;
+mod waiting;
 
 /// Takes and gives up locks under one prefix, through one store.
 pub struct Locker {
@@ -55,7 +55,7 @@ pub struct Locker {
     limit: Limit,
     nonces: Nonces,
     held: Held,
-    queue: Queue,
+    waiting: WaitingCalls,
     session: Session,
     shutdown: Shutdown,
     /// Of the task that looks after all this.
@@ -112,7 +112,7 @@ impl Locker {
         let alarm = Arc::<Alarm>::default();
         let locker = Arc::new(Self {
             held: Held::new(alarm.clone()),
-            queue: Queue::new(alarm.clone(), store.clone()),
+            waiting: WaitingCalls::new(alarm.clone(), store.clone()),
             session: Session::default(),
             shutdown: Shutdown::default(),
             alarm,

@@ -147,7 +147,7 @@ impl<T> Waiters<T> {
 
     /// The call is in the queue, and whoever holds the resource is to be asked about after `pause`. `interval`: see
     /// [`poll_after`].
-    pub(crate) fn queued(
+    pub(crate) fn enter_queue(
         &mut self,
         nonce: Nonce,
         ticket: u64,

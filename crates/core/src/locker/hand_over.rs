@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Locker,
     acquire::granted_too_late,
-    queue::{Given, WaitingCall},
+    waiting::{Given, WaitingCall},
 };
 use crate::{Moment, Nonce, Resource, holds::UnclaimedGrant, lease::Lease, store::HandOver};
 
@@ -46,7 +46,7 @@ impl Locker {
         match delivery {
             Delivery::Given => {}
             // A poll tells, or brings the call back to its place in the queue.
-            Delivery::Stale => self.queue.change(|waiters| waiters.doubt(nonce, now)),
+            Delivery::Stale => self.waiting.change(|waiters| waiters.doubt(nonce, now)),
             Delivery::NobodyWaits => {
                 let told = self.held.change(|holds| holds.on_unclaimed_grant(hash, nonce, token, lease, now));
                 let is_known = told == UnclaimedGrant::Known;
@@ -66,7 +66,7 @@ impl Locker {
     /// Ends the waiting of a call with a lock, if there is such a call and the lock can be relied on.
     fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Option<Lease>) -> Delivery {
         // The waiters are locked until the lock is among the holds: whoever does not find the call here finds it there.
-        let entered = self.queue.change(|waiters| {
+        let entered = self.waiting.change(|waiters| {
             let (resource, call) = waiters.get_mut(nonce)?;
             let entered = lease.map(|lease| self.enter(resource.clone(), nonce, token, lease, &call.options));
             let Some(Ok(hold)) = entered else {
@@ -79,7 +79,7 @@ impl Locker {
             None => Delivery::NobodyWaits,
             Some(Err(late_grants)) => {
                 if late_grants == MOST_LATE_GRANTS {
-                    self.queue.refuse(vec![nonce], &granted_too_late());
+                    self.waiting.refuse(vec![nonce], &granted_too_late());
                 }
                 Delivery::Stale
             }

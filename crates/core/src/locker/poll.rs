@@ -24,7 +24,7 @@ pub(super) struct LastPoll {
 impl Locker {
     /// Asks about those whose time has come.
     pub(super) fn poll_due(self: &Arc<Self>) {
-        let due = self.queue.lock().take_due(self.now());
+        let due = self.waiting.lock().take_due(self.now());
         for poll in due {
             tokio::spawn(self.clone().poll(poll));
         }
@@ -37,7 +37,7 @@ impl Locker {
         let mut failed = false;
         for page in waiting.chunks(POLL_PAGE) {
             // Some may have gone while others were asked about.
-            let page = self.queue.lock().still(page);
+            let page = self.waiting.lock().still(page);
             if page.is_empty() {
                 continue;
             }
@@ -50,8 +50,8 @@ impl Locker {
                     known = self.on_polled(&resource, waiting.len(), polled);
                 }
                 Err(error) if error.is_final() => {
-                    let nonces = self.queue.lock().of(resource.hash());
-                    self.queue.refuse(nonces, &error);
+                    let nonces = self.waiting.lock().of(resource.hash());
+                    self.waiting.refuse(nonces, &error);
                     break;
                 }
                 // Whatever it was, it is tried again.
@@ -61,7 +61,7 @@ impl Locker {
                 }
             }
         }
-        self.queue.change(|waiters| {
+        self.waiting.change(|waiters| {
             if failed {
                 waiters.on_poll_failed(due);
             }
@@ -76,7 +76,7 @@ impl Locker {
     fn cancel_the_gone(self: &Arc<Self>, resource: &Resource, polled: &[QueuedCall]) {
         for &QueuedCall { nonce, lease, .. } in polled {
             // In this order, as a call goes from the waiters to the holds.
-            let waits = self.queue.lock().contains(nonce);
+            let waits = self.waiting.lock().contains(nonce);
             if !waits && !self.held.has(resource.hash(), nonce) {
                 self.cancel(resource.clone(), nonce, Some(lease), lease);
             }
@@ -90,7 +90,7 @@ impl Locker {
         if let Some(hand_over) = hand_over {
             self.on_hand_over(resource, hand_over, clock.sent);
         }
-        self.queue.change(|waiters| {
+        self.waiting.change(|waiters| {
             let now = self.now();
             if missing > 0 {
                 waiters.doubt_all(resource.hash(), asked, now);

@@ -73,7 +73,7 @@ impl Locker {
     fn on_connected(self: &Arc<Self>, subscribed: bool) {
         if self.session.on_connected(subscribed) {
             self.listener.tell(Event::Reconnected);
-            self.queue.change(|waiters| waiters.poll_all(self.now()));
+            self.waiting.change(|waiters| waiters.poll_all(self.now()));
             self.recheck_holds();
         }
     }

@@ -23,7 +23,7 @@ impl Locker {
     fn next_due(&self) -> Option<Moment> {
         // One after the other: whoever has both locks takes that of the waiters first.
         let of_holds = self.held.next_due();
-        let of_waiters = self.queue.next_due();
+        let of_waiters = self.waiting.next_due();
         of_holds.into_iter().chain(of_waiters).min()
     }
 }

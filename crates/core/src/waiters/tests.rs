@@ -21,7 +21,7 @@ impl Scene {
     fn wait(&mut self, name: &str, ticket: u64, poll: u64) -> Nonce {
         let nonce = self.nonces.next();
         self.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
-        self.waiters.queued(nonce, ticket, INTERVAL, self.now, Duration::from_millis(poll));
+        self.waiters.enter_queue(nonce, ticket, INTERVAL, self.now, Duration::from_millis(poll));
         nonce
     }
 
@@ -91,7 +91,7 @@ fn an_event_about_a_call_before_it_is_known_to_be_in_the_queue_is_not_forgotten(
         scene.waiters.doubt(nonce, scene.now);
         assert!(scene.due(0).iter().all(|due| due.1 == [1]));
         scene.polled("a", 0);
-        scene.waiters.queued(nonce, 2, INTERVAL, scene.now, Duration::from_secs(5));
+        scene.waiters.enter_queue(nonce, 2, INTERVAL, scene.now, Duration::from_secs(5));
         let due = scene.due(0);
         assert!(due.iter().any(|due| due.0 == name && due.1.contains(&2)), "{due:?}");
     }
@@ -110,7 +110,7 @@ fn nothing_is_left_of_those_who_have_gone() {
         assert!(scene.waiters.take(nonce).is_none());
     }
     scene.polled("b", 10);
-    scene.waiters.queued(asking, 4, INTERVAL, scene.now, Duration::ZERO);
+    scene.waiters.enter_queue(asking, 4, INTERVAL, scene.now, Duration::ZERO);
     assert_eq!(scene.waiters.next_due(), None);
     assert!(scene.waiters.groups.is_empty() && scene.waiters.by_nonce.is_empty());
 }

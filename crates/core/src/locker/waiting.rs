@@ -30,7 +30,7 @@ const ENOUGH_TO_ASK: Duration = Duration::from_millis(50);
 const PLENTY_TO_ASK: Duration = Duration::from_millis(500);
 
 /// The calls that wait. When one of them is to be asked about the alarm rings, and the store knows whether there are some.
-pub(super) struct Queue {
+pub(super) struct WaitingCalls {
     /// std's Mutex: held for a few instructions, never over an await.
     waiters: Mutex<Waiters<WaitingCall>>,
     alarm: Arc<Alarm>,
@@ -54,7 +54,7 @@ pub(super) struct Given {
     pub(super) options: LockOptions,
 }
 
-impl Queue {
+impl WaitingCalls {
     pub(super) fn new(alarm: Arc<Alarm>, store: SharedStore) -> Self {
         Self { waiters: Mutex::default(), alarm, store }
     }
@@ -154,7 +154,7 @@ impl Locker {
     fn begin_waiting(&self, attempt: &Attempt, options: LockOptions) -> oneshot::Receiver<WaitOutcome> {
         let (outcome, receiver) = oneshot::channel();
         let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
-        self.queue.change(|waiters| {
+        self.waiting.change(|waiters| {
             waiters.join(resource, nonce, lease, WaitingCall { options, outcome, late_grants: 0 });
         });
         receiver
@@ -162,8 +162,8 @@ impl Locker {
 
     /// Whoever is in the queue waits no more, and whoever comes into it finds that the locker is closing.
     pub(super) fn send_waiters_away(&self) {
-        let nonces = self.queue.lock().in_queue();
-        self.queue.refuse(nonces, &Error::Closed);
+        let nonces = self.waiting.lock().in_queue();
+        self.waiting.refuse(nonces, &Error::Closed);
     }
 }
 
@@ -190,26 +190,26 @@ impl PendingAcquire {
     }
 
     async fn wait(&mut self) -> WaitOutcome {
-        let queue = match Box::pin(self.join()).await? {
+        let answer = match Box::pin(self.join()).await? {
             Joined::Granted(given) => return Ok(given),
-            Joined::Queue(queue) => queue,
+            Joined::Queue(answer) => answer,
         };
         if self.locker.shutdown.has_begun() {
             return Err(Error::Closed);
         }
-        match self.patience.zip(queue) {
+        match self.patience.zip(answer) {
             None => {
                 let outcome = (&mut self.outcome).await;
                 self.on_outcome(outcome)
             }
-            Some((patience, queue)) => Box::pin(self.wait_until(patience, *queue)).await,
+            Some((patience, answer)) => Box::pin(self.wait_until(patience, *answer)).await,
         }
     }
 
-    async fn wait_until(&mut self, patience: Deadline, queue: JoinAnswer) -> WaitOutcome {
+    async fn wait_until(&mut self, patience: Deadline, joined: JoinAnswer) -> WaitOutcome {
         tokio::select! {
             outcome = &mut self.outcome => self.on_outcome(outcome),
-            () = sleep_until(patience.at) => Box::pin(self.leave_queue(queue, patience.limit)).await,
+            () = sleep_until(patience.at) => Box::pin(self.leave_queue(joined, patience.limit)).await,
         }
     }
 
@@ -240,11 +240,11 @@ impl PendingAcquire {
                     let now = locker.now();
                     let pause = locker.poll_pause(&contention, interval);
                     let nonce = attempt.nonce;
-                    locker.queue.change(|waiters| waiters.queued(nonce, ticket, interval, now, pause));
+                    locker.waiting.change(|waiters| waiters.enter_queue(nonce, ticket, interval, now, pause));
                     let round_trip = clock.sent.until(now);
                     // Whoever waits for ever has no need to say who was in the way.
-                    let queue = || Box::new(JoinAnswer { ticket, contention, since: now, round_trip });
-                    return Ok(Joined::Queue(patience.map(|_| queue())));
+                    let answer = || Box::new(JoinAnswer { ticket, contention, since: now, round_trip });
+                    return Ok(Joined::Queue(patience.map(|_| answer())));
                 }
                 Ok(Acquired::Contended { .. }) => Error::Internal,
                 Err(error) => {
@@ -266,13 +266,13 @@ impl PendingAcquire {
     }
 
     /// The patience is over: a last poll, which also takes the call out of the queue and says who is in the way now.
-    async fn leave_queue(&mut self, queue: JoinAnswer, limit: Limit) -> WaitOutcome {
+    async fn leave_queue(&mut self, joined: JoinAnswer, limit: Limit) -> WaitOutcome {
         let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
-        let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(queue.round_trip * 4);
+        let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(joined.round_trip * 4);
         let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
         let polling = self.locker.clone().poll_last(
             resource,
-            QueuedCall { nonce, lease, ticket: queue.ticket },
+            QueuedCall { nonce, lease, ticket: joined.ticket },
             deadline,
         );
         let (told, mut answer) = oneshot::channel();
@@ -289,11 +289,11 @@ impl PendingAcquire {
             Ok(last) if last.is_granted => Err(granted_too_late()),
             Ok(last) => {
                 self.needs_cancel = false;
-                Err(Error::Locked(last.contention.unwrap_or(queue.contention).into()))
+                Err(Error::Locked(last.contention.unwrap_or(joined.contention).into()))
             }
             // In so short a time no answer says nothing: what is known is who holds it.
-            Err(Error::Unavailable(_)) if queue.since.until(self.locker.now()) < PLENTY_TO_ASK => {
-                Err(Error::Locked(queue.contention.into()))
+            Err(Error::Unavailable(_)) if joined.since.until(self.locker.now()) < PLENTY_TO_ASK => {
+                Err(Error::Locked(joined.contention.into()))
             }
             Err(error) => Err(error),
         }
@@ -318,7 +318,7 @@ impl Locker {
 impl Drop for PendingAcquire {
     fn drop(&mut self) {
         let Attempt { resource, nonce, lease, .. } = &self.attempt;
-        self.locker.queue.change(|waiters| waiters.take(*nonce));
+        self.locker.waiting.change(|waiters| waiters.take(*nonce));
         self.outcome.close();
         if let Ok(Ok(given)) = self.outcome.try_recv() {
             self.locker.abandon(given.hold);
