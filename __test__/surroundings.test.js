@@ -2,6 +2,7 @@
 
 const fs = require('node:fs')
 const path = require('node:path')
+const lockFactory = require('..')
 const { runNode } = require('./support/child')
 const { redisScene } = require('./support/scene')
 
@@ -56,6 +57,56 @@ describe('a locker', () => {
       expect(messages).toEqual([new Array(5).fill(true)])
     }
   })
+})
+
+describe('an abort signal', () => {
+  const scene = redisScene()
+  const spec = (driver) => ({
+    driver,
+    config: driver === 'redis' ? { port: scene.server.port } : undefined,
+    settings: { prefix: scene.prefix },
+  })
+
+  it.each(['memory', 'redis'])('that throws leaves no lock behind (%s)', async (driver) => {
+    const locker = lockFactory(spec(driver))
+    const thrown = new Error('no listeners here')
+    const refuse = () => {
+      throw thrown
+    }
+    const deaf = { aborted: false, addEventListener: refuse, removeEventListener: refuse }
+    expect(() => locker.lock('resource', { signal: deaf })).toThrow(thrown)
+    const sticky = { aborted: false, addEventListener: () => {}, removeEventListener: refuse }
+    const lock = await locker.lock('resource', { signal: sticky })
+    expect(await lock.unlock()).toBe(true)
+    expect(await locker.isLocked('resource')).toBe(false)
+    await locker.close()
+  })
+
+  it.each(['memory', 'redis'])(
+    'has its reason told as it is, whatever that looks like (%s)',
+    async (driver) => {
+      const locker = lockFactory(spec(driver))
+      for (const reason of [{ code: 'ERR_CLOSED' }, { code: 'ERR_RESOURCE_LOCKED' }, 'gone', null]) {
+        // Aborted as the grant comes.
+        let reads = 0
+        const signal = {
+          get aborted() {
+            return ++reads > 2
+          },
+          reason,
+          addEventListener: () => {},
+          removeEventListener: () => {},
+        }
+        const outcome = await locker.lock('resource', { signal }).then(
+          () => 'resolved',
+          (error) => ({ error }),
+        )
+        expect(outcome).toEqual({ error: reason })
+        expect(reads).toBeGreaterThan(2)
+      }
+      await locker.close()
+    },
+  )
 })
 
 describe('an error', () => {

@@ -3,8 +3,9 @@
 /** What is to be cancelled with each signal. One listener serves all: Node.js warns of a signal that has many. */
 const cancellations = new WeakMap()
 
-/** Cancels when the signal aborts. Returns a function that forgets about it. */
+/** Cancels when the signal aborts, or at once if it has. Returns a function that forgets about it. */
 function onAbort(signal, cancellation) {
+  if (signal.aborted) cancellation.cancel()
   let waiting = cancellations.get(signal)
   if (waiting === undefined) {
     const all = new Set()
@@ -18,7 +19,12 @@ function onAbort(signal, cancellation) {
   waiting.all.add(cancellation)
   return () => {
     waiting.all.delete(cancellation)
-    if (waiting.all.size === 0) signal.removeEventListener('abort', waiting.abort)
+    if (waiting.all.size > 0) return
+    try {
+      signal.removeEventListener('abort', waiting.abort)
+    } catch {
+      // A signal that throws must not cost anybody the lock. Its listener cancels nothing any more.
+    }
   }
 }
 

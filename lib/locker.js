@@ -79,7 +79,8 @@ class Locker {
   #lock(resourceId, options) {
     const { expire, retryInterval, renew, maxHold, maxBlocked, signal } = options
     const cancellation = signal && new this.#Cancellation()
-    if (signal?.aborted) cancellation.cancel()
+    // Before anything is sent: the signal is somebody else's object, and may throw.
+    const forget = signal && onAbort(signal, cancellation)
     const attempt = (wait) => {
       const granting = this.#native.lock(
         resourceId,
@@ -95,7 +96,7 @@ class Locker {
       gatherCalls()
       return granting
     }
-    return this.#grant(attempt(options.wait), attempt, resourceId, options, cancellation)
+    return this.#grant(attempt(options.wait), attempt, resourceId, options, forget)
   }
 
   /** A lock for `request`; `null` where somebody else holds it and the request does not wait. */
@@ -117,27 +118,21 @@ class Locker {
     return settled(promise, resourceId)
   }
 
-  /** `attempt`: asks once more, given how long to wait. */
-  async #grant(granting, attempt, resourceId, { expire, wait, signal }, cancellation) {
+  /** `attempt`: asks once more, given how long to wait. `forget`: the signal is of no account any more. */
+  async #grant(granting, attempt, resourceId, { expire, wait, signal }, forget) {
     const start = now()
-    const forget = signal && onAbort(signal, cancellation)
     this.#awaited++
+    let lock
     try {
       let token = await granting
       for (let asked = start; !this.#isHeld(resourceId, token, expire, asked); ) {
         asked = now()
         token = await attempt(this.#timeLeft(wait, asked - start, resourceId))
       }
-      const lock = new Lock(resourceId, token, this.#handle)
+      lock = new Lock(resourceId, token, this.#handle)
       this.#held.set(token, lock)
       this.#newest[resourceId] = lock
       publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
-      if (signal?.aborted) {
-        // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
-        lock.unlock().catch(() => {})
-        throw signal.reason
-      }
-      return lock
     } catch (failure) {
       const error = toError(failure, resourceId)
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
@@ -151,6 +146,10 @@ class Locker {
       forget?.()
       if (--this.#awaited === 0) this.#lostEarly.clear()
     }
+    if (!signal?.aborted) return lock
+    // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
+    lock.unlock().catch(() => {})
+    throw signal.reason
   }
 
   /** Whether a grant can be relied on, of which this thread may hear late. If not, it is given back. */
