@@ -546,7 +546,9 @@ describe('an error of the options', () => {
 
   it('shows in its stack who has called', () => {
     function theCaller(call) {
-      return thrownBy(call)
+      // Not returned at once: a tail call may leave no frame.
+      const error = thrownBy(call)
+      return error
     }
     const locker = lockFactory(spec)
     for (const [call, Class] of [
