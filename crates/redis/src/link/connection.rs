@@ -8,13 +8,13 @@
 use std::os::fd::AsFd;
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use lock_inc_core::error::Cause;
+use lock_inc_core::{error::Cause, lock};
 use redis::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -197,11 +197,11 @@ impl Connection {
     }
 
     fn sending(&self) -> MutexGuard<'_, Sending> {
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sending)
     }
 
     fn receiving(&self) -> MutexGuard<'_, Receiving> {
-        self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.receiving)
     }
 }
 
