@@ -16,6 +16,7 @@ use std::{
 };
 
 use lock_inc_core::{
+    Timer,
     error::Result,
     locker::{Event, Locker},
 };
@@ -39,6 +40,7 @@ use crate::{
     listener,
     outcome::{self, Outcome},
     retry_strategy, runtime,
+    system::SystemClock,
     values::{JsFunction, check},
 };
 
@@ -48,6 +50,7 @@ const MAILS_IN_A_SCOPE: usize = 64;
 /// An environment. Lives on its JavaScript thread.
 pub(crate) struct Environment {
     runtime: Handle,
+    timer: Arc<Timer>,
     wake: sys::napi_threadsafe_function,
     inbox: Arc<Inbox>,
     /// Promises that are not settled yet. While there are any, the event loop stays alive.
@@ -122,8 +125,13 @@ impl Environment {
         check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
         inbox.open(wake);
         let runtime = runtime::handle().map_err(|error| NapiError::from_reason(error.to_string()))?;
+        let timer = {
+            let _on_runtime = runtime.enter();
+            Timer::new(Arc::new(SystemClock))
+        };
         Ok(Self {
             runtime,
+            timer,
             wake,
             inbox,
             in_flight: Cell::new(0),
@@ -138,6 +146,11 @@ impl Environment {
 
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// By which all lockers sleep.
+    pub(crate) fn timer(&self) -> Arc<Timer> {
+        self.timer.clone()
     }
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {

@@ -69,8 +69,8 @@ pub fn lock_factory<'env>(
     let store = stores::open(env, &environment, spec, identity, is_node)?;
     let listener =
         JsListener { inbox: environment.inbox().clone(), number: environment.keep_function(listener)? };
-    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let locker = Locker::open(store, clock, random, Box::new(listener), command_timeout, start);
+    let (timer, random) = (environment.timer(), Arc::new(SystemRandom));
+    let locker = Locker::open(store, timer, random, Box::new(listener), command_timeout, start);
     environment.adopt(locker.clone());
     JsLocker::new(locker, environment).into_object(env)
 }

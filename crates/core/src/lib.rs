@@ -12,7 +12,8 @@
 //! * [`waiters`]: which of its calls wait, and when to ask about them.
 //! * [`resource`], [`nonce`]: what is locked, and by which attempt.
 //! * [`parties`], [`contention`]: who holds it and who waits, by the store's records, and who is in the way.
-//! * [`time`], [`deadlines`], [`backoff`], [`random`]: moments, what is due when, and how long to pause.
+//! * [`time`], [`timer`], [`deadlines`], [`backoff`], [`random`]: moments, sleeping until one, what is due when, and how long
+//!   to pause.
 //! * [`mutex`]: std's, whichever thread has panicked.
 //! * [`options`], [`error`]: settings after validation, and everything that a call can fail with.
 
@@ -31,6 +32,7 @@ mod random;
 pub mod resource;
 pub mod store;
 mod time;
+mod timer;
 mod waiters;
 
 pub use backoff::Backoff;
@@ -43,4 +45,5 @@ pub use parties::{Holder, Identity, Waiter, record};
 pub use random::Random;
 pub use resource::Resource;
 pub use time::{Clock, Moment, StoreClock};
+pub use timer::Timer;
 pub use waiters::QueuedCall;

@@ -27,7 +27,7 @@ use self::{
     waiting::WaitingCalls,
 };
 use crate::{
-    Clock, Hold, Inspection, Moment, Nonces, Random, Resource,
+    Hold, Inspection, Moment, Nonces, Random, Resource, Timer,
     error::{Limit, Result},
     store::{Deadline, SharedStore},
 };
@@ -48,7 +48,7 @@ mod waiting;
 /// Takes and gives up locks under one prefix, through one store.
 pub struct Locker {
     store: SharedStore,
-    clock: Arc<dyn Clock>,
+    timer: Arc<Timer>,
     random: Arc<dyn Random>,
     listener: Box<dyn Listener>,
     /// For a call, unless it says otherwise.
@@ -103,7 +103,7 @@ impl Locker {
     /// `start`: 128 random bits for the nonces. Must be called on the runtime.
     pub fn open(
         store: SharedStore,
-        clock: Arc<dyn Clock>,
+        timer: Arc<Timer>,
         random: Arc<dyn Random>,
         listener: Box<dyn Listener>,
         command_timeout: Duration,
@@ -117,7 +117,7 @@ impl Locker {
             shutdown: Shutdown::default(),
             alarm,
             store,
-            clock,
+            timer,
             random,
             listener,
             limit: Limit { time: command_timeout, option: "settings.commandTimeout" },
@@ -152,7 +152,7 @@ impl Locker {
     }
 
     fn now(&self) -> Moment {
-        self.clock.now()
+        self.timer.now()
     }
 
     fn deadline(&self) -> Deadline {

@@ -1,16 +1,10 @@
 //! Wakes the locker's own task when it has something to do.
 
-use std::{future::pending, sync::Mutex, time::Duration};
+use std::sync::Mutex;
 
-use tokio::{sync::Notify, time::sleep};
+use tokio::sync::Notify;
 
-use crate::{Clock, Moment, mutex::lock};
-
-/// A runtime's timers stand still while the machine sleeps. So nothing is waited for longer than this at a time.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// To these multiples: the tasks of many lockers are woken together.
-const TOGETHER: Duration = Duration::from_millis(100);
+use crate::{Moment, Timer, mutex::lock};
 
 /// Wakes one task when something is due, or is found to be due earlier than that.
 #[derive(Debug, Default)]
@@ -34,20 +28,13 @@ impl Alarm {
     }
 
     /// Sleeps until what is due next, as `next_due` says, or until it rings.
-    pub(super) async fn wait(&self, clock: &dyn Clock, next_due: impl FnOnce() -> Option<Moment>) {
+    pub(super) async fn wait(&self, timer: &Timer, next_due: impl FnOnce() -> Option<Moment>) {
         // Whatever is entered from here on rings.
         self.set_for(None);
-        let now = clock.now();
-        let due = next_due().map(|due| due.min((now + LONGEST_SLEEP).round_up(TOGETHER)));
+        let due = next_due();
         self.set_for(due);
-        let due = async {
-            match due {
-                Some(due) => sleep(now.until(due)).await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
-            () = due => {}
+            () = timer.sleep_until(due) => {}
             () = self.earlier.notified() => {}
         }
     }

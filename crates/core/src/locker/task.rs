@@ -9,7 +9,7 @@ impl Locker {
     /// Looks after holds and waiting calls, until the locker is closed and nothing is held or nobody listens.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
-            self.alarm.wait(&*self.clock, || self.next_due()).await;
+            self.alarm.wait(&self.timer, || self.next_due()).await;
             self.poll_due();
             self.renew_due(self.now());
             // Whoever closes rings the alarm.

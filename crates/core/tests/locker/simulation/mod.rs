@@ -14,7 +14,7 @@ use std::{
 
 pub(crate) use lock_inc_core::Hold;
 use lock_inc_core::{
-    Clock, Moment, Random, Resource,
+    Clock, Moment, Random, Resource, Timer,
     error::Result,
     locker::{Event, Listener, Locker, LostReason},
     options::{LockOptions, Wait},
@@ -89,6 +89,7 @@ impl Random for Dice {
 /// The world in which a test takes place.
 pub(crate) struct World {
     clock: Arc<SimulatedClock>,
+    timer: Arc<Timer>,
     server: Arc<Mutex<Server>>,
     connections: Arc<Connections>,
 }
@@ -97,7 +98,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(SimulatedClock { start: Instant::now(), slept: AtomicU64::new(0) });
         let server = Arc::<Mutex<Server>>::default();
-        Self { connections: Connections::new(clock.clone(), server.clone()), clock, server }
+        let timer = Timer::new(clock.clone());
+        Self { connections: Connections::new(clock.clone(), server.clone()), clock, timer, server }
     }
 
     pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
@@ -119,7 +121,7 @@ impl World {
         let heard = Arc::<Heard>::default();
         let locker = Locker::open(
             network.clone(),
-            self.clock.clone(),
+            self.timer.clone(),
             Arc::new(Dice::new(id.into())),
             Box::new(Recorder(heard.clone())),
             COMMAND_TIMEOUT,
