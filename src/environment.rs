@@ -17,7 +17,6 @@ use std::{
 
 use lock_inc_core::{
     Timer,
-    error::Result,
     locker::{Event, Locker},
 };
 use lock_inc_exec::{self as exec, turn};
@@ -35,11 +34,9 @@ use tokio::runtime::Handle;
 #[cfg(target_os = "linux")]
 use crate::event_loop;
 use crate::{
-    inbox::{Deferred, Inbox, Mail},
+    inbox::{Inbox, Mail},
     links::Links,
-    listener,
-    outcome::{self, Outcome},
-    retry_strategy, runtime,
+    listener, retry_strategy, runtime,
     system::SystemClock,
     values::{JsFunction, check},
 };
@@ -257,29 +254,13 @@ impl Environment {
         }
     }
 
-    fn settle(&self, env: &Env, Deferred(deferred): Deferred, result: Result<Outcome>) {
+    /// The other side of [`expect_outcome`](Self::expect_outcome).
+    pub(crate) fn outcome_has_come(&self, env: &Env) {
         let in_flight = self.in_flight.get() - 1;
         self.in_flight.set(in_flight);
         if in_flight == 0 {
             // SAFETY: on the thread of the environment.
             unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.wake) };
-        }
-        let value = match &result {
-            Ok(outcome) => outcome.to_js(env).map(|value| (value, true)),
-            Err(error) => outcome::failure(env, error).map(|value| (value, false)),
-        };
-        // SAFETY: each deferred is settled once, here, with a value of its own environment.
-        let settled = value.is_ok_and(|(value, resolve)| unsafe {
-            let status = if resolve {
-                sys::napi_resolve_deferred(env.raw(), deferred, value)
-            } else {
-                sys::napi_reject_deferred(env.raw(), deferred, value)
-            };
-            status == sys::Status::napi_ok
-        });
-        // Nothing else can fail here but an environment that is closing: a worker that is being terminated.
-        if let (false, Ok(outcome)) = (settled, result) {
-            outcome.discard();
         }
     }
 }

@@ -10,7 +10,7 @@ use napi::{Env, Result as NapiResult, sys};
 use crate::{
     environment::Environment,
     inbox::{Deferred, Inbox, Mail},
-    outcome::Outcome,
+    outcome::{self, Outcome},
     values::check,
 };
 
@@ -34,6 +34,28 @@ impl Environment {
         exec::assist(self.runtime(), || exec::spawn(self.runtime(), work));
         self.settle_outcomes(env);
         Ok(promise)
+    }
+
+    /// Settles a promise with what has come of it.
+    pub(crate) fn settle(&self, env: &Env, Deferred(deferred): Deferred, result: Result<Outcome>) {
+        self.outcome_has_come(env);
+        let value = match &result {
+            Ok(outcome) => outcome.to_js(env).map(|value| (value, true)),
+            Err(error) => outcome::failure(env, error).map(|value| (value, false)),
+        };
+        // SAFETY: each deferred is settled once, here, with a value of its own environment.
+        let settled = value.is_ok_and(|(value, resolve)| unsafe {
+            let status = if resolve {
+                sys::napi_resolve_deferred(env.raw(), deferred, value)
+            } else {
+                sys::napi_reject_deferred(env.raw(), deferred, value)
+            };
+            status == sys::Status::napi_ok
+        });
+        // Nothing else can fail here but an environment that is closing: a worker that is being terminated.
+        if let (false, Ok(outcome)) = (settled, result) {
+            outcome.discard();
+        }
     }
 }
 
