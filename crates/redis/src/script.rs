@@ -1,4 +1,5 @@
-//! The Lua scripts, and how they are called: by SHA, or with their source where the server may not know them.
+//! The Lua scripts, and how they are called: by SHA, or with their source where the server may not know them. Which of the
+//! two it is `link/connection/sending.rs` decides, and `link/call.rs` sends again what the server has forgotten.
 
 use redis::{Cmd, Script};
 
