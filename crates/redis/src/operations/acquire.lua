@@ -29,7 +29,7 @@ if nonce == ARGV[1] then
   redis.call('HDEL', KEYS[5], 'granted')
   return granted
 end
-local left = lease_left(ARGV[2])
+local left = lease_left()
 if granted then count = count - granted + 1 end
 if not ARGV[5] then return {count, left, record or '', now, 0, 0} end
 

@@ -35,6 +35,6 @@ if not value then
 end
 local place = (redis.call('ZRANK', KEYS[4], ARGV[6]) or -1) + 1
 if ARGV[4] == '1' then leave(ARGV[6]) end
-local count, left = value or 0, lease_left(string.match(ARGV[6], '^%S+ (%d+)'))
+local count, left = value or 0, lease_left()
 if granted then count = count - granted + 1 end
 return {now, joined, place, grant, count, left, record or ''}

@@ -20,12 +20,12 @@ local function raise_lease(ms)
 end
 
 -- What is left of the lease in ms. A lock without one, as a 1.2.0 client leaves it that dies between its INCR and its
--- EXPIRE, gets `ms`.
-local function lease_left(ms)
+-- EXPIRE, gets 60 s, as 1.2.0 gives unless told otherwise: it may be alive, and set a lease of its own yet.
+local function lease_left()
   local left = redis.call('PTTL', KEYS[1])
   if left ~= -1 then return left end
-  redis.call('PEXPIRE', KEYS[1], ms)
-  return tonumber(ms)
+  redis.call('PEXPIRE', KEYS[1], 60000)
+  return 60000
 end
 
 -- Removes what is left of a lock of this nonce that an old client has deleted.
