@@ -90,6 +90,11 @@ class FaultyProxy {
     }
   }
 
+  /** What waits comes. Later answers wait on. */
+  passHeld() {
+    for (const link of this.#links) link.client.write(Buffer.concat(link.waiting.splice(0)))
+  }
+
   /** Of the answers that wait so many bytes come, and then nothing more on these connections. */
   cutReplies(bytes) {
     this.#held = false

@@ -108,7 +108,7 @@ impl Store for Redis {
     }
 
     fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
-        Box::pin(async move { self.remove(&self.keys.of(resource), deadline).await })
+        Box::pin(async move { self.force_unlock(&self.keys.of(resource), deadline).await })
     }
 
     fn purge(&self, patience: Limit) -> Answer<'_, ()> {

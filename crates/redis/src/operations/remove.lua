@@ -1,9 +1,15 @@
--- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: what channels begin with.
--- Returns 1 if there was a lock, else 0.
+-- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: what channels begin with, and, to remove no
+-- other lock than one that was seen, its value and its owner record, each '' if there was none.
+-- Returns 1 if a lock was removed, else 0.
 -- The holder is told which lock it has lost. Without permission to publish it learns of it at its next renewal or
 -- unlock. The lock goes to whoever waits for it.
 local value = redis.pcall('GET', KEYS[1])
-local record, _, granted = bound_owner(type(value) == 'string' and tonumber(value))
+local record, nonce, granted = bound_owner(type(value) == 'string' and tonumber(value))
+if ARGV[2] then
+  -- Sent again, it must not take the lock of whoever came next. A value only grows while one holder has the lock.
+  local is_another = nonce and nonce ~= string.match(ARGV[3], '^%S*')
+  if is_another or value and (tonumber(value) or 0) < (tonumber(ARGV[2]) or 0) then return 0 end
+end
 local there = redis.call('EXISTS', KEYS[1])
 redis.call('DEL', KEYS[1], KEYS[2])
 if record then

@@ -15,6 +15,21 @@ use crate::{
 static REMOVE: LazyLock<LuaScript> = script!(3, "shared/clock", "shared/owner", "shared/queue", "remove");
 
 impl Redis {
+    /// Removes the lock that somebody has now, and no other, however often that is sent. `false` if nobody has one.
+    pub(crate) async fn force_unlock(&self, keys: &LockKeys<'_>, deadline: Deadline) -> Result<bool> {
+        let look = |command: &mut Cmd| {
+            command.arg("MGET").arg(keys.lock()).arg(keys.owner());
+        };
+        let (value, record): (Option<String>, Option<String>) = decode(self.call(look, deadline).await?)?;
+        let seen = |command: &mut Cmd| {
+            command.arg(self.keys.channels());
+            command.arg(value.as_deref().unwrap_or("")).arg(record.as_deref().unwrap_or(""));
+        };
+        let removed: bool = decode(self.run_with_queue(&REMOVE, keys, seen, deadline).await?.value)?;
+        Ok(removed || value.is_some())
+    }
+
+    /// Removes the lock of whoever has it when this arrives.
     pub(crate) async fn remove(&self, keys: &LockKeys<'_>, deadline: Deadline) -> Result<bool> {
         let channels = |command: &mut Cmd| {
             command.arg(self.keys.channels());
