@@ -61,6 +61,17 @@ describe('calls that wait', () => {
     })
   })
 
+  it('give up together where their time is over together, however many they are', async () => {
+    const [holder, locker] = [direct(), direct()]
+    await holder.lock('resource', { expire: 600 })
+    const looks = await scene.server.commandCount('evalsha')
+    const calls = Array.from({ length: 2000 }, () => locker.tryLock('resource', { timeout: 2000 }))
+    expect(new Set(await Promise.all(calls))).toEqual(new Set([null]))
+    // They have joined the queue with one command each. What else they ask is far less than that.
+    expect((await scene.server.commandCount('evalsha')) - looks).toBeLessThan(2000 + 200)
+    expect((await holder.inspect('resource')).waiters).toEqual([])
+  })
+
   describe('and a lock that is handed over', () => {
     it('has a short lease first and the whole one soon, and leaves the waiters no time without a holder', async () => {
       const [first, second] = [await direct().lock('resource'), direct()]

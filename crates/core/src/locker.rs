@@ -13,7 +13,7 @@
 //!
 //! What the locker does with them:
 //!
-//! * [`acquire`]: a lock without waiting. [`waiting`] and [`poll`]: one that waits. [`hand_over`]: how it gets it.
+//! * [`acquire`]: a lock without waiting. [`waiting`], [`poll`] and [`last_poll`]: one that waits. [`hand_over`]: how it gets it.
 //! * [`renewal`]: renewal and extension. [`loss`]: how a lock is lost. [`release`]: unlock, and cancels in the background.
 //! * [`task`]: its own task, which does what is due.
 
@@ -23,6 +23,7 @@ use self::{
     alarm::Alarm,
     close::Shutdown,
     held::Held,
+    last_poll::Leaving,
     session::{Session, StoreHearing},
     waiting::WaitingCalls,
 };
@@ -37,6 +38,7 @@ mod alarm;
 mod close;
 mod hand_over;
 mod held;
+mod last_poll;
 mod loss;
 mod poll;
 mod release;
@@ -56,6 +58,7 @@ pub struct Locker {
     nonces: Nonces,
     held: Held,
     waiting: WaitingCalls,
+    leaving: Leaving,
     session: Session,
     shutdown: Shutdown,
     /// Of the task that looks after all this.
@@ -113,6 +116,7 @@ impl Locker {
         let locker = Arc::new(Self {
             held: Held::new(alarm.clone()),
             waiting: WaitingCalls::new(alarm.clone(), store.clone()),
+            leaving: Leaving::default(),
             session: Session::default(),
             shutdown: Shutdown::default(),
             alarm,

@@ -91,7 +91,7 @@ pub struct Poll<'a> {
     pub resource: &'a Resource,
     /// At least one.
     pub waiting: &'a [QueuedCall],
-    /// The first of them waits no more: it is taken out of the queue if it has not got the resource.
+    /// They wait no more: those that have not got the resource are taken out of the queue.
     pub last: bool,
 }
 
@@ -100,10 +100,12 @@ pub struct Poll<'a> {
 pub struct Polled {
     /// Polled calls that had not been in the queue; they are now.
     pub missing: u64,
-    /// Who holds the resource, if anybody does, and the place of the first polled call.
+    /// Who holds the resource, if anybody does.
     pub contention: Option<Contention>,
     /// To a call of this client. Its lease counts from `clock.sent`.
     pub hand_over: Option<HandOver>,
+    /// Of a last poll: which places its calls have left, in their order.
+    pub places: Vec<Option<u64>>,
     pub clock: StoreClock,
 }
 

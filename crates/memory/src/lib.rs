@@ -129,7 +129,7 @@ impl Store for Memory {
         _deadline: Deadline,
     ) -> Answer<'a, Polled> {
         answer(self.with(|table, now| {
-            let contention = table.poll(resource, waiting, last, &self.identity, now);
+            let (contention, places) = table.poll(resource, waiting, last, &self.identity, now);
             // Also where the event is on its way.
             let granted = waiting.iter().find_map(|&QueuedCall { nonce, lease, .. }| {
                 table.token_of(resource.hash(), nonce).map(|token| HandOver { nonce, token, lease })
@@ -137,7 +137,7 @@ impl Store for Memory {
             if let Some(HandOver { nonce, lease, .. }) = granted {
                 table.renew(resource.hash(), nonce, LeaseChange::AtLeast(lease), now);
             }
-            Polled { missing: 0, contention, hand_over: granted, clock: clock(now) }
+            Polled { missing: 0, contention, hand_over: granted, places, clock: clock(now) }
         }))
     }
 

@@ -207,7 +207,7 @@ impl LockTable {
     }
 
     /// Looks after waiting calls of one client: puts those into the queue that are not there, and says who is in the
-    /// way, if anybody is. With `last`, the first of them waits no more; its place is the one it had.
+    /// way, if anybody is. With `last` they wait no more, and it also says which places they have left.
     pub(crate) fn poll(
         &mut self,
         resource: &Resource,
@@ -215,7 +215,7 @@ impl LockTable {
         last: bool,
         identity: &Identity,
         now: Now,
-    ) -> Option<Contention> {
+    ) -> (Option<Contention>, Vec<Option<u64>>) {
         let hash = resource.hash();
         for &QueuedCall { nonce, lease, ticket } in waiting {
             if self.held.get(hash).is_none_or(|held| held.nonce != nonce) {
@@ -224,13 +224,12 @@ impl LockTable {
             }
         }
         self.expire_and_hand_over(hash, now);
-        let first = waiting.first().map(|first| first.nonce);
-        let place = first.and_then(|first| self.queues.get(hash)?.place(first));
-        if let (true, Some(first)) = (last, first) {
-            self.withdraw(hash, first);
+        let leaving = if last { waiting } else { &[] };
+        let places = leaving.iter().map(|call| self.queues.get(hash)?.place(call.nonce)).collect();
+        for call in leaving {
+            self.withdraw(hash, call.nonce);
         }
-        let contention = self.held.get(hash)?.contention(now.moment);
-        Some(Contention { place, ..contention })
+        (self.held.get(hash).map(|held| held.contention(now.moment)), places)
     }
 
     /// The token of the lock that this nonce holds.

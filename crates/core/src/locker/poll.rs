@@ -5,21 +5,12 @@ use std::sync::Arc;
 use super::Locker;
 use crate::{
     Contention, QueuedCall, Resource,
-    error::Result,
-    store::{Deadline, Poll, Polled},
+    store::{Poll, Polled},
     waiters::{DuePoll, SHORTEST_POLL},
 };
 
 /// So many calls at the most are asked about in one poll, after which other clients have their turn.
-const POLL_PAGE: usize = 256;
-
-/// What the last poll of a call says.
-pub(super) struct LastPoll {
-    /// The lock is its own, but cannot be relied on.
-    pub(super) is_granted: bool,
-    /// Who is in the way.
-    pub(super) contention: Option<Contention>,
-}
+pub(super) const POLL_PAGE: usize = 256;
 
 impl Locker {
     /// Asks about those whose time has come.
@@ -85,7 +76,7 @@ impl Locker {
 
     /// Draws the conclusions from the answer to a poll of so many calls. Returns who is in the way.
     fn on_polled(self: &Arc<Self>, resource: &Resource, asked: usize, polled: Polled) -> Option<Contention> {
-        let Polled { missing, contention, hand_over, clock } = polled;
+        let Polled { missing, contention, hand_over, clock, .. } = polled;
         self.session.on_clock(clock);
         if let Some(hand_over) = hand_over {
             self.on_hand_over(resource, hand_over, clock.sent);
@@ -100,21 +91,5 @@ impl Locker {
             }
         });
         contention
-    }
-
-    /// The last poll of a call, which takes it out of the queue.
-    pub(super) async fn poll_last(
-        self: Arc<Self>,
-        resource: Resource,
-        waiting: QueuedCall,
-        deadline: Deadline,
-    ) -> Result<LastPoll> {
-        let poll = Poll { resource: &resource, waiting: &[waiting], last: true };
-        let polled = self.store.poll(poll, deadline).await?;
-        if let Some(hand_over) = polled.hand_over {
-            self.on_hand_over(&resource, hand_over, polled.clock.sent);
-        }
-        let is_granted = polled.hand_over.is_some_and(|hand_over| hand_over.nonce == waiting.nonce);
-        Ok(LastPoll { is_granted, contention: polled.contention })
     }
 }

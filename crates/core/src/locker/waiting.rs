@@ -270,14 +270,8 @@ impl PendingAcquire {
         let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
         let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(joined.round_trip * 4);
         let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
-        let polling = self.locker.clone().poll_last(
-            resource,
-            QueuedCall { nonce, lease, ticket: joined.ticket },
-            deadline,
-        );
-        let (told, mut answer) = oneshot::channel();
-        // It may bring the turn of another call, so it goes on if this one ends.
-        tokio::spawn(async move { told.send(polling.await) });
+        let call = QueuedCall { nonce, lease, ticket: joined.ticket };
+        let mut answer = self.locker.poll_last(resource, call, deadline);
         let answer = tokio::select! {
             answer = &mut answer => answer.unwrap_or(Err(Error::Internal)),
             outcome = &mut self.outcome => return self.on_outcome(outcome),

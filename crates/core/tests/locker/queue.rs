@@ -211,6 +211,26 @@ async fn joining_is_tried_again_where_the_server_refuses_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_give_up_together_ask_together_and_each_learns_its_own_place() {
+    let world = World::new();
+    let [ann, ben] = world.peers().await;
+    let _hold = ann.try_lock("a").await.unwrap();
+    let calls: Vec<_> = (0..300).map(|_| ben.start("a", waits_for(secs(2)))).collect();
+    let mut places = Vec::new();
+    for call in calls {
+        let Err(Error::Locked(contention)) = call.await.unwrap() else { panic!("granted, or not refused") };
+        places.extend(contention.place);
+    }
+    places.sort_unstable();
+    // The second poll finds those of the first one gone.
+    let mut expected: Vec<_> = (1..=256).chain(1..=44).collect();
+    expected.sort_unstable();
+    assert_eq!(places, expected);
+    assert_eq!(world.server().count(2, Kind::Poll), 2);
+    assert_eq!(world.waiting("a"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_final_refusal_ends_the_waiting_of_all() {
     let world = World::new();
     let [ann, ben] = world.peers().await;

@@ -228,8 +228,10 @@ proptest! {
                         model.queue.retain(|waiting| *waiting != attempt);
                     }
                     let waiting = [QueuedCall { nonce, lease, ticket }];
-                    let found = table.poll(&resources[resource], &waiting, last, &IDENTITY, at(now));
-                    prop_assert_eq!(found.and_then(|found| found.place), place.map(|place| place as u64 + 1));
+                    let (found, places) = table.poll(&resources[resource], &waiting, last, &IDENTITY, at(now));
+                    prop_assert_eq!(found.is_some(), model.grant.is_some());
+                    let place = last.then_some(place.map(|place| place as u64 + 1));
+                    prop_assert_eq!(places, Vec::from_iter(place));
                 }
                 Step::Acquire { .. } | Step::Again { .. } => {
                     let attempt = match step {

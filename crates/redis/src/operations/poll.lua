@@ -1,8 +1,8 @@
 -- What a client sends for those of its calls that wait for a lock: when their timer fires, after a reconnect, and as a
--- last look before one of them gives up.
+-- last look before they give up.
 -- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: client, what channels begin with, '1' if messages
 -- reach the client, '1' for a last look, then ticket and queue member of each waiter.
--- Returns {server time in microseconds, how many of them were not in the queue, the first one's place in it, {nonce,
+-- Returns {server time in microseconds, how many of them were not in the queue, after a last look their places in it, {nonce,
 -- token, lease in ms} of a grant to one of them or false, attempts since the grant or 0 if nobody holds the lock,
 -- lease left in ms, owner record or ''}.
 local now, token = next_token()
@@ -33,8 +33,11 @@ if not value then
   value = tonumber(redis.call('GET', KEYS[1]) or nil)
   record, owner, granted = bound_owner(value)
 end
-local place = (redis.call('ZRANK', KEYS[4], ARGV[6]) or -1) + 1
-if ARGV[4] == '1' then leave(ARGV[6]) end
+local places = {}
+if ARGV[4] == '1' then
+  for index = 6, #ARGV, 2 do places[#places + 1] = (redis.call('ZRANK', KEYS[4], ARGV[index]) or -1) + 1 end
+  for index = 6, #ARGV, 2 do leave(ARGV[index]) end
+end
 local count, left = value or 0, lease_left()
 if granted then count = count - granted + 1 end
-return {now, joined, place, grant, count, left, record or ''}
+return {now, joined, places, grant, count, left, record or ''}

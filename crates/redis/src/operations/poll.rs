@@ -39,12 +39,20 @@ impl Redis {
         };
         let keys = self.keys.of(resource);
         let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
-        let (time, missing, place, granted, count, left, record): (u64, u64, u64, Value, u64, i64, String) =
-            decode(value)?;
+        let (time, missing, places, granted, count, left, record): (
+            u64,
+            u64,
+            Vec<u64>,
+            Value,
+            u64,
+            i64,
+            String,
+        ) = decode(value)?;
         Ok(Polled {
             missing,
-            contention: (count > 0).then(|| contention(count, left, &record, place)),
+            contention: (count > 0).then(|| contention(count, left, &record, 0)),
             hand_over: if granted == Value::Nil { None } else { Some(hand_over(granted)?) },
+            places: places.into_iter().map(|place| (place > 0).then_some(place)).collect(),
             clock: StoreClock { sent, time: Duration::from_micros(time) },
         })
     }

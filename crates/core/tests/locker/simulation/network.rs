@@ -421,8 +421,8 @@ impl Store for Network {
         let Poll { resource, waiting, last } = poll;
         let request = Request::Poll { resource: resource.clone(), waiting: waiting.to_vec(), last };
         self.request(request, deadline, |reply, sent, _| match reply {
-            Reply::Polled { missing, contention, hand_over, time } => {
-                Polled { missing, contention, hand_over, clock: StoreClock { sent, time } }
+            Reply::Polled { missing, contention, hand_over, places, time } => {
+                Polled { missing, contention, hand_over, places, clock: StoreClock { sent, time } }
             }
             other => unexpected(&other),
         })

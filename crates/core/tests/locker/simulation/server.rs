@@ -56,9 +56,22 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Granted(u64),
-    Contended { contention: Contention, ticket: Option<u64>, time: Duration },
-    Polled { missing: u64, contention: Option<Contention>, hand_over: Option<HandOver>, time: Duration },
-    Released { held: bool, next: Option<HandOver> },
+    Contended {
+        contention: Contention,
+        ticket: Option<u64>,
+        time: Duration,
+    },
+    Polled {
+        missing: u64,
+        contention: Option<Contention>,
+        hand_over: Option<HandOver>,
+        places: Vec<Option<u64>>,
+        time: Duration,
+    },
+    Released {
+        held: bool,
+        next: Option<HandOver>,
+    },
     Renewed(Ownership),
     Inspected(Option<Inspection>),
     Flag(bool),
@@ -294,12 +307,16 @@ impl Server {
         if !self.held.contains_key(&hash) {
             hand_over = self.hand_over(&hash, Some(client), now);
         }
-        let first = waiting[0];
-        let contention = self.contention(&hash, Some(first.nonce), now);
-        if last && let Some(queue) = self.queues.get_mut(&hash) {
-            queue.remove(&(first.ticket, first.nonce));
+        let contention = self.contention(&hash, None, now);
+        let leaving = if last { waiting } else { &[] };
+        let place = |call: &QueuedCall| self.contention(&hash, Some(call.nonce), now)?.place;
+        let places = leaving.iter().map(place).collect();
+        for call in leaving {
+            if let Some(queue) = self.queues.get_mut(&hash) {
+                queue.remove(&(call.ticket, call.nonce));
+            }
         }
-        Reply::Polled { missing, contention, hand_over, time: time(now) }
+        Reply::Polled { missing, contention, hand_over, places, time: time(now) }
     }
 
     fn release(
