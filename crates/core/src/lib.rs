@@ -12,8 +12,8 @@
 //! * [`waiters`]: which of its calls wait, and when to ask about them.
 //! * [`resource`], [`nonce`]: what is locked, and by which attempt.
 //! * [`parties`], [`contention`]: who holds it and who waits, by the store's records, and who is in the way.
-//! * [`time`], [`timer`], [`deadlines`], [`backoff`], [`random`]: moments, sleeping until one, what is due when, and how long
-//!   to pause.
+//! * [`time`], [`timer`], [`deadlines`], [`backoff`], [`random`]: moments, sleeping until one, what is due when,
+//!   and how long to pause.
 //! * [`mutex`]: std's, whichever thread has panicked.
 //! * [`options`], [`error`]: settings after validation, and everything that a call can fail with.
 

@@ -13,7 +13,8 @@
 //!
 //! What the locker does with them:
 //!
-//! * [`acquire`]: a lock without waiting. [`waiting`], [`poll`] and [`last_poll`]: one that waits. [`hand_over`]: how it gets it.
+//! * [`acquire`]: a lock without waiting. [`waiting`], [`poll`] and [`last_poll`]: one that waits.
+//!   [`hand_over`]: how it gets it.
 //! * [`renewal`]: renewal and extension. [`loss`]: how a lock is lost. [`release`]: unlock, and cancels in the background.
 //! * [`task`]: its own task, which does what is due.
 

@@ -37,17 +37,23 @@ struct LeavingCall {
 }
 
 impl Leaving {
-    /// Takes out those of the next poll. None: nobody sees to this resource any more.
+    /// Takes out those of the next poll, those first whose deadlines end first. None: nobody sees to this resource any
+    /// more.
     fn next_page(&self, hash: &str) -> Vec<LeavingCall> {
         let mut leaving = lock(&self.0);
         let Some(calls) = leaving.get_mut(hash) else { return Vec::new() };
         // Whoever has gone meanwhile is cancelled by itself.
         calls.retain(|call| !call.told.is_closed());
+        calls.sort_by_key(|call| call.deadline.at);
         let page: Vec<_> = calls.drain(..calls.len().min(POLL_PAGE)).collect();
         if page.is_empty() {
             leaving.remove(hash);
         }
         page
+    }
+
+    fn put_back(&self, hash: &str, page: Vec<LeavingCall>) {
+        lock(&self.0).entry(hash.into()).or_default().extend(page);
     }
 }
 
@@ -74,34 +80,31 @@ impl Locker {
     async fn see_off(self: Arc<Self>, resource: Resource) {
         loop {
             let page = self.leaving.next_page(resource.hash());
-            // Each call has its own deadline besides, and the last one to end is the one of this poll.
-            let Some(deadline) = page.iter().map(|call| call.deadline).max_by_key(|deadline| deadline.at)
-            else {
-                return;
-            };
+            let Some(deadline) = page.first().map(|call| call.deadline) else { return };
             let waiting: Vec<_> = page.iter().map(|leaving| leaving.call).collect();
             let poll = Poll { resource: &resource, waiting: &waiting, last: true };
-            match self.store.poll(poll, deadline).await {
-                Ok(polled) => {
-                    if let Some(hand_over) = polled.hand_over {
-                        self.on_hand_over(&resource, hand_over, polled.clock.sent);
-                    }
-                    for (leaving, place) in page.into_iter().zip(polled.places) {
-                        let contention = polled.contention.clone();
-                        // Whoever is gone needs no answer.
-                        let _ = leaving.told.send(Ok(LastPoll {
-                            is_granted: polled
-                                .hand_over
-                                .is_some_and(|granted| granted.nonce == leaving.call.nonce),
-                            contention: contention.map(|contention| Contention { place, ..contention }),
-                        }));
-                    }
-                }
+            let polled = match self.store.poll(poll, deadline).await {
+                Ok(polled) => polled,
                 Err(error) => {
-                    for leaving in page {
+                    // It is about the time of those who had the least. The others ask again, each within its own.
+                    let (late, others): (Vec<_>, Vec<_>) =
+                        page.into_iter().partition(|call| call.deadline == deadline);
+                    self.leaving.put_back(resource.hash(), others);
+                    for leaving in late {
+                        // Whoever is gone needs no answer.
                         let _ = leaving.told.send(Err(error.clone()));
                     }
+                    continue;
                 }
+            };
+            if let Some(hand_over) = polled.hand_over {
+                self.on_hand_over(&resource, hand_over, polled.clock.sent);
+            }
+            let granted = polled.hand_over.map(|hand_over| hand_over.nonce);
+            for (leaving, place) in page.into_iter().zip(polled.places) {
+                let is_granted = granted == Some(leaving.call.nonce);
+                let contention = polled.contention.clone().map(|known| Contention { place, ..known });
+                let _ = leaving.told.send(Ok(LastPoll { is_granted, contention }));
             }
         }
     }

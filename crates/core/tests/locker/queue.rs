@@ -231,6 +231,26 @@ async fn calls_that_give_up_together_ask_together_and_each_learns_its_own_place(
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_give_up_together_and_get_no_answer_each_end_within_their_own_time() {
+    let world = World::new();
+    let [ann, ben] = world.peers().await;
+    let _hold = ann.try_lock("a").await.unwrap();
+    let patient = ben.start("a", waits_for(secs(3)));
+    sleep(secs(2)).await;
+    let hasty = ben.start("a", waits_for(secs(1)));
+    sleep(ms(900)).await;
+    ben.network.disconnect();
+    let start = world.now();
+    // A tenth of what they were given, from the end of that on.
+    assert!(matches!(hasty.await.unwrap(), Err(Error::Unavailable(_))));
+    let hasty = start.until(world.now());
+    assert!(hasty > ms(190) && hasty < ms(250), "{hasty:?}");
+    assert!(matches!(patient.await.unwrap(), Err(Error::Unavailable(_))));
+    let patient = start.until(world.now());
+    assert!(patient > ms(390) && patient < ms(450), "{patient:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_final_refusal_ends_the_waiting_of_all() {
     let world = World::new();
     let [ann, ben] = world.peers().await;
