@@ -53,6 +53,15 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
     expect(await server.call('KEYS', '*')).toEqual([key])
   })
 
+  it.each([
+    ['a list', "redis.call('RPUSH', KEYS[1], 'x')"],
+    ['bytes that are no text', "redis.call('SET', KEYS[1], '\\255\\254')"],
+  ])('a forced unlock removes what is at the key of the lock, be it %s', async (_what, write) => {
+    await server.call('EVAL', write, 1, key)
+    expect(await newLocker().forceUnlock('resource')).toBe(true)
+    expect(await server.call('EXISTS', key)).toBe(0)
+  })
+
   it('WRONGTYPE: something else is at the register of tokens, and stays; what is held can be unlocked', async () => {
     const register = 'refused:fence'
     for (const [write, read] of [

@@ -2,9 +2,9 @@
 -- last look before they give up.
 -- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: client, what channels begin with, '1' if messages
 -- reach the client, '1' for a last look, then ticket and queue member of each waiter.
--- Returns {server time in microseconds, how many of them were not in the queue, after a last look their places in it, {nonce,
--- token, lease in ms} of a grant to one of them or false, attempts since the grant or 0 if nobody holds the lock,
--- lease left in ms, owner record or ''}.
+-- Returns {server time in microseconds, how many of them were not in the queue, after a last look their places in it,
+-- {nonce, token, lease in ms} of a grant to one of them or false, attempts since the grant or 0 if nobody holds the
+-- lock, lease left in ms, owner record or ''}.
 local now, token = next_token()
 if not token then return no_token() end
 local value = tonumber(redis.call('GET', KEYS[1]) or nil)

@@ -18,6 +18,9 @@ use crate::{
 
 static POLL: LazyLock<LuaScript> = script!(1, "shared/clock", "shared/owner", "shared/queue", "poll");
 
+/// As the script returns them.
+type PolledFields = (u64, u64, Vec<u64>, Value, u64, i64, String);
+
 impl Redis {
     pub(crate) async fn poll(
         &self,
@@ -39,15 +42,7 @@ impl Redis {
         };
         let keys = self.keys.of(resource);
         let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
-        let (time, missing, places, granted, count, left, record): (
-            u64,
-            u64,
-            Vec<u64>,
-            Value,
-            u64,
-            i64,
-            String,
-        ) = decode(value)?;
+        let (time, missing, places, granted, count, left, record) = decode::<PolledFields>(value)?;
         Ok(Polled {
             missing,
             contention: (count > 0).then(|| contention(count, left, &record, 0)),

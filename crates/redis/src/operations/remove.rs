@@ -20,10 +20,10 @@ impl Redis {
         let look = |command: &mut Cmd| {
             command.arg("MGET").arg(keys.lock()).arg(keys.owner());
         };
-        let (value, record): (Option<String>, Option<String>) = decode(self.call(look, deadline).await?)?;
+        let (value, record): (Option<Vec<u8>>, Option<Vec<u8>>) = decode(self.call(look, deadline).await?)?;
         let seen = |command: &mut Cmd| {
             command.arg(self.keys.channels());
-            command.arg(value.as_deref().unwrap_or("")).arg(record.as_deref().unwrap_or(""));
+            command.arg(value.as_deref().unwrap_or_default()).arg(record.as_deref().unwrap_or_default());
         };
         let removed: bool = decode(self.run_with_queue(&REMOVE, keys, seen, deadline).await?.value)?;
         Ok(removed || value.is_some())

@@ -19,13 +19,16 @@ local function raise_lease(ms)
   redis.call('PEXPIRE', KEYS[2], ms)
 end
 
--- What is left of the lease in ms. A lock without one, as a 1.2.0 client leaves it that dies between its INCR and its
--- EXPIRE, gets 60 s, as 1.2.0 gives unless told otherwise: it may be alive, and set a lease of its own yet.
+-- What 1.2.0 gives in ms, unless told otherwise.
+local OLD_LEASE = 60000
+
+-- What is left of the lease in ms. A 1.2.0 client leaves a lock without one between its INCR and its EXPIRE, and for good
+-- if it dies there. As it may be alive, and set the lease yet, it gets no less time than it asks for.
 local function lease_left()
   local left = redis.call('PTTL', KEYS[1])
   if left ~= -1 then return left end
-  redis.call('PEXPIRE', KEYS[1], 60000)
-  return 60000
+  redis.call('PEXPIRE', KEYS[1], OLD_LEASE)
+  return OLD_LEASE
 end
 
 -- Removes what is left of a lock of this nonce that an old client has deleted.
