@@ -1,20 +1,22 @@
 'use strict'
 
-const fs = require('node:fs')
-const path = require('node:path')
 const { inspect } = require('node:util')
-const ts = require('typescript')
 const lockFactory = require('..')
-const native = require('../lib/native')
 const { readExtend, readLock } = require('../lib/options/lock')
-const { must } = require('../lib/options/argument-errors')
 const { readRequest } = require('../lib/options/request')
 const { readSpec } = require('../lib/options/spec')
 const table = require('../lib/options/table')
 const { runNode } = require('./support/child')
+const {
+  everyOption,
+  groups,
+  isNumeric,
+  optionsThat,
+  readRedis,
+  settings,
+  spec,
+} = require('./support/options')
 const { rejection } = require('./support/until')
-
-const textOf = (file) => fs.readFileSync(path.join(__dirname, '..', file), 'utf8')
 
 /** What a call throws. */
 const thrownBy = (call) => {
@@ -25,42 +27,6 @@ const thrownBy = (call) => {
   }
   throw new Error(`Did not throw: ${call}`)
 }
-
-const spec = { driver: 'memory', settings: { prefix: 'options:' } }
-const settings = { prefix: 'options:' }
-const readRedis = (config) => readSpec({ driver: 'redis', config, settings }).checked.redis
-
-/** How each group of options is read, and where it is documented. */
-const groups = {
-  spec: {
-    read: (options) => readSpec({ ...spec, ...options }),
-    declaredBy: 'RedisSpec',
-    docs: ['README.md', '### lockFactory(spec)'],
-  },
-  settings: {
-    read: (options) => readSpec({ ...spec, settings: { ...settings, ...options } }),
-    declaredBy: 'Settings',
-    docs: ['README.md', '### lockFactory(spec)'],
-  },
-  config: { read: readRedis, declaredBy: 'RedisOptions', docs: ['docs/redis-options.md', '## '] },
-  tls: {
-    read: (tls) => readRedis({ tls }),
-    declaredBy: 'TlsOptions',
-    docs: ['docs/redis-options.md', '## tls'],
-  },
-  lock: {
-    read: (options) => readLock({ renew: true, ...options }),
-    declaredBy: 'LockOptions',
-    docs: ['README.md', '### Options of lock'],
-  },
-  request: { read: readRequest, declaredBy: 'RequestOptions', docs: ['docs/holding.md', '## request'] },
-}
-
-const everyOption = Object.entries(groups).flatMap(([group, how]) =>
-  table[group].options.map((option) => [`${group}: ${option.name}`, option, how]),
-)
-const optionsThat = (test) => everyOption.filter(([, option]) => test(option))
-const isNumeric = ({ type }) => type === 'time' || type === 'integer'
 
 /** Values of a wrong type, for each type of option that takes not just anything. */
 const wrong = {
@@ -207,111 +173,6 @@ describe('every option of the table', () => {
     }
     expect(readLock({ retry: true }).wait).toBe(20 * 200)
     expect(readSpec(spec).checked.commandTimeout).toBe(10_000)
-  })
-})
-
-describe('the documentation', () => {
-  /** The rows of the tables under a heading, or under all of that level. */
-  const rowsUnder = (file, heading) => {
-    const level = heading.match(/^#+ /)[0]
-    const sections = textOf(file).split(new RegExp(`^(?=#{1,${level.length - 1}} )`, 'm'))
-    const chosen = sections.filter((section) => section.startsWith(heading))
-    return chosen.flatMap((section) => section.match(/^\|.*\|$/gm) ?? [])
-  }
-  const cellsOf = (row) => row.split(/(?<!\\)\|/).map((cell) => cell.trim())
-  const rowOf = ({ name, path }, [file, heading]) => {
-    const shown = `\`${path.startsWith('settings.') ? path : name}`
-    const rows = rowsUnder(file, heading)
-    return (
-      rows.find((row) => cellsOf(row)[1] === `${shown}\``) ??
-      // In a row with others, or with its own members.
-      rows.find((row) => [`${shown}\``, `${shown}.`].some((name) => cellsOf(row)[1].includes(name)))
-    )
-  }
-
-  it.each(everyOption)(
-    'has a row for %s, with its default and why it has no effect',
-    (_, option, { docs }) => {
-      const row = rowOf(option, docs)
-      expect(row).toBeDefined()
-      const plain = row.replaceAll('`', '')
-      if (option.why) {
-        const sections = { none: '## Accepted without effect', refused: '## Refused' }
-        expect(rowsUnder(docs[0], sections[option.effect])).toContain(row)
-        expect(plain).toContain(option.why)
-      }
-      const { default: fallback } = option
-      if (fallback !== undefined && docs[1] !== '## request') {
-        const shown = option.type === 'host' ? `'${fallback}'` : String(fallback)
-        if (option.name !== 'family') expect(cellsOf(plain)[2]).toBe(shown)
-      }
-    },
-  )
-
-  it('has no row for an option of config that there is none of', () => {
-    const names = ['## Honoured', '## Accepted without effect', '## Refused'].flatMap((heading) =>
-      rowsUnder('docs/redis-options.md', heading).flatMap((row) =>
-        Array.from(cellsOf(row)[1].matchAll(/`(\w+)`/g), ([, name]) => name),
-      ),
-    )
-    // Rows that say why these are none.
-    const none = ['camel_case', 'tls']
-    expect(names.filter((name) => !table.config.known.has(name) && !none.includes(name))).toEqual([])
-    expect(names.length).toBeGreaterThan(30)
-  })
-})
-
-describe('the declarations', () => {
-  const parse = (file) => ts.createSourceFile(file, textOf(file), ts.ScriptTarget.Latest, true)
-
-  /** Every declaration of a file with a name, those in namespaces too. */
-  const declarationsOf = (file) => {
-    const found = new Map()
-    const visit = (node) => {
-      if (ts.isInterfaceDeclaration(node) || ts.isFunctionDeclaration(node) || ts.isClassDeclaration(node)) {
-        found.set(node.name.text, node)
-      }
-      ts.forEachChild(node, visit)
-    }
-    visit(parse(file))
-    return found
-  }
-  const declared = declarationsOf('index.d.ts')
-  const membersOf = (node) => new Map(node.members.map((member) => [member.name.text, member]))
-
-  it.each(Object.entries(groups))('of %s name the same options as the table', (group, { declaredBy }) => {
-    const names = table[group].options.map(({ name }) => name)
-    expect([...membersOf(declared.get(declaredBy)).keys()].sort()).toEqual(names.sort())
-  })
-
-  it.each(optionsThat(isNumeric))('of %s say its type and its range', (_, option, { declaredBy }) => {
-    const member = membersOf(declared.get(declaredBy)).get(option.name)
-    expect(member.type.getText().split(' | ').includes('Time')).toBe(option.type === 'time')
-    const comment = ts
-      .getJSDocCommentsAndTags(member)
-      .map((doc) => doc.getText())
-      .join(' ')
-      .replace(/\s*\n\s*\*\s*/g, ' ')
-    const [range] = must(option).match(/from \S+ (?:to \S+|on)/)
-    if (!option.aliasOf) expect(comment.toLowerCase()).toContain(range)
-  })
-
-  it('of the addon name what it exports', () => {
-    const file = declarationsOf('lib/native.d.ts')
-    const exported = [...file].filter(([, node]) => !ts.isInterfaceDeclaration(node)).map(([name]) => name)
-    expect(exported.sort()).toEqual(
-      Object.keys(native)
-        .filter((name) => !name.startsWith('__'))
-        .sort(),
-    )
-    const locker = native.lockFactory(
-      { ...settings, commandTimeout: 1000, redis: undefined },
-      'host',
-      () => {},
-      true,
-    )
-    expect([...membersOf(file.get('Locker')).keys()].sort()).toEqual(Object.keys(locker).sort())
-    return locker.close()
   })
 })
 

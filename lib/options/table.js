@@ -4,7 +4,7 @@ const { checks } = require('./checks')
 
 /**
  * Every option there is. The readers beside this file go by this table, the error messages are made of it, and
- * `__test__/options.test.js` compares it with `index.d.ts` and the docs.
+ * `__test__/options-described.test.js` compares it with `index.d.ts` and the docs.
  *
  * @typedef {object} Option
  * @property {string} name

@@ -1,0 +1,44 @@
+'use strict'
+
+const { readLock } = require('../../lib/options/lock')
+const { readRequest } = require('../../lib/options/request')
+const { readSpec } = require('../../lib/options/spec')
+const table = require('../../lib/options/table')
+
+const spec = { driver: 'memory', settings: { prefix: 'options:' } }
+const settings = { prefix: 'options:' }
+const readRedis = (config) => readSpec({ driver: 'redis', config, settings }).checked.redis
+
+/** How each group of options is read, and where it is documented. */
+const groups = {
+  spec: {
+    read: (options) => readSpec({ ...spec, ...options }),
+    declaredBy: 'RedisSpec',
+    docs: ['README.md', '### lockFactory(spec)'],
+  },
+  settings: {
+    read: (options) => readSpec({ ...spec, settings: { ...settings, ...options } }),
+    declaredBy: 'Settings',
+    docs: ['README.md', '### lockFactory(spec)'],
+  },
+  config: { read: readRedis, declaredBy: 'RedisOptions', docs: ['docs/redis-options.md', '## '] },
+  tls: {
+    read: (tls) => readRedis({ tls }),
+    declaredBy: 'TlsOptions',
+    docs: ['docs/redis-options.md', '## tls'],
+  },
+  lock: {
+    read: (options) => readLock({ renew: true, ...options }),
+    declaredBy: 'LockOptions',
+    docs: ['README.md', '### Options of lock'],
+  },
+  request: { read: readRequest, declaredBy: 'RequestOptions', docs: ['docs/holding.md', '## request'] },
+}
+
+const everyOption = Object.entries(groups).flatMap(([group, how]) =>
+  table[group].options.map((option) => [`${group}: ${option.name}`, option, how]),
+)
+const optionsThat = (test) => everyOption.filter(([, option]) => test(option))
+const isNumeric = ({ type }) => type === 'time' || type === 'integer'
+
+module.exports = { everyOption, groups, isNumeric, optionsThat, readRedis, settings, spec }
