@@ -85,9 +85,12 @@ pub(crate) struct Deferred(pub sys::napi_deferred);
 unsafe impl Send for Deferred {}
 
 impl Inbox {
-    /// From now on mail is taken, and this function called when there is some.
+    /// From now on mail is taken, and this function called when there is some. By the thread that will read it, which is
+    /// its first sign of life.
     pub(crate) fn open(&self, wake: sys::napi_threadsafe_function) {
-        self.lock().wake = Some(Wake(wake));
+        let mut state = self.lock();
+        state.wake = Some(Wake(wake));
+        state.alive = Some(SystemClock.now());
     }
 
     /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
