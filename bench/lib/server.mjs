@@ -10,12 +10,12 @@ export class Server {
   #child
   #client
 
-  static async start() {
+  static async start(path = binary) {
     for (let attempt = 1; ; attempt++) {
       const server = new Server()
       server.port = await freePort()
       try {
-        await server.#spawn()
+        await server.#spawn(path)
         server.#client = new Redis(server.port)
         return server
       } catch (error) {
@@ -25,11 +25,11 @@ export class Server {
     }
   }
 
-  #spawn() {
+  #spawn(path) {
     const quiet = ['--save', '', '--appendonly', 'no', '--daemonize', 'no', '--bind', '127.0.0.1']
     const args = ['--port', String(this.port), '--dir', temporaryDirectory(), ...quiet]
     return new Promise((resolve, reject) => {
-      const child = killAtExit(spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] }))
+      const child = killAtExit(spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'] }))
       this.#child = child
       let output = ''
       const read = (data) => {
@@ -38,13 +38,20 @@ export class Server {
       }
       child.stdout.on('data', read)
       child.stderr.on('data', read)
-      child.once('error', (error) => reject(new Error(`${binary} cannot be run (${error.code})`)))
-      child.once('exit', (code) => reject(new Error(`${binary} ended with ${code}: ${output}`)))
+      child.once('error', (error) => reject(new Error(`${path} cannot be run (${error.code})`)))
+      child.once('exit', (code) => reject(new Error(`${path} ended with ${code}: ${output}`)))
     })
   }
 
   call(command, ...args) {
     return this.#client.call(command, ...args)
+  }
+
+  /** Such as `Redis 7.0.15`. */
+  async version() {
+    const info = await this.call('INFO', 'server')
+    const valkey = info.match(/^valkey_version:(\S+)/m)?.[1]
+    return valkey ? `Valkey ${valkey}` : `Redis ${info.match(/^redis_version:(\S+)/m)[1]}`
   }
 
   /** Calls of each command since the last reset, those from inside scripts included. */

@@ -10,6 +10,7 @@ import * as manyWaiters from './many-waiters.mjs'
 import * as paused from './paused.mjs'
 import * as scripts from './scripts.mjs'
 import * as sequential from './sequential.mjs'
+import * as server from './server.mjs'
 
 /** In the order in which they are run. */
 export const scenarios = [
@@ -24,6 +25,7 @@ export const scenarios = [
   growthNames,
   growthWaiters,
   scripts,
+  server,
   load,
 ]
 
