@@ -14,8 +14,13 @@ export const open = (port) => openBuild('../..', port)
 /** `folder`: a checkout of lock-inc with an addon in it. */
 export async function openBuild(folder, port) {
   const lockFactory = require(folder)
-  const locker = lockFactory({ driver: 'redis', config: { port }, settings: { prefix: 'bench:' } })
+  const make = () => lockFactory({ driver: 'redis', config: { port }, settings: { prefix: 'bench:' } })
+  const locker = make()
   await locker.isLocked('connected')
+  return interfaceOf(locker, make)
+}
+
+function interfaceOf(locker, make) {
   return {
     async lock(name) {
       return (await locker.lock(name)).unlock
@@ -28,6 +33,8 @@ export async function openBuild(folder, port) {
       lock.signal.addEventListener('abort', onLost)
       return lock.unlock
     },
+    /** One more locker, of the same config. */
+    another: () => interfaceOf(make(), make),
     close: () => locker.close(),
   }
 }

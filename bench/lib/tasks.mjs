@@ -214,6 +214,36 @@ export async function enqueue({ lockWaiting }, { name, count, atOnce = count }) 
 
 export const queued = () => queue
 
+const crowd = []
+
+/** So many names, each held, and waited for by a locker of its own. */
+export async function waitEach({ hold, another }, { count }) {
+  await holdMany({ hold }, { count, lease: 600_000, renewed: false })
+  for (let index = 0; index < count; index++) {
+    const locker = another()
+    const served = locker.lockWaiting(own(`held ${index}`))
+    // Who is not served in time is told of there.
+    served.catch(() => {})
+    crowd.push({ locker, served })
+  }
+}
+
+/** All that are held are unlocked. Resolves to the ms until each who waited has got its lock. */
+export async function serveEach() {
+  const start = performance.now()
+  for (const unlock of held.values()) unlock()
+  held.clear()
+  await Promise.all(crowd.map(({ served }) => served))
+  return performance.now() - start
+}
+
+/** Resolves to the ms until they are closed. */
+export async function closeEach() {
+  const start = performance.now()
+  await Promise.all(crowd.splice(0).map(({ locker }) => locker.close()))
+  return performance.now() - start
+}
+
 export function close({ close }) {
   return close()
 }

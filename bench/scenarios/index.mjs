@@ -5,6 +5,7 @@ import * as growthWaiters from './growth-waiters.mjs'
 import * as handover from './handover.mjs'
 import * as hot from './hot.mjs'
 import * as load from './load.mjs'
+import * as manyLockers from './many-lockers.mjs'
 import * as manyRenewed from './many-renewed.mjs'
 import * as manyWaiters from './many-waiters.mjs'
 import * as paused from './paused.mjs'
@@ -21,6 +22,7 @@ export const scenarios = [
   handover,
   blocked,
   manyRenewed,
+  manyLockers,
   manyWaiters,
   growthNames,
   growthWaiters,
