@@ -543,7 +543,7 @@ declare namespace lockFactory {
     | 'ERR_REDIS_WRONGPASS'
     /** The Redis user may not do this. */
     | 'ERR_REDIS_NOPERM'
-    /** A read-only replica. */
+    /** A read-only replica, up to the deadline: in a failover the new primary is waited for. */
     | 'ERR_REDIS_READONLY'
     /** Redis has reached its maxmemory. */
     | 'ERR_REDIS_OOM'
@@ -551,6 +551,8 @@ declare namespace lockFactory {
     | 'ERR_REDIS_LOADING'
     /** Redis is busy with a script of another client. */
     | 'ERR_REDIS_BUSY'
+    /** A node of a cluster that is moving the lock's slot to another one. */
+    | 'ERR_REDIS_TRYAGAIN'
     /** Redis accepts no writes because it cannot save to disk. */
     | 'ERR_REDIS_MISCONF'
     /** A node of a cluster that does not serve the lock's slot. */
@@ -676,7 +678,7 @@ declare namespace lockFactory {
    * Redis answered with an error.
    *
    * @example
-   * if (error instanceof RedisError && error.code === 'ERR_REDIS_READONLY') await failOver()
+   * if (error instanceof RedisError && error.code === 'ERR_REDIS_OOM') await freeMemory()
    */
   export class RedisError extends LockError {
     constructor(message: string, fields: LockErrorFields<RedisErrorCode>)

@@ -3,6 +3,7 @@
 const fs = require('node:fs')
 const path = require('node:path')
 const lockFactory = require('..')
+const { FaultyProxy } = require('./support/proxy')
 const { startRedis } = require('./support/redis-server')
 const { allSources } = require('./support/scripts')
 const { rejection, until } = require('./support/until')
@@ -104,33 +105,84 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
     }
   })
 
-  it('READONLY: it is a replica', async () => {
-    const locker = newLocker()
-    await locker.isLocked('resource')
+  it('READONLY: it is a replica; it is waited for, and then said', async () => {
+    const locker = newLocker({}, 500)
+    const patient = newLocker()
+    await Promise.all([locker.isLocked('resource'), patient.isLocked('resource')])
     // Of a primary that nobody hears of.
     await server.call('REPLICAOF', '127.0.0.1', '1')
+    const waiting = patient.lock('resource')
     try {
+      const start = performance.now()
       expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_READONLY', 'primary')
+      expect(performance.now() - start).toBeGreaterThan(490)
+      await server.call('CONFIG', 'SET', 'replica-serve-stale-data', 'no')
+      const error = await rejection(locker.lock('resource'))
+      expectRefusal(error, 'ERR_REDIS_READONLY', 'primary')
+      expect(error.cause.code).toBe('MASTERDOWN')
     } finally {
+      await server.call('CONFIG', 'SET', 'replica-serve-stale-data', 'yes')
       await server.call('REPLICAOF', 'NO', 'ONE')
     }
-    await locker.lock('resource')
+    expect((await waiting).resourceId).toBe('resource')
   })
 
-  it('READONLY: the connection is made anew, as the name may lead to a new primary', async () => {
-    const locker = newLocker()
+  it('READONLY: the connection is made anew once a second, as the name may lead to a new primary', async () => {
+    const locker = newLocker({}, 3500)
     await locker.isLocked('resource')
-    const connections = async () => {
-      const list = await server.call('CLIENT', 'LIST')
-      return [...list.matchAll(/id=(\d+) .*name=lock-inc:/g)].map(([, id]) => id)
-    }
-    const before = await connections()
     await server.call('REPLICAOF', '127.0.0.1', '1')
     try {
-      await rejection(locker.lock('resource'))
-      await until(async () => (await connections()).some((id) => !before.includes(id)), 'a new connection')
+      await server.call('CONFIG', 'RESETSTAT')
+      const start = performance.now()
+      expect((await rejection(locker.lock('resource'))).code).toBe('ERR_REDIS_READONLY')
+      const stats = await server.call('INFO', 'stats')
+      const made = Number(stats.match(/total_connections_received:(\d+)/)[1])
+      expect(made).toBeGreaterThan(1)
+      expect(made).toBeLessThanOrEqual((performance.now() - start) / 1000 + 1)
     } finally {
       await server.call('REPLICAOF', 'NO', 'ONE')
+    }
+  })
+
+  it('READONLY: through a failover calls wait, and what is held stays', async () => {
+    const args = ['--repl-diskless-sync-delay', '0']
+    const [primary, replica] = await Promise.all([startRedis({ name, args }), startRedis({ name, args })])
+    const proxy = await FaultyProxy.to(primary.port)
+    const config = { port: proxy.port, retry_max_delay: 50 }
+    try {
+      await replica.call('REPLICAOF', '127.0.0.1', primary.port)
+      const linked = (server) => async () =>
+        (await server.call('INFO', 'replication')).includes('master_link_status:up')
+      await until(linked(replica), 'it replicates')
+      const locker = newLocker(config, 20_000)
+      const lock = await locker.lock('held', { expire: 10, renew: true })
+      const inQueue = locker.lock('held', { timeout: Number.POSITIVE_INFINITY })
+      await until(async () => (await locker.inspect('held')).waiters.length === 1, 'it waits')
+      const impatient = newLocker(config, 300)
+      await impatient.isLocked('held')
+      await until(async () => (await primary.call('WAIT', 1, 1000)) === 1, 'all is replicated')
+
+      await replica.call('REPLICAOF', 'NO', 'ONE')
+      await primary.call('REPLICAOF', '127.0.0.1', replica.port)
+      await until(linked(primary), 'the old primary replicates')
+      await primary.call('CONFIG', 'RESETSTAT')
+      const locking = locker.lock('resource')
+      const unlocking = impatient.tryLock('resource')
+      expect(await rejection(unlocking)).toMatchObject({ code: 'ERR_REDIS_READONLY' })
+      // On a new connection, which sends its scripts with their source: what waits and what is held are asked about, too.
+      await until(async () => (await primary.commandCount('eval')) >= 3, 'all of it is refused')
+      const left = lock.remaining()
+
+      proxy.leadTo(replica.port)
+      await (await locking).unlock()
+      await until(() => lock.remaining() > left, 'it is renewed')
+      expect(await lock.unlock()).toBe(true)
+      expect(await (await inQueue).unlock()).toBe(true)
+      expect(await replica.call('KEYS', 'refused:*')).toEqual(['refused:fence'])
+      expect(Number(await replica.call('DBSIZE'))).toBe(1)
+    } finally {
+      await proxy.close()
+      await Promise.all([primary.stop(), replica.stop()])
     }
   })
 
@@ -249,6 +301,43 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
       await node.stop()
     }
   })
+
+  // Redis 6.2 says ASK instead.
+  if (name !== 'redis-6.2') {
+    it('TRYAGAIN: a cluster moves the slot of the lock; it is waited for, and then said', async () => {
+      const args = ['--cluster-enabled', 'yes']
+      const [node, other] = await Promise.all([startRedis({ name, args }), startRedis({ name, args })])
+      try {
+        const slot = await node.call('CLUSTER', 'KEYSLOT', 'one slot')
+        await node.call('CLUSTER', 'ADDSLOTS', ...Array.from({ length: 16_384 }, (_, index) => index))
+        await node.call('CLUSTER', 'MEET', '127.0.0.1', other.port)
+        const id = await other.call('CLUSTER', 'MYID')
+        await until(
+          async () => (await node.call('CLUSTER', 'NODES')).match(new RegExp(`${id}.* connected`)),
+          'it is known',
+        )
+        await until(
+          async () => (await node.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
+          'the cluster is up',
+        )
+        const lockers = [500, 10_000].map((commandTimeout) => {
+          const settings = { prefix: '{one slot}:', commandTimeout }
+          const locker = lockFactory({ driver: 'redis', config: { port: node.port }, settings })
+          opened.push(locker)
+          return locker
+        })
+        await (await lockers[0].lock('resource')).unlock()
+        await node.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', id)
+        const waiting = lockers[1].lock('resource')
+        const error = await rejection(lockers[0].lock('resource'))
+        expect(error).toMatchObject({ code: 'ERR_REDIS_TRYAGAIN', cause: { code: 'TRYAGAIN' } })
+        await node.call('CLUSTER', 'SETSLOT', slot, 'STABLE')
+        expect((await waiting).held).toBe(true)
+      } finally {
+        await Promise.all([node.stop(), other.stop()])
+      }
+    })
+  }
 
   it('a database that does not exist', async () => {
     const locker = newLocker({ db: 99 })

@@ -5,6 +5,7 @@ const net = require('node:net')
 /** A TCP proxy in front of a server, that can misbehave as networks do. */
 class FaultyProxy {
   #server
+  #target
   #links = new Set()
   #answering = true
   #held = false
@@ -15,14 +16,15 @@ class FaultyProxy {
   /** `ownPort`: to stand where another one stood before. */
   static async to(port, ownPort = 0) {
     const proxy = new FaultyProxy()
-    proxy.#server = net.createServer((client) => proxy.#link(client, port)).listen(ownPort, '127.0.0.1')
+    proxy.#target = port
+    proxy.#server = net.createServer((client) => proxy.#link(client)).listen(ownPort, '127.0.0.1')
     await new Promise((resolve) => proxy.#server.once('listening', resolve))
     proxy.port = proxy.#server.address().port
     return proxy
   }
 
-  #link(client, port) {
-    const upstream = net.connect(port, '127.0.0.1')
+  #link(client) {
+    const upstream = net.connect(this.#target, '127.0.0.1')
     const link = { client, upstream, silent: false, held: false, waiting: [] }
     this.#links.add(link)
     const end = () => {
@@ -51,6 +53,11 @@ class FaultyProxy {
       else if (rest.length > 0) pass(client, rest)
     })
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
+  }
+
+  /** Connections that are made from now on lead to another server. */
+  leadTo(port) {
+    this.#target = port
   }
 
   /** From now on the server's answers are lost. */

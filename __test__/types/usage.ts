@@ -362,6 +362,7 @@ if (error instanceof RedisError) {
     | 'ERR_REDIS_OOM'
     | 'ERR_REDIS_LOADING'
     | 'ERR_REDIS_BUSY'
+    | 'ERR_REDIS_TRYAGAIN'
     | 'ERR_REDIS_MISCONF'
     | 'ERR_REDIS_MOVED'
     | 'ERR_REDIS_WRONGTYPE'

@@ -60,6 +60,7 @@ pub(crate) enum RefusalKind {
     OutOfMemory,
     Loading,
     Busy,
+    TryAgain,
     Misconf,
     Moved,
     WrongType,
@@ -70,7 +71,7 @@ pub(crate) enum RefusalKind {
 
 impl RefusalKind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::NoAuth,
         Self::WrongPass,
         Self::NoPerm,
@@ -78,6 +79,7 @@ impl RefusalKind {
         Self::OutOfMemory,
         Self::Loading,
         Self::Busy,
+        Self::TryAgain,
         Self::Misconf,
         Self::Moved,
         Self::WrongType,
@@ -100,9 +102,11 @@ impl RefusalKind {
                 "The Redis user may not do this",
                 "docs/protocol.md lists the commands and keys that its ACL must allow",
             ),
-            Self::ReadOnly => {
-                ("ERR_REDIS_READONLY", "This Redis is a read-only replica", "connect to the primary")
-            }
+            Self::ReadOnly => (
+                "ERR_REDIS_READONLY",
+                "This Redis is a read-only replica",
+                "connect to the primary; after a failover, see to it that config leads to the new one",
+            ),
             Self::OutOfMemory => (
                 "ERR_REDIS_OOM",
                 "Redis has reached its maxmemory",
@@ -117,6 +121,11 @@ impl RefusalKind {
                 "ERR_REDIS_BUSY",
                 "Redis is busy with a script of another client",
                 "try again, or end that script with SCRIPT KILL",
+            ),
+            Self::TryAgain => (
+                "ERR_REDIS_TRYAGAIN",
+                "This Redis is a node of a cluster that is moving the lock's slot to another one",
+                "try again; Redis Cluster is not supported: connect to a standalone server or a primary",
             ),
             Self::Misconf => (
                 "ERR_REDIS_MISCONF",
@@ -157,7 +166,7 @@ impl RefusalKind {
 
     /// Whether waiting a little may help.
     pub(crate) fn is_passing(self) -> bool {
-        matches!(self, Self::Loading | Self::Busy)
+        matches!(self, Self::Loading | Self::Busy | Self::ReadOnly | Self::TryAgain)
     }
 }
 
@@ -167,10 +176,12 @@ fn classify(code: &str, detail: &str) -> RefusalKind {
         "NOAUTH" => RefusalKind::NoAuth,
         "WRONGPASS" => RefusalKind::WrongPass,
         "NOPERM" => RefusalKind::NoPerm,
-        "READONLY" => RefusalKind::ReadOnly,
+        // MASTERDOWN: a replica without a link to its primary that is told to serve no stale data.
+        "READONLY" | "MASTERDOWN" => RefusalKind::ReadOnly,
         "OOM" => RefusalKind::OutOfMemory,
         "LOADING" => RefusalKind::Loading,
         "BUSY" => RefusalKind::Busy,
+        "TRYAGAIN" => RefusalKind::TryAgain,
         "MISCONF" => RefusalKind::Misconf,
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => RefusalKind::Moved,
         "WRONGTYPE" => RefusalKind::WrongType,
@@ -219,12 +230,13 @@ pub(crate) fn of_reply(error: &ServerError, unanswered: bool) -> Refusal {
 
 /// An error reply while a connection is set up.
 pub(crate) fn of_handshake(error: &ServerError) -> ConnectError {
-    match kind_of(error) {
-        // Too many clients, loading and the like: the next try may do better.
-        RefusalKind::Other | RefusalKind::Loading | RefusalKind::Busy => {
-            ConnectError::Passing(of_reply(error, false).cause)
-        }
-        _ => ConnectError::Refused(of_reply(error, false)),
+    let kind = kind_of(error);
+    let refusal = of_reply(error, false);
+    // Too many clients, loading and the like: the next try may do better.
+    if kind.is_passing() || kind == RefusalKind::Other {
+        ConnectError::Passing(refusal.cause)
+    } else {
+        ConnectError::Refused(refusal)
     }
 }
 
@@ -282,6 +294,12 @@ mod tests {
                 "value is not an integer or out of range script: 1, on @user_script:7.",
                 RefusalKind::WrongType,
             ),
+            (
+                "MASTERDOWN",
+                "Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                RefusalKind::ReadOnly,
+            ),
+            ("TRYAGAIN", "Multiple keys request during rehashing of slot", RefusalKind::TryAgain),
             ("ERR", "DB index is out of range", RefusalKind::BadDatabase),
             ("CROSSSLOT", "Keys in request don't hash to the same slot", RefusalKind::Moved),
             ("ERR", "something new", RefusalKind::Other),

@@ -14,8 +14,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Command, Link, Live, Member, State};
 use crate::refusal::{self, ConnectError, RefusalKind};
 
-/// Between two tries at a server that is loading or busy.
-const BUSY_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
+/// Between two tries at a server that refuses for now.
+const REFUSED_BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
+
+/// A connection to a replica is given up when it is so old. The server may stay one for ever, while the name or the proxy
+/// that has led to it leads to the new primary by now.
+const REPLICA_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A reply, and what is known of its command.
 #[derive(Debug)]
@@ -45,7 +50,7 @@ impl Link {
             resent: false,
             trouble: None,
             refused: None,
-            busy: 0,
+            refusals: 0,
         };
         // Not an async function: that would keep room for its arguments twice.
         async move { call.answer().await }
@@ -64,10 +69,10 @@ struct Call<'a> {
     resent: bool,
     /// What was wrong with the last connection that it was sent on.
     trouble: Option<Cause>,
-    /// What a server that was busy has said.
+    /// What a server that refuses for now has said.
     refused: Option<Refusal>,
     /// How often.
-    busy: u32,
+    refusals: u32,
 }
 
 impl Call<'_> {
@@ -102,18 +107,18 @@ impl Call<'_> {
             return Ok(());
         }
         let refusal = refusal::of_reply(&error, self.resent);
-        if refusal::kind_of(&error) == RefusalKind::ReadOnly
-            && let Some(live) = self.link.live().filter(|live| live.number == number)
-        {
-            // After a failover the name may lead to another server by now.
-            live.end(&refusal.cause);
-        }
         if !refusal.is_passing {
             return Err(Error::Refused(refusal));
         }
+        if refusal::kind_of(&error) == RefusalKind::ReadOnly
+            && let Some(live) = self.link.live().filter(|live| live.number == number)
+            && live.since.elapsed() >= REPLICA_PATIENCE
+        {
+            live.end(&refusal.cause);
+        }
         self.refused = Some(refusal);
-        self.busy += 1;
-        let pause = BUSY_BACKOFF.delay(self.busy, self.link.machine.random.unit());
+        self.refusals += 1;
+        let pause = REFUSED_BACKOFF.delay(self.refusals, self.link.machine.random.unit());
         sleep(pause.min(self.deadline.left())).await;
         Ok(())
     }
@@ -173,6 +178,9 @@ impl Call<'_> {
                 State::Connecting(last) => {
                     let last = last.map(|error| error.cause().clone());
                     if !link.config.offline_queue {
+                        if let Some(refusal) = self.refused.take() {
+                            return Err(Error::Refused(refusal));
+                        }
                         let what =
                             format!("No connection to {server}, and config.enable_offline_queue is off");
                         return Err(self.unavailable(&what, false, last, ""));

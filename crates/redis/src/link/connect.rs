@@ -71,9 +71,8 @@ async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, Connec
     let greeting = driven(&commands, async { Ok(commands.send_one(&hello(&link.config)).await) }).await;
     match greeting {
         Ok(Ok(Value::ServerError(error))) => match refusal::kind_of(&error) {
-            RefusalKind::NoAuth | RefusalKind::WrongPass | RefusalKind::Loading | RefusalKind::Busy => {
-                Err(refusal::of_handshake(&error))
-            }
+            RefusalKind::NoAuth | RefusalKind::WrongPass => Err(refusal::of_handshake(&error)),
+            kind if kind.is_passing() => Err(refusal::of_handshake(&error)),
             // Unknown, forbidden, or another protocol than it knows: in whichever way a proxy or a managed service says so.
             _ => {
                 let said = refusal::of_reply(&error, false).cause;
@@ -82,7 +81,7 @@ async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, Connec
         },
         Ok(Ok(_)) => {
             driven(&commands, introduce(&commands, &link.config, name)).await?;
-            Ok(Live { number, commands, messages: None })
+            Ok(Live { number, since: Instant::now(), commands, messages: None })
         }
         // Some say it by closing the connection.
         Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
@@ -119,7 +118,7 @@ async fn open_resp2(link: &Link, name: &str, number: u32, commands: Owned) -> Re
         })
         .await?;
     }
-    Ok(Live { number, commands, messages: Some(messages) })
+    Ok(Live { number, since: Instant::now(), commands, messages: Some(messages) })
 }
 
 /// Drives a connection until something is done.

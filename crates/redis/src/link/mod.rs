@@ -18,7 +18,7 @@ use std::{
 };
 
 use lock_inc_core::{Clock, Random, error::Cause, lock, store::StoreEvents};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
@@ -83,6 +83,7 @@ enum State {
 pub(crate) struct Live {
     /// How many there were, this one included.
     number: u32,
+    since: Instant,
     commands: Owned,
     /// Where messages come, if not on the same connection (RESP2).
     messages: Option<Owned>,

@@ -90,8 +90,16 @@ impl Scene {
     }
 
     fn call(&self, member: &Arc<Member>) -> impl Future<Output = Result<Reply>> + use<> {
+        self.call_within(Duration::from_secs(3), member)
+    }
+
+    fn call_within(
+        &self,
+        time: Duration,
+        member: &Arc<Member>,
+    ) -> impl Future<Output = Result<Reply>> + use<> {
         let (link, member) = (self.link.clone(), member.clone());
-        let limit = Limit { time: Duration::from_secs(3), option: "a test" };
+        let limit = Limit { time, option: "a test" };
         async move {
             let fill = |command: &mut Cmd| {
                 command.arg("ECHO").arg(if member.is_subscribed() { "subscribed" } else { "deaf" });
@@ -250,6 +258,53 @@ async fn a_link_that_was_given_up_takes_nobody_more() {
     assert!(matches!(answer, Err(Error::Unavailable(error)) if error.is_final));
     assert!(!link.reserve());
     link.leave(&member);
+}
+
+#[tokio::test]
+async fn a_replica_is_asked_again_over_a_new_connection_once_a_second() {
+    let scene = Scene::new().await;
+    let member = scene.join("a");
+    let mut first = scene.greet().await;
+    first.confirm("subscribe").await;
+    let connected = Instant::now();
+    let call = tokio::spawn(scene.call_within(Duration::from_secs(10), &member));
+    let mut times = 0;
+    while let [name, ..] = &first.command().await[..] {
+        assert_eq!(name, "ECHO");
+        times += 1;
+        first.say("-READONLY You can't write against a read only replica.").await;
+    }
+    assert!(times > 1);
+    assert!(connected.elapsed() >= Duration::from_millis(900));
+    let mut second = scene.greet().await;
+    second.confirm("subscribe").await;
+    second.answer("ECHO", ":1").await;
+    assert!(!call.await.unwrap().unwrap().resent);
+}
+
+#[tokio::test]
+async fn what_had_no_answer_may_have_been_carried_out_whatever_a_replica_says_then() {
+    let scene = Scene::new().await;
+    let member = scene.join("a");
+    let mut first = scene.greet().await;
+    first.confirm("subscribe").await;
+    let call = tokio::spawn(scene.call_within(Duration::from_millis(500), &member));
+    first.expect("ECHO").await;
+    drop(first);
+    let mut second = scene.greet().await;
+    second.confirm("subscribe").await;
+    let serving = async {
+        loop {
+            second.answer("ECHO", "-READONLY You can't write against a read only replica.").await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = call => answer.unwrap(),
+        () = serving => unreachable!(),
+    };
+    let Err(Error::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.code, "ERR_REDIS_READONLY");
+    assert!(refusal.unanswered);
 }
 
 #[tokio::test]
