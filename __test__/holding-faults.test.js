@@ -115,6 +115,24 @@ describe('a held lock', () => {
       },
     )
 
+    it('keeps its lease when an extension to a shorter one arrives that was held up on its way', async () => {
+      const lock = await newLocker().lock('resource', { expire: 60 })
+      expect(await lock.extend(60)).toBe(true)
+      scene.proxy.holdRequests()
+      // Over the next connection.
+      expect(await lock.extend(2)).toBe(true)
+      expect(await scene.server.call('PTTL', key('resource'))).toBeLessThanOrEqual(2000)
+      expect(await lock.extend(60)).toBe(true)
+      const before = await scene.server.commandCount('evalsha')
+      scene.proxy.releaseRequests()
+      await until(async () => (await scene.server.commandCount('evalsha')) > before, 'it arrives')
+      for (const name of [key('resource'), `${key('resource')}:owner`]) {
+        expect(await scene.server.call('PTTL', name)).toBeGreaterThan(lock.remaining())
+      }
+      expect(lock.remaining()).toBeGreaterThan(50_000)
+      expect(await lock.unlock()).toBe(true)
+    })
+
     it('has something to give up after an extension of which no answer came', async () => {
       const lock = await newLocker({ settings: { commandTimeout: 100 } }).lock('resource', { expire: 0.5 })
       await lock.extend(0.5)

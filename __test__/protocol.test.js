@@ -108,7 +108,9 @@ describe('the wire protocol', () => {
     const [nonce, , ...record] = (await scene.server.call('GET', names[1])).split(' ')
     await lock.extend(60)
     const alive = `${key('resource')}:alive`
-    expect(await scene.server.call('EVAL', script('renew'), 3, ...names, alive, nonce, 3000, 'raise')).toBe(1)
+    expect(
+      await scene.server.call('EVAL', script('renew'), 3, ...names, alive, nonce, 3000, 'raise', 0),
+    ).toBe(1)
     const rest = [`${scene.prefix}fence`, `${key('resource')}:queue`, alive]
     const args = [nonce, 3000, record.join(' '), `${scene.prefix}client:`]
     const again = ['EVAL', script('acquire'), 5, ...names, ...rest, ...args]

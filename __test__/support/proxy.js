@@ -25,10 +25,12 @@ class FaultyProxy {
 
   #link(client) {
     const upstream = net.connect(this.#target, '127.0.0.1')
-    const link = { client, upstream, silent: false, held: false, waiting: [] }
+    const link = { client, upstream, silent: false, held: false, waiting: [], requests: undefined }
     this.#links.add(link)
     const end = () => {
       client.destroy()
+      // What is held up arrives, even if its sender is gone.
+      if (link.requests) return
       upstream.destroy()
       this.#links.delete(link)
     }
@@ -44,7 +46,8 @@ class FaultyProxy {
       passing.set(socket, passed)
     }
     client.on('data', (data) => {
-      if (!link.silent) pass(upstream, data)
+      if (link.requests) link.requests.push(data)
+      else if (!link.silent) pass(upstream, data)
     })
     upstream.on('data', (data) => {
       if (link.silent || !this.#answering) return
@@ -72,6 +75,19 @@ class FaultyProxy {
   /** From now on what the server publishes is lost; answers are not. */
   dropMessages() {
     this.#dropping = true
+  }
+
+  /** What is sent on the connections of now waits on its way. */
+  holdRequests() {
+    for (const link of this.#links) link.requests = []
+  }
+
+  /** It arrives. */
+  releaseRequests() {
+    for (const link of this.#links) {
+      for (const data of link.requests?.splice(0) ?? []) link.upstream.write(data)
+      link.requests = undefined
+    }
   }
 
   /** Answers wait, and then come all at once. */

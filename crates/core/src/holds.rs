@@ -22,6 +22,8 @@ pub struct Hold {
     pub(crate) renewal: Option<Renewal>,
     /// Whether each renewal is to be told.
     pub(crate) observed: bool,
+    /// How many times another lease has been set for it, or was asked to be.
+    pub(crate) extensions: u64,
 }
 
 /// What has to be done about a hold now.
@@ -220,15 +222,18 @@ impl Holds {
         }
     }
 
-    /// `false` if something is being asked about this hold already; else `asked` is, until
-    /// [`end_renewal`](Self::end_renewal).
-    pub(crate) fn begin_renewal(&mut self, hash: &str, token: u64, asked: LeaseChange) -> bool {
-        let Some(entry) = self.entry(hash, token) else { return true };
-        let free = entry.asked.is_none();
-        if free {
-            entry.asked = Some(asked);
+    /// `None` if something is being asked about this hold already; else `asked` is, until
+    /// [`end_renewal`](Self::end_renewal). Returns the number of its extensions, this one included.
+    pub(crate) fn begin_renewal(&mut self, hash: &str, token: u64, asked: LeaseChange) -> Option<u64> {
+        let Some(entry) = self.entry(hash, token) else { return Some(0) };
+        if entry.asked.is_some() {
+            return None;
         }
-        free
+        entry.asked = Some(asked);
+        if matches!(asked, LeaseChange::Exactly(_)) {
+            entry.hold.extensions += 1;
+        }
+        Some(entry.hold.extensions)
     }
 
     pub(crate) fn end_renewal(&mut self, hash: &str, token: u64, now: Moment) {

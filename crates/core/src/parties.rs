@@ -54,12 +54,13 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Reads an owner record, `<nonce> <token> ` and what [`record`] makes. `None` where it is not one of ours.
+    /// Reads an owner record, `<nonce> <token> ` and what [`record`] makes. Behind the token may be a slash and the number
+    /// of extensions. `None` where it is not one of ours.
     pub fn parse(record: &str) -> Option<Self> {
         let mut fields = record.splitn(3, ' ');
         Some(Self {
             nonce: fields.next()?.parse().ok()?,
-            token: fields.next()?.parse().ok()?,
+            token: fields.next()?.split('/').next()?.parse().ok()?,
             identity: Identity::parse(fields.next()?)?,
         })
     }
@@ -103,6 +104,7 @@ mod tests {
         let token = 1_700_000_000_000_001;
         assert_eq!(holder, Holder { nonce, token, identity: identity("my-host") });
         assert_eq!(holder.since(), Duration::new(1_700_000_000, 1000));
+        assert_eq!(Holder::parse(&format!("{nonce} {token}/12 {record}")), Some(holder.clone()));
         let waiter = Waiter::parse(token, &format!("{nonce} 60000 {record}")).unwrap();
         assert_eq!(waiter, Waiter { since: holder.since(), identity: holder.identity });
     }

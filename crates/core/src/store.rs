@@ -136,6 +136,9 @@ pub struct Renew<'a> {
     pub resource: &'a Resource,
     pub nonce: Nonce,
     pub change: LeaseChange,
+    /// How many times [`LeaseChange::Exactly`] has been asked for this lock, this time included: such a command that was
+    /// held up on its way shortens nothing that was given later.
+    pub extensions: u64,
 }
 
 /// The store's answer to a [`Renew`].

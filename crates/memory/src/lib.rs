@@ -156,7 +156,7 @@ impl Store for Memory {
 
     fn renew<'a>(
         &'a self,
-        Renew { resource, nonce, change }: Renew<'a>,
+        Renew { resource, nonce, change, .. }: Renew<'a>,
         _deadline: Deadline,
     ) -> Answer<'a, Renewed> {
         answer(self.with(|table, now| {

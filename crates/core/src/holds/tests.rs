@@ -17,6 +17,7 @@ fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
         gone_by: sent + length,
         renewal,
         observed: false,
+        extensions: 0,
     }
 }
 
@@ -60,13 +61,13 @@ fn one_thing_is_asked_at_a_time_and_a_hold_has_something_to_give_up_until_what_w
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     assert!(holds.insert(hold("a", 1, now, 100, false)));
-    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check));
-    assert!(!holds.begin_renewal(&hash("a"), 1, LeaseChange::Check));
+    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_some());
+    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_none());
     let longer = Lease { sent: now, length: Duration::from_secs(9) };
     let gone_by = longer.gone_by(now);
     holds.anticipate(&hash("a"), 1, longer, gone_by);
     holds.end_renewal(&hash("a"), 1, now);
-    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check));
+    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_some());
     assert_eq!(holds.take_due(now + Duration::from_secs(1)).len(), 1);
     assert!(holds.get(&hash("a"), Some(1)).is_some());
     assert_eq!(holds.take_due(gone_by), []);
@@ -175,7 +176,7 @@ fn what_was_raised_before_a_lease_was_set_does_not_count() {
     let raised = |sent| Some(Lease { sent, length: ms(60_000) });
     let relied_on = |holds: &Holds| holds.get(&hash("a"), Some(1)).unwrap().lease;
 
-    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Exactly(ms(300))));
+    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Exactly(ms(300))).is_some());
     holds.anticipate(&hash("a"), 1, shorter, now + ms(400));
     holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, raised(now + ms(11)), now + ms(12));
     assert_eq!(relied_on(&holds), shorter, "while the new lease is being set");

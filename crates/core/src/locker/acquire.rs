@@ -93,7 +93,16 @@ impl Locker {
         } else {
             None
         };
-        let hold = Hold { resource, nonce, token, lease, gone_by: lease.gone_by(now), renewal, observed };
+        let hold = Hold {
+            resource,
+            nonce,
+            token,
+            lease,
+            gone_by: lease.gone_by(now),
+            renewal,
+            observed,
+            extensions: 0,
+        };
         let entered = self.held.change(|holds| holds.insert(hold.clone()));
         if entered { Ok(hold) } else { Err(hold.resource) }
     }

@@ -82,6 +82,8 @@ pub(super) struct RenewalPermit {
     locker: Arc<Locker>,
     resource: Resource,
     token: u64,
+    /// How many times the hold has been extended, this time included.
+    pub(super) extensions: u64,
 }
 
 impl RenewalPermit {
@@ -92,9 +94,9 @@ impl RenewalPermit {
         token: u64,
         asked: LeaseChange,
     ) -> Option<Self> {
-        let begun =
-            locker.held.change_without_alarm(|holds| holds.begin_renewal(resource.hash(), token, asked));
-        begun.then(|| Self { locker: locker.clone(), resource: resource.clone(), token })
+        let extensions =
+            locker.held.change_without_alarm(|holds| holds.begin_renewal(resource.hash(), token, asked))?;
+        Some(Self { locker: locker.clone(), resource: resource.clone(), token, extensions })
     }
 
     /// Waits for it. `None` if the deadline passes before.
@@ -121,7 +123,7 @@ impl RenewalPermit {
 /// Also where the call that has it is dropped.
 impl Drop for RenewalPermit {
     fn drop(&mut self) {
-        let Self { locker, resource, token } = self;
+        let Self { locker, resource, token, .. } = self;
         let now = locker.now();
         locker.held.change_without_alarm(|holds| holds.end_renewal(resource.hash(), *token, now));
         locker.held.returned.notify_waiters();

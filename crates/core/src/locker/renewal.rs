@@ -24,14 +24,16 @@ impl Locker {
         let permit = RenewalPermit::wait(&self, &resource, token, asked, deadline).await;
         let now = self.now();
         let Some(hold) = self.held.running(resource.hash(), token, now) else { return Ok(false) };
-        if permit.is_none() {
+        let (nonce, extensions) = (hold.nonce, hold.extensions);
+        let Some(permit) = permit else {
             // Nothing is sent any more: the store says why the time was not enough.
-            let look = Renew { resource: &resource, nonce: hold.nonce, change: LeaseChange::Check };
+            let look = Renew { resource: &resource, nonce, change: LeaseChange::Check, extensions };
             return self.store.renew(look, deadline).await.map(|_| false);
-        }
+        };
         let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
         self.anticipate(&hold, length, self.limit.time);
-        let renew = Renew { resource: &resource, nonce: hold.nonce, change: LeaseChange::Exactly(length) };
+        let (change, extensions) = (LeaseChange::Exactly(length), permit.extensions);
+        let renew = Renew { resource: &resource, nonce, change, extensions };
         match self.store.renew(renew, deadline).await {
             Ok(renewed) => Ok(self.on_renewed(&hold, renewed, Some(length))),
             Err(error) => {
@@ -99,11 +101,11 @@ impl Locker {
                 .change_without_alarm(|holds| holds.set_unanswered(hold.resource.hash(), hold.token, true));
             self.anticipate(&hold, length, time);
         }
-        let locker = self.clone();
+        let (locker, extensions) = (self.clone(), permit.extensions);
         tokio::spawn(async move {
             let _permit = permit;
             let deadline = Deadline::after(Limit { time, option: "options.expire" });
-            let renew = Renew { resource: &hold.resource, nonce: hold.nonce, change };
+            let renew = Renew { resource: &hold.resource, nonce: hold.nonce, change, extensions };
             match locker.store.renew(renew, deadline).await {
                 Ok(renewed) => {
                     let relied_on = locker.on_renewed(&hold, renewed, change.lease());
@@ -150,8 +152,9 @@ impl Locker {
         let renewal = hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Completion);
         let Some(length) = renewal.and_then(|renewal| renewal.next(self.now(), hold.lease)) else { return };
         self.anticipate(&hold, length, self.limit.time);
-        let renew =
-            Renew { resource: &hold.resource, nonce: hold.nonce, change: LeaseChange::AtLeast(length) };
+        let (nonce, extensions) = (hold.nonce, hold.extensions);
+        let change = LeaseChange::AtLeast(length);
+        let renew = Renew { resource: &hold.resource, nonce, change, extensions };
         // Without an answer the lock has its short lease, which is what is relied on.
         if let Ok(renewed) = self.store.renew(renew, Deadline::after(self.limit)).await {
             self.on_renewed(&hold, renewed, Some(length));

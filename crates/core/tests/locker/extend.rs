@@ -156,3 +156,26 @@ async fn no_extension_reaches_beyond_the_longest_hold() {
     assert_eq!(world.holder("a"), None);
     assert!(ann.lock("a", options()).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_that_is_carried_out_late_shortens_nothing_that_was_given_later() {
+    for renew in [false, true] {
+        for fault in [Fault::CarriedOutAgain(ms(900)), Fault::RequestLate(secs(11))] {
+            let world = World::new();
+            let [ann] = world.peers().await;
+            let options = if renew { renewed(secs(60)) } else { expires(secs(60)) };
+            let hold = ann.lock("a", options).await.unwrap();
+            ann.network.plan(Kind::Renew, fault);
+            let in_time = ann.extend(&hold, secs(12)).await.is_ok();
+            assert_eq!(in_time, matches!(fault, Fault::CarriedOutAgain(_)));
+            if !renew {
+                assert!(ann.extend(&hold, secs(60)).await.unwrap());
+            }
+            for _ in 0..10 {
+                sleep(ms(500)).await;
+                assert!(ann.remaining(&hold) < world.lease_left("a"), "{fault:?}, renewed: {renew}");
+            }
+            assert!(ann.remaining(&hold) > secs(6));
+        }
+    }
+}

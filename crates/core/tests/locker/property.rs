@@ -1,11 +1,7 @@
 //! Lockers over one store, with faults by chance: what is true whatever happens.
 //!
-//! Left out is what a locker cannot know of:
-//!
-//! * a lock that was taken away (by a forced unlock, a purge, a store without its data) while the event about it was
-//!   lost: its holder relies on it until the next renewal;
-//! * an `extend` to a shorter lease that a store carries out once more after a later renewal has been answered, as one
-//!   may that is left over in the buffers of a broken connection.
+//! Left out is what a locker cannot know of: a lock that was taken away (by a forced unlock, a purge, a store without its
+//! data) while the event about it was lost. Its holder relies on it until the next renewal.
 
 use std::{
     collections::HashMap,

@@ -13,7 +13,7 @@ end
 local there = redis.call('EXISTS', KEYS[1])
 redis.call('DEL', KEYS[1], KEYS[2])
 if record then
-  local client = string.match(record, '^%S+ %d+ (%S+)')
+  local client = string.match(record, '^%S+ %S+ (%S+)')
   if client then
     redis.pcall('PUBLISH', ARGV[1] .. client, 'lost ' .. digits(granted) .. ' ' .. KEYS[1])
   end

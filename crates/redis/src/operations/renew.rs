@@ -21,7 +21,7 @@ static RENEW: LazyLock<LuaScript> = script!(4, "shared/owner", "renew");
 impl Redis {
     pub(crate) async fn renew(
         &self,
-        Renew { resource, nonce, change }: Renew<'_>,
+        Renew { resource, nonce, change, extensions }: Renew<'_>,
         deadline: Deadline,
     ) -> Result<Renewed> {
         let lease = in_ms(change.lease().unwrap_or_default());
@@ -30,7 +30,7 @@ impl Redis {
         let keys = self.keys.of(resource);
         let fill = |command: &mut Cmd| {
             command.arg(keys.lock()).arg(keys.owner()).arg(keys.alive());
-            command.arg(&nonce).arg(lease).arg(how);
+            command.arg(&nonce).arg(lease).arg(how).arg(extensions);
         };
         let Reply { value, sent, .. } = self.run(&RENEW, 3, fill, deadline).await?;
         let ownership = match decode(value)? {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Inspection, LeaseChange, Moment, Resource, StoreClock,
+    Clock, Inspection, Moment, Resource, StoreClock,
     error::{Cause, Error, Limit, Refusal, Result, Unavailable},
     store::{
         Acquired, Answer, Attempt, Deadline, Grant, Poll, Polled, Release, Released, Renew, Renewed, Store,
@@ -248,29 +248,26 @@ impl Network {
     fn fault(&self, request: &Request) -> Option<Fault> {
         let mut planned = self.planned.lock().unwrap();
         let index = planned.iter().position(|(kind, _)| *kind == request.kind());
-        index.map(|index| planned.remove(index).1).or_else(|| self.fault_by_chance(request))
+        index.map(|index| planned.remove(index).1).or_else(|| self.fault_by_chance())
     }
 
-    fn fault_by_chance(&self, request: &Request) -> Option<Fault> {
+    fn fault_by_chance(&self) -> Option<Fault> {
         let chaos = self.chaos.lock().unwrap();
         let Chaos { dice, percent } = chaos.as_ref()?;
         if dice.roll(100) >= *percent {
             return None;
         }
         let late = ms(dice.roll(if dice.roll(3) == 0 { 20_000 } else { 300 }));
-        let mut faults = vec![
+        Some(dice.choose([
+            Fault::RequestLate(late),
             Fault::ReplyLate(late),
             Fault::RequestLost,
             Fault::ReplyLost,
             Fault::SentAgain(late),
+            Fault::CarriedOutAgain(late),
             Fault::Refused { passing: true, carried_out: false },
             Fault::Refused { passing: true, carried_out: true },
-        ];
-        // Of the others a locker cannot know.
-        if !matches!(request, Request::Renew { change: LeaseChange::Exactly(_), .. }) {
-            faults.extend([Fault::CarriedOutAgain(late), Fault::RequestLate(late)]);
-        }
-        Some(dice.choose(faults))
+        ]))
     }
 
     /// `None`: the connection has been lost meanwhile.
@@ -440,8 +437,8 @@ impl Store for Network {
     }
 
     fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed> {
-        let Renew { resource, nonce, change } = renew;
-        let request = Request::Renew { resource: resource.clone(), nonce, change };
+        let Renew { resource, nonce, change, extensions } = renew;
+        let request = Request::Renew { resource: resource.clone(), nonce, change, extensions };
         self.request(request, deadline, |reply, sent, _| match reply {
             Reply::Renewed(ownership) => Renewed { ownership, sent },
             other => unexpected(&other),

@@ -24,7 +24,7 @@ pub(crate) enum Request {
     Acquire(Attempt),
     Poll { resource: Resource, waiting: Vec<QueuedCall>, last: bool },
     Release { resource: Resource, nonce: Nonce, queued: bool },
-    Renew { resource: Resource, nonce: Nonce, change: LeaseChange },
+    Renew { resource: Resource, nonce: Nonce, change: LeaseChange, extensions: u64 },
     Inspect(Resource),
     Remove(Resource),
     IsLocked(Resource),
@@ -84,6 +84,7 @@ struct Held {
     client: Client,
     count: u64,
     until: Moment,
+    extensions: u64,
     /// It was handed over, and there has been no sign of life since.
     in_grace: bool,
 }
@@ -128,7 +129,9 @@ impl Server {
             Request::Release { resource, nonce, queued } => {
                 self.release(client, resource, *nonce, *queued, now)
             }
-            Request::Renew { resource, nonce, change } => self.renew(resource, *nonce, *change, now),
+            Request::Renew { resource, nonce, change, extensions } => {
+                self.renew(resource, *nonce, *change, *extensions, now)
+            }
             Request::Inspect(resource) => self.inspect(resource, now),
             Request::Remove(resource) => Reply::Flag(self.remove(&resource.shared_hash(), now)),
             Request::IsLocked(resource) => Reply::Flag(self.holder(resource.hash(), now).is_some()),
@@ -207,7 +210,8 @@ impl Server {
         grace: bool,
     ) {
         self.grants.push(client);
-        self.held.insert(hash, Held { nonce, token, client, count: 1, until, in_grace: grace });
+        self.held
+            .insert(hash, Held { nonce, token, client, count: 1, until, extensions: 0, in_grace: grace });
     }
 
     /// Gives a resource that nobody holds to whoever is next. `caller` learns by the reply.
@@ -339,7 +343,14 @@ impl Server {
         Reply::Released { held: true, next: self.hand_over(&hash, Some(client), now) }
     }
 
-    fn renew(&mut self, resource: &Resource, nonce: Nonce, change: LeaseChange, now: Moment) -> Reply {
+    fn renew(
+        &mut self,
+        resource: &Resource,
+        nonce: Nonce,
+        change: LeaseChange,
+        extensions: u64,
+        now: Moment,
+    ) -> Reply {
         self.end_lease(resource.hash(), now);
         let Some(held) = self.held.get_mut(resource.hash()) else { return Reply::Renewed(Ownership::Gone) };
         if held.nonce != nonce {
@@ -347,9 +358,13 @@ impl Server {
         }
         held.until = match change {
             LeaseChange::Check => held.until,
-            LeaseChange::AtLeast(lease) => held.until.max(now + lease),
-            LeaseChange::Exactly(lease) => now + lease,
+            LeaseChange::Exactly(lease) if extensions > held.extensions => now + lease,
+            LeaseChange::Exactly(_) if extensions < held.extensions => held.until,
+            LeaseChange::AtLeast(lease) | LeaseChange::Exactly(lease) => held.until.max(now + lease),
         };
+        if change != LeaseChange::Check {
+            held.extensions = held.extensions.max(extensions);
+        }
         held.in_grace = false;
         Reply::Renewed(Ownership::Held)
     }
