@@ -167,8 +167,8 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
       await until(linked(primary), 'the old primary replicates')
       await primary.call('CONFIG', 'RESETSTAT')
       const locking = locker.lock('resource')
-      const unlocking = impatient.tryLock('resource')
-      expect(await rejection(unlocking)).toMatchObject({ code: 'ERR_REDIS_READONLY' })
+      const refused = impatient.tryLock('resource')
+      expect(await rejection(refused)).toMatchObject({ code: 'ERR_REDIS_READONLY' })
       // On a new connection, which sends its scripts with their source: what waits and what is held are asked about, too.
       await until(async () => (await primary.commandCount('eval')) >= 3, 'all of it is refused')
       const left = lock.remaining()
