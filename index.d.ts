@@ -322,6 +322,9 @@ declare namespace lockFactory {
      * rejected with `ClosedError`. Locks that are held are not renewed any more and stay until their leases end. May
      * be called again.
      *
+     * A locker that nobody can reach any more is closed when it is garbage collected. One that holds a lock, renewed or not,
+     * is not collected, nor is one of which a call is under way.
+     *
      * @example
      * await locker.close()
      */

@@ -14,6 +14,12 @@ const { gatherCalls } = require('./turns')
 const FIRST_LEASE = 5000
 
 /**
+ * Lockers that hold locks. They stay, whoever has let go of them; one that holds nothing, and of which no call is under way,
+ * is collected then, and the native side closes it.
+ */
+const holding = new Set()
+
+/**
  * The public face of a native locker. The methods are fields, so that they work detached, as those of 1.2.0 do.
  * Only `request` is async: elsewhere wrong arguments throw at once, before there is a promise.
  */
@@ -115,7 +121,19 @@ class Locker {
   #call(method, resourceId, ...args) {
     const promise = this.#native[method](resourceId, ...args)
     gatherCalls()
-    return settled(promise, resourceId)
+    return this.#settled(promise, resourceId)
+  }
+
+  /**
+   * Waits for the native side. The error is made here, so that its stack shows who was waiting. A method, so that a locker
+   * of which a call is under way is not collected.
+   */
+  async #settled(promise, resourceId) {
+    try {
+      return await promise
+    } catch (failure) {
+      throw toError(failure, resourceId)
+    }
   }
 
   /** `attempt`: asks once more, given how long to wait. `forget`: the signal is of no account any more. */
@@ -130,8 +148,7 @@ class Locker {
         token = await attempt(this.#timeLeft(wait, asked - start, resourceId))
       }
       lock = new Lock(resourceId, token, this.#handle)
-      this.#held.set(token, lock)
-      this.#newest[resourceId] = lock
+      this.#enter(lock)
       publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
     } catch (failure) {
       const error = toError(failure, resourceId)
@@ -191,8 +208,19 @@ class Locker {
       throw error
     } finally {
       // Only now: until then it may be told that the lock was lost before.
-      this.#held.delete(token)
+      this.#remove(token)
     }
+  }
+
+  #enter(lock) {
+    this.#held.set(lock.token, lock)
+    this.#newest[lock.resourceId] = lock
+    holding.add(this)
+  }
+
+  #remove(token) {
+    this.#held.delete(token)
+    if (this.#held.size === 0) holding.delete(this)
   }
 
   /** From here on it is not the lock that `unlock(resourceId)` means. */
@@ -209,7 +237,7 @@ class Locker {
       if (this.#awaited > 0) this.#lostEarly.add(token)
       return
     }
-    this.#held.delete(token)
+    this.#remove(token)
     this.#unlist(lock)
     const duration = Lock.heldFor(lock)
     publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
@@ -220,15 +248,6 @@ class Locker {
 /** Costs nothing while nobody has subscribed. */
 function publish(channel, message) {
   if (channel.hasSubscribers) channel.publish(message())
-}
-
-/** Waits for the native side. The error is made here, so that its stack shows who was waiting. */
-async function settled(promise, resourceId) {
-  try {
-    return await promise
-  } catch (failure) {
-    throw toError(failure, resourceId)
-  }
 }
 
 async function unlessLocked(locking) {

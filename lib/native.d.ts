@@ -106,8 +106,13 @@ export type Listener = (
   detail: string | null,
 ) => void
 
-/** An object of functions without `this`. A `resourceId` is never empty; a `token` is one that `lock` has resolved to. */
+/**
+ * An object of functions without `this`. A `resourceId` is never empty; a `token` is one that `lock` has resolved to. When it
+ * is collected, what it stands for is closed.
+ */
 export interface Locker {
+  /** The functions that the addon calls, its listener first. It keeps neither of them itself: each may refer to the locker. */
+  called: [Listener, Redis['strategy'] | null]
   /**
    * A promise of the lock's fencing token.
    *

@@ -24,21 +24,18 @@ use lock_inc_exec::{self as exec, turn};
 use lock_inc_redis::socket::Readable;
 #[cfg(unix)]
 use lock_inc_redis::socket::Watcher;
-use napi::{
-    Env, Error as NapiError, JsValue, Result as NapiResult, Unknown,
-    bindgen_prelude::{FromNapiValue, Function},
-    sys,
-};
+use napi::{Env, Error as NapiError, JsValue, Result as NapiResult, Unknown, sys};
 use tokio::runtime::Handle;
 
 #[cfg(target_os = "linux")]
 use crate::event_loop;
 use crate::{
+    async_context,
     inbox::{Inbox, Mail},
     links::Links,
     listener, retry_strategy, runtime,
     system::SystemClock,
-    values::{JsFunction, check},
+    values::{WeakFunction, check},
 };
 
 /// So many pieces of mail make values of JavaScript's before these are let go.
@@ -51,10 +48,10 @@ pub(crate) struct Environment {
     wake: sys::napi_threadsafe_function,
     inbox: Arc<Inbox>,
     /// Promises that are not settled yet. While there are any, the event loop stays alive.
-    in_flight: Cell<usize>,
+    in_flight: Rc<Cell<usize>>,
     lockers: RefCell<Vec<Arc<Locker>>>,
-    /// Functions of JavaScript's, by the numbers that other threads know them by.
-    functions: RefCell<HashMap<usize, Rc<JsFunction>>>,
+    /// Functions of JavaScript's, by the numbers that other threads know them by. The lockers keep them.
+    functions: RefCell<HashMap<usize, WeakFunction>>,
     next_function: Cell<usize>,
     links: Links,
     #[cfg(target_os = "linux")]
@@ -67,7 +64,7 @@ impl Environment {
         if let Some(environment) = env.get_instance_data::<Rc<Self>>()? {
             return Ok(environment.clone());
         }
-        let environment = Rc::new(Self::new(env)?);
+        let environment = Rc::new(async_context::outside_all(env, || Self::new(env))?);
         env.set_instance_data(environment.clone(), (), |_| {})?;
         let raw = Rc::into_raw(environment.clone()).cast_mut().cast();
         // SAFETY: `tear_down` takes back the reference that `raw` carries, once. Hooks run in reverse order, so it
@@ -87,7 +84,9 @@ impl Environment {
                     environment.read_sockets(env, readers);
                 }
             };
-            event_loop::watch(env, Rc::new(on_readable)).map(|sockets| sockets as Arc<dyn Watcher>)
+            let watch = || Ok(event_loop::watch(env, Rc::new(on_readable)));
+            let sockets = async_context::outside_all(env, watch).ok().flatten()?;
+            Some(sockets as Arc<dyn Watcher>)
         };
         self.watcher.get_or_init(set_up).clone()
     }
@@ -100,14 +99,18 @@ impl Environment {
 
     fn new(env: &Env) -> NapiResult<Self> {
         let inbox = Arc::new(Inbox::default());
-        let name = env.create_string("lock-inc")?;
+        let in_flight = Rc::new(Cell::new(0));
+        let name = env.create_string(async_context::NAME)?;
+        let pending = in_flight.clone();
+        let resource = async_context::resource(env, move || pending.get() > 0)?;
         let mut wake = ptr::null_mut();
-        // SAFETY: `env` is the current environment, `name` a value of it, and there is no context to outlive.
+        // SAFETY: `env` is the current environment, `name` and `resource` are values of it, and there is no context to
+        // outlive.
         check(unsafe {
             sys::napi_create_threadsafe_function(
                 env.raw(),
                 ptr::null_mut(),
-                ptr::null_mut(),
+                resource.raw(),
                 name.raw(),
                 0,
                 1,
@@ -131,7 +134,7 @@ impl Environment {
             timer,
             wake,
             inbox,
-            in_flight: Cell::new(0),
+            in_flight,
             lockers: RefCell::default(),
             functions: RefCell::default(),
             next_function: Cell::new(0),
@@ -159,17 +162,24 @@ impl Environment {
         self.lockers.borrow_mut().push(locker);
     }
 
-    pub(crate) fn forget(&self, locker: &Arc<Locker>) {
-        self.lockers.borrow_mut().retain(|other| !Arc::ptr_eq(other, locker));
+    /// `false` if it is not kept any more.
+    pub(crate) fn forget(&self, locker: &Arc<Locker>) -> bool {
+        let mut lockers = self.lockers.borrow_mut();
+        let place = lockers.iter().position(|other| Arc::ptr_eq(other, locker));
+        place.map(|place| lockers.swap_remove(place)).is_some()
     }
 
-    /// Keeps a function and returns its number.
-    pub(crate) fn keep_function(&self, value: Unknown) -> NapiResult<usize> {
-        // SAFETY: the caller has found it to be a function of this environment.
-        let function: Function<Unknown, Unknown> =
-            unsafe { FromNapiValue::from_napi_value(value.value().env, value.raw())? };
+    /// Nobody can call the locker any more: closes it, if that has not been done.
+    pub(crate) fn abandon(&self, locker: &Arc<Locker>) {
+        if self.forget(locker) {
+            self.runtime.spawn(locker.clone().close());
+        }
+    }
+
+    /// Gives a function a number. Whoever uses it must be kept by JavaScript together with the function.
+    pub(crate) fn number_function(&self, function: Unknown) -> NapiResult<usize> {
         let number = self.next_function.replace(self.next_function.get() + 1);
-        self.functions.borrow_mut().insert(number, Rc::new(function.create_ref()?));
+        self.functions.borrow_mut().insert(number, WeakFunction::new(function)?);
         Ok(number)
     }
 
@@ -178,8 +188,8 @@ impl Environment {
     }
 
     /// Not borrowed while JavaScript runs: it may make a locker.
-    pub(crate) fn function(&self, number: usize) -> Option<Rc<JsFunction>> {
-        self.functions.borrow().get(&number).cloned()
+    pub(crate) fn function<'env>(&self, env: &'env Env, number: usize) -> Option<Unknown<'env>> {
+        self.functions.borrow().get(&number)?.get(env)
     }
 
     pub(crate) fn links(&self) -> &Links {
@@ -239,15 +249,15 @@ impl Environment {
         match mail {
             Mail::Settle(deferred, outcome) => self.settle(env, deferred, outcome),
             Mail::Ask(number, trouble, reply) => {
-                let decision = retry_strategy::decide(env, self.function(number).as_deref(), &trouble);
+                let decision = retry_strategy::decide(env, self.function(env, number), &trouble);
                 // Nobody waits if the locker was closed meanwhile.
                 let _ = reply.send(decision);
             }
             Mail::Forget(number) | Mail::Event(number, Event::Ended) => self.forget_function(number),
             Mail::Event(number, event) => {
-                if let Some(function) = self.function(number) {
+                if let Some(function) = self.function(env, number) {
                     // `lib/` catches what its listeners throw: an error here is an environment that ends.
-                    let _ = listener::call(env, &function, &event);
+                    let _ = listener::call(env, function, &event);
                 }
             }
             Mail::Nudge => {}
@@ -296,4 +306,6 @@ unsafe extern "C" fn tear_down(environment: *mut c_void) {
     for locker in environment.lockers.take() {
         environment.runtime.spawn(locker.close());
     }
+    // While they can be let go: what is dropped later may be so when the environment is gone.
+    environment.functions.take();
 }

@@ -8,19 +8,19 @@ use std::{
     collections::HashMap,
     ffi::{CStr, c_int, c_void},
     io,
-    mem::{replace, transmute},
+    mem::transmute,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr,
     rc::Rc,
     sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
-use napi::{Env, JsValue, Result as NapiResult, sys};
+use napi::{Env, sys};
 
 use lock_inc_core::lock;
 use lock_inc_redis::socket::{Readable, Watcher};
 
-use crate::values::check;
+use crate::{async_context::AsyncContext, values::check};
 
 /// What is done in the thread of the event loop when something can be read.
 pub(crate) type OnReadable = Rc<dyn Fn(&Env, Vec<Arc<dyn Readable>>)>;
@@ -150,14 +150,14 @@ impl Libuv {
 struct Watch {
     libuv: Libuv,
     env: sys::napi_env,
-    context: sys::napi_async_context,
+    /// In which it calls back; until the handle is being closed.
+    context: Option<AsyncContext>,
     hook: sys::napi_async_cleanup_hook_handle,
     on_readable: OnReadable,
     sockets: Arc<Sockets>,
     handle: Handle,
     /// The handle's own memory, of a size that only libuv knows.
     _memory: Vec<u64>,
-    closing: bool,
 }
 
 /// Has the event loop of this environment watch sockets, until the environment ends. Nothing is left of a step if one
@@ -165,7 +165,10 @@ struct Watch {
 pub(crate) fn watch(env: &Env, on_readable: OnReadable) -> Option<Arc<Sockets>> {
     let libuv = (*LIBUV)?;
     let sockets = Arc::new(Sockets::new().ok()?);
-    let (event_loop, context) = enter(env).ok()?;
+    let mut event_loop = ptr::null_mut();
+    // SAFETY: an out parameter of the current environment.
+    check(unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut event_loop) }).ok()?;
+    let context = Some(AsyncContext::new(env).ok()?);
     // SAFETY: it only tells a size.
     let size = unsafe { (libuv.handle_size)(UV_POLL) };
     let mut memory = vec![0u64; size.div_ceil(size_of::<u64>())];
@@ -178,21 +181,9 @@ pub(crate) fn watch(env: &Env, on_readable: OnReadable) -> Option<Arc<Sockets>> 
         sockets: sockets.clone(),
         handle: memory.as_mut_ptr().cast(),
         _memory: memory,
-        closing: false,
     }));
     // SAFETY: `watch` was made above, and this is the thread of the environment and of its event loop.
     unsafe { open(watch, event_loop) }.then_some(sockets)
-}
-
-/// The event loop of an environment, and a context in which it calls back.
-fn enter(env: &Env) -> NapiResult<(*mut sys::uv_loop_s, sys::napi_async_context)> {
-    let name = env.create_string("lock-inc")?;
-    let (mut event_loop, mut context) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: an out parameter of the current environment.
-    check(unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut event_loop) })?;
-    // SAFETY: as above; `name` is a value of this environment.
-    check(unsafe { sys::napi_async_init(env.raw(), ptr::null_mut(), name.raw(), &raw mut context) })?;
-    Ok((event_loop, context))
 }
 
 /// Opens the handle. If that is in vain, `watch` is freed: at once, or when the event loop has closed the handle again.
@@ -211,7 +202,7 @@ unsafe fn open(watch: *mut Watch, event_loop: *mut sys::uv_loop_s) -> bool {
     let status = unsafe { sys::napi_add_async_cleanup_hook(env, Some(end), watch.cast(), &raw mut hook) };
     if status != sys::Status::napi_ok {
         // SAFETY: nobody else has heard of it.
-        unsafe { discard(watch) };
+        drop(unsafe { Box::from_raw(watch) });
         return false;
     }
     // SAFETY: nobody else uses it at this time.
@@ -221,7 +212,7 @@ unsafe fn open(watch: *mut Watch, event_loop: *mut sys::uv_loop_s) -> bool {
         // SAFETY: added above, and not called yet.
         unsafe { sys::napi_remove_async_cleanup_hook(hook) };
         // SAFETY: neither the hook nor the event loop knows it.
-        unsafe { discard(watch) };
+        drop(unsafe { Box::from_raw(watch) });
         return false;
     }
     // SAFETY: the handle is open.
@@ -237,18 +228,6 @@ unsafe fn open(watch: *mut Watch, event_loop: *mut sys::uv_loop_s) -> bool {
     started
 }
 
-/// Frees what has no handle.
-///
-/// # Safety
-///
-/// `watch` is a [`Box`] that was given away and that nobody else knows.
-unsafe fn discard(watch: *mut Watch) {
-    // SAFETY: the caller answers for it.
-    let watch = unsafe { Box::from_raw(watch) };
-    // SAFETY: made in this environment, and not used any more.
-    unsafe { sys::napi_async_destroy(watch.env, watch.context) };
-}
-
 /// Called in the JavaScript thread when something can be read from a socket.
 unsafe extern "C" fn on_readable(handle: Handle, _status: c_int, _events: c_int) {
     let Some(libuv) = *LIBUV else { return };
@@ -258,11 +237,10 @@ unsafe extern "C" fn on_readable(handle: Handle, _status: c_int, _events: c_int)
     let (env, context, on_readable, ready) = {
         // SAFETY: it is there until the handle is closed.
         let watch = unsafe { &*watch };
-        (watch.env, watch.context, watch.on_readable.clone(), watch.sockets.ready())
+        let context = watch.context.as_ref().map(AsyncContext::raw);
+        (watch.env, context, watch.on_readable.clone(), watch.sockets.ready())
     };
-    if ready.is_empty() {
-        return;
-    }
+    let Some(context) = context.filter(|_| !ready.is_empty()) else { return };
     let (mut handles, mut callback) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: in the thread of the environment, which is alive; closed below.
     if unsafe { sys::napi_open_handle_scope(env, &raw mut handles) } != sys::Status::napi_ok {
@@ -293,14 +271,11 @@ unsafe extern "C" fn end(_hook: sys::napi_async_cleanup_hook_handle, watch: *mut
 /// The handle of `watch` is open or being closed, and nobody else uses `watch` at this time.
 unsafe fn close(watch: *mut Watch) {
     // SAFETY: the caller answers for it.
-    let Watch { libuv, env, context, handle, closing, .. } = unsafe { &mut *watch };
-    if replace(closing, true) {
-        return;
+    let Watch { libuv, context, handle, .. } = unsafe { &mut *watch };
+    if context.take().is_some() {
+        // SAFETY: the handle is open.
+        unsafe { (libuv.close)(*handle, Some(closed)) };
     }
-    // SAFETY: made in this environment, and not used any more.
-    unsafe { sys::napi_async_destroy(*env, *context) };
-    // SAFETY: the handle is open.
-    unsafe { (libuv.close)(*handle, Some(closed)) };
 }
 
 /// Called by the event loop when the handle is closed.

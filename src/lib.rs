@@ -8,7 +8,8 @@
 //! * [`environment`]: what belongs to a thread of JavaScript's. [`stores`]: opens the store of a locker. [`links`]: the
 //!   connections that lockers share.
 //! * [`promise`], [`inbox`], [`outcome`], [`listener`], [`retry_strategy`]: from here to JavaScript and back.
-//! * [`event_loop`]: sockets in the event loop of Node.js. [`runtime`]: the thread beside it.
+//! * [`event_loop`]: sockets in the event loop of Node.js. [`runtime`]: the thread beside it. [`async_context`]: what
+//!   `async_hooks` knows of both.
 //! * [`system`]: its clock and its randomness. [`values`]: what napi-rs leaves to be said.
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use self::{
     system::{SystemClock, SystemRandom, random_bits},
 };
 
+mod async_context;
 mod environment;
 #[cfg(target_os = "linux")]
 mod event_loop;
@@ -66,13 +68,15 @@ pub fn lock_factory<'env>(
     let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
     let _on_runtime = environment.runtime().enter();
     let command_timeout = spec::milliseconds(spec.command_timeout);
+    let strategy = spec.redis.as_ref().and_then(|redis| redis.strategy);
     let store = stores::open(env, &environment, spec, identity, is_node)?;
-    let listener =
-        JsListener { inbox: environment.inbox().clone(), number: environment.keep_function(listener)? };
+    let number = environment.number_function(listener)?;
+    let called = [Some(listener), strategy];
+    let listener = JsListener { inbox: environment.inbox().clone(), number };
     let (timer, random) = (environment.timer(), Arc::new(SystemRandom));
     let locker = Locker::open(store, timer, random, Box::new(listener), command_timeout, start);
     environment.adopt(locker.clone());
-    JsLocker::new(locker, environment).into_object(env)
+    JsLocker::new(locker, environment).into_object(env, called)
 }
 
 /// Milliseconds on the clock that leases are measured with.

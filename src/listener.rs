@@ -7,7 +7,6 @@ use napi::{Env, JsValue, Result as NapiResult, Unknown, bindgen_prelude::*};
 use crate::{
     inbox::{Inbox, Mail},
     outcome::number,
-    values::JsFunction,
 };
 use lock_inc_core::locker::{Event, Listener, LostReason};
 
@@ -31,7 +30,7 @@ impl Listener for JsListener {
 }
 
 /// Calls `listener(name, resourceId, token, detail)`.
-pub(crate) fn call(env: &Env, listener: &JsFunction, event: &Event) -> NapiResult<()> {
+pub(crate) fn call(env: &Env, listener: Unknown, event: &Event) -> NapiResult<()> {
     let (name, hold, detail) = match event {
         Event::Lost(hold, reason) => ("lost", Some(hold), Some(reason_name(*reason))),
         Event::Renewed(hold) => ("renew", Some(hold), None),
@@ -50,7 +49,7 @@ pub(crate) fn call(env: &Env, listener: &JsFunction, event: &Event) -> NapiResul
             value(ToNapiValue::to_napi_value(env.raw(), detail)?)?,
         ));
         let function: Function<FnArgs<(Unknown, Unknown, Unknown, Unknown)>, Unknown> =
-            Function::from_napi_value(env.raw(), listener.borrow_back(env)?.raw())?;
+            Function::from_napi_value(env.raw(), listener.raw())?;
         function.call(arguments)?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use lock_inc_core::{
     resource,
 };
 use napi::{
-    Env, Result as NapiResult,
+    Env, Result as NapiResult, Unknown,
     bindgen_prelude::{ClassInstance, FunctionCallContext, JsObjectValue, Object, ToNapiValue},
     sys,
 };
@@ -37,8 +37,13 @@ impl JsLocker {
     }
 
     /// An object of functions. Of a class, napi-rs notes at each call who uses its data, in a table that all threads
-    /// share: see `docs/performance.md`.
-    pub(crate) fn into_object(self, env: &Env) -> NapiResult<Object<'_>> {
+    /// share: see `docs/performance.md`. It keeps the functions that are `called` from here: nothing else does, so that they
+    /// may keep it, too.
+    pub(crate) fn into_object<'env>(
+        self,
+        env: &'env Env,
+        called: [Option<Unknown>; 2],
+    ) -> NapiResult<Object<'env>> {
         let mut methods = Methods { env, locker: Rc::new(self), object: Object::new(env)? };
         methods.add("lock", Self::lock)?;
         methods.add("unlock", Self::unlock)?;
@@ -49,6 +54,7 @@ impl JsLocker {
         methods.add("forceUnlock", Self::force_unlock)?;
         methods.add("purge", Self::purge)?;
         methods.add("close", Self::close)?;
+        methods.object.set_named_property("called", called.to_vec())?;
         Ok(methods.object)
     }
 
@@ -145,6 +151,13 @@ struct Methods<'env> {
     env: &'env Env,
     locker: Rc<JsLocker>,
     object: Object<'env>,
+}
+
+/// JavaScript has let go of all its functions.
+impl Drop for JsLocker {
+    fn drop(&mut self) {
+        self.environment.abandon(&self.inner);
+    }
 }
 
 impl Methods<'_> {

@@ -6,16 +6,13 @@ use lock_inc_core::error::Cause;
 use lock_inc_redis::config::{Decision, ReconnectStrategy, Trouble};
 use napi::{
     Env, JsValue, Result as NapiResult, Unknown, ValueType,
-    bindgen_prelude::{FromNapiValue, JsObjectValue, Object},
+    bindgen_prelude::{FromNapiValue, Function, JsObjectValue, Object},
 };
 use tokio::sync::oneshot;
 
-use crate::{
-    inbox::{Inbox, Mail},
-    values::JsFunction,
-};
+use crate::inbox::{Inbox, Mail};
 
-/// A strategy whose function is kept by its environment, under this number.
+/// A strategy whose function has this number in its environment.
 pub(crate) struct JsStrategy {
     pub inbox: Arc<Inbox>,
     pub number: usize,
@@ -44,7 +41,7 @@ impl ReconnectStrategy for JsStrategy {
 }
 
 /// What the function says; without one the locker was closed.
-pub(crate) fn decide(env: &Env, strategy: Option<&JsFunction>, trouble: &Trouble) -> Decision {
+pub(crate) fn decide(env: &Env, strategy: Option<Unknown>, trouble: &Trouble) -> Decision {
     let Some(strategy) = strategy else { return Decision::GiveUp(None) };
     ask(env, strategy, trouble).unwrap_or_else(|error| {
         // It threw: that is no delay, so it is the end, and the error says why.
@@ -52,7 +49,7 @@ pub(crate) fn decide(env: &Env, strategy: Option<&JsFunction>, trouble: &Trouble
     })
 }
 
-fn ask(env: &Env, strategy: &JsFunction, trouble: &Trouble) -> NapiResult<Decision> {
+fn ask(env: &Env, strategy: Unknown, trouble: &Trouble) -> NapiResult<Decision> {
     let mut options = Object::new(env)?;
     options.set_named_property("attempt", trouble.attempt)?;
     // In both spellings that node_redis has.
@@ -67,7 +64,10 @@ fn ask(env: &Env, strategy: &JsFunction, trouble: &Trouble) -> NapiResult<Decisi
     options.set_named_property("error", error)?;
     // SAFETY: the value is used in this call only.
     let options = unsafe { Unknown::from_napi_value(env.raw(), options.raw())? };
-    let answer = strategy.borrow_back(env)?.call(options)?;
+    // SAFETY: `lib/options/` has found it to be a function.
+    let strategy: Function<Unknown, Unknown> =
+        unsafe { Function::from_napi_value(env.raw(), strategy.raw())? };
+    let answer = strategy.call(options)?;
     Ok(match answer.get_type()? {
         ValueType::Number => {
             // SAFETY: just found to be a number.

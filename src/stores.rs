@@ -54,7 +54,7 @@ fn open_link(
     let function = spec.strategy;
     let command_timeout = spec::milliseconds(command_timeout);
     let mut config = spec.config(command_timeout).map_err(|error| spec::throw(env, &error))?;
-    let strategy = function.map(|function| environment.keep_function(function)).transpose()?;
+    let strategy = function.map(|function| environment.number_function(function)).transpose()?;
     if let Some(number) = strategy {
         let inbox = environment.inbox().clone();
         config.reconnect = Reconnect::Custom(Arc::new(JsStrategy { inbox, number }));
@@ -77,8 +77,8 @@ fn is_same(
     number: Option<usize>,
     function: Option<Unknown>,
 ) -> Result<bool> {
-    match (number.and_then(|number| environment.function(number)), function) {
-        (Some(known), Some(function)) => env.strict_equals(known.borrow_back(env)?, function),
+    match (number.and_then(|number| environment.function(env, number)), function) {
+        (Some(known), Some(function)) => env.strict_equals(known, function),
         (None, None) => Ok(number.is_none()),
         _ => Ok(false),
     }

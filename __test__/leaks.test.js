@@ -1,0 +1,210 @@
+'use strict'
+
+const { spawn } = require('node:child_process')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { runNode } = require('./support/child')
+const { killAtExit } = require('./support/kill-at-exit')
+const { freePort, startRedis } = require('./support/redis-server')
+const { redisScene } = require('./support/scene')
+const { until } = require('./support/until')
+
+// What is left of lockers that are closed, and of those that nobody can reach any more.
+describe('nothing is left', () => {
+  const scene = redisScene()
+  const specs = () => [{ driver: 'memory', settings: { prefix: scene.prefix } }, scene.spec()]
+
+  /** Runs jest on one test file of a project of its own. */
+  async function runJest(code, ...args) {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lock-inc-jest-'))
+    try {
+      fs.writeFileSync(path.join(directory, 'a.test.js'), code)
+      const jest = require.resolve('jest/bin/jest')
+      const config = JSON.stringify({ rootDir: directory, testMatch: ['**/*.test.js'], watchman: false })
+      const child = killAtExit(
+        spawn(process.execPath, [...process.execArgv, jest, '--config', config, '--ci', ...args]),
+      )
+      let output = ''
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on('data', (data) => {
+          output += data
+        })
+      }
+      const status = await new Promise((resolve) => child.once('close', resolve))
+      return { status, output }
+    } finally {
+      fs.rmSync(directory, { recursive: true, force: true })
+    }
+  }
+
+  /** Does all that a locker can do, and closes it while a lock is held. */
+  const testFile = () => `
+    const lockFactory = require(${JSON.stringify(require.resolve('..'))})
+    it.each(${JSON.stringify(specs())})('uses a locker', async (spec) => {
+      const locker = lockFactory(spec)
+      const lock = await locker.lock('a')
+      const { signal } = new AbortController()
+      const waiting = locker.lock('a', { timeout: 60_000, signal })
+      await lock.unlock()
+      await (await waiting).unlock()
+      await locker.request('a', (lock) => lock.signal)
+      const held = await locker.lock('held', { renew: true })
+      held.signal.addEventListener('abort', () => {})
+      await locker.close()
+    })
+  `
+
+  it.each(['--detectOpenHandles', '--detectLeaks'])('that jest would find (%s)', async (option) => {
+    const { status, output } = await runJest(testFile(), option)
+    expect(output).toContain('2 passed')
+    expect(output).not.toMatch(/open handle|leaking/)
+    expect(status).toBe(0)
+  })
+
+  /** For scripts: `collect(done)` collects garbage until there is an answer. */
+  const collecting = `
+    require('node:v8').setFlagsFromString('--expose-gc')
+    const gc = globalThis.Bun ? () => Bun.gc(true) : require('node:vm').runInNewContext('gc')
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
+    const collect = async (done, tries = 1000) => {
+      for (let left = tries; left > 0 && !(await done()); left--) {
+        gc()
+        await turn()
+      }
+    }
+  `
+  const connections = async () => {
+    const list = await scene.server.call('CLIENT', 'LIST')
+    return list.split('\n').filter((line) => line.includes('name=lock-inc')).length
+  }
+
+  it('of 200 lockers that nobody can reach, and nothing is taken from those that are in use', async () => {
+    const script = `${collecting}
+      // Each has a link of its own, with a strategy that refers to its locker.
+      const make = (name) => {
+        const own = { locker: undefined }
+        const retry_strategy = () => own.locker && 100
+        const settings = { prefix: args.settings.prefix + name, commandTimeout: 10_000 }
+        own.locker = lockFactory({ ...args, config: { ...args.config, retry_strategy }, settings })
+        return own.locker
+      }
+      const use = async (name) => {
+        const locker = make(name)
+        await (await locker.lock('used')).unlock()
+        expired.push(locker.lock('expired', { expire: 0.05 }))
+      }
+      const expired = []
+      const main = async () => {
+        const reached = make('reached')
+        await reached.isLocked('x')
+        const lost = []
+        await make('held').lock('held', { renew: true, expire: 1 }).then(({ signal }) => {
+          signal.addEventListener('abort', () => lost.push(signal.reason.reason))
+        })
+        const firstLease = performance.now() + 1000
+        const { lock: detached } = make('detached')
+        const lock = await make('lock').lock('lock')
+        const first = await make('waiting').lock('waiting')
+        let granted
+        make('waiting').lock('waiting', { timeout: Infinity }).then((lock) => { granted = lock })
+        for (let count = 0; count < 200; count++) await use('dropped' + count)
+        await Promise.all(expired.splice(0))
+        tell('made')
+        await new Promise((resolve) => process.stdin.once('data', resolve))
+        const stop = { asked: false }
+        process.stdin.once('data', () => { stop.asked = true })
+        await collect(() => stop.asked)
+        await first.unlock()
+        await collect(() => granted && performance.now() > firstLease)
+        tell({
+          reached: await (await reached.lock('reached')).unlock(),
+          detached: await (await detached('detached')).unlock(),
+          lock: await lock.unlock(),
+          granted: await granted.unlock(),
+          held: await make('held').isLocked('held'),
+          lost,
+        })
+        process.exit()
+      }
+      main()
+    `
+    const { child, messages, ended } = runNode(script, scene.spec())
+    await until(() => messages.includes('made'), 'the lockers are made')
+    expect(await connections()).toBeGreaterThan(200)
+    child.stdin.write('collect')
+    // In use: six, each of them with a connection.
+    await until(async () => (await connections()) <= 6, 'the others are gone')
+    child.stdin.write('done')
+    const { messages: told, stderr } = await ended
+    expect(stderr).toBe('')
+    const all = { reached: true, detached: true, lock: true, granted: true, held: true }
+    expect(told[1]).toEqual({ ...all, lost: [] })
+  })
+
+  it('of lockers in memory that nobody can reach', async () => {
+    const script = `${collecting}
+      let collected = 0
+      const registry = new FinalizationRegistry(() => { collected++ })
+      const use = async () => {
+        const locker = lockFactory(args)
+        registry.register(locker)
+        await (await locker.lock('a')).unlock()
+      }
+      const main = async () => {
+        for (let count = 0; count < 20; count++) await use()
+        await collect(() => collected === 20)
+        tell(collected)
+      }
+      main()
+    `
+    expect((await runNode(script, specs()[0]).ended).messages).toEqual([20])
+  })
+
+  it('of a locker that was out of reach while a call waited for a connection: that call comes to its end', async () => {
+    const config = { port: await freePort(), retry_max_delay: 20 }
+    const script = `${collecting}
+      let outcome
+      lockFactory(args).isLocked('a').then((locked) => { outcome = { locked } }, ({ code }) => { outcome = { code } })
+      tell('asked')
+      collect(() => outcome, Infinity).then(() => tell(outcome))
+    `
+    const { messages, ended } = runNode(script, { ...scene.spec(), config })
+    await until(() => messages.includes('asked'))
+    const late = await startRedis({ port: config.port })
+    try {
+      expect((await ended).messages).toEqual(['asked', { locked: false }])
+    } finally {
+      await late.stop()
+    }
+  })
+
+  it('of the AsyncLocalStorage of whoever made the first locker, and events come in that of nobody', async () => {
+    const script = `${collecting}
+      const { AsyncLocalStorage } = require('node:async_hooks')
+      const { subscribe } = require('node:diagnostics_channel')
+      const storage = new AsyncLocalStorage()
+      let collected = false
+      const registry = new FinalizationRegistry(() => { collected = true })
+      const first = async () => {
+        const store = {}
+        registry.register(store)
+        return storage.run(store, () => lockFactory(args))
+      }
+      const main = async () => {
+        const locker = await first()
+        let seen = 'nothing'
+        subscribe('lock-inc:lost', () => { seen = storage.getStore() ?? 'nobody' })
+        await locker.lock('a', { expire: 0.02 })
+        await collect(() => collected && seen !== 'nothing')
+        tell({ collected, seen })
+        await locker.close()
+      }
+      main()
+    `
+    for (const spec of specs()) {
+      const { messages, stderr } = await runNode(script, spec).ended
+      expect({ messages, stderr }).toEqual({ messages: [{ collected: true, seen: 'nobody' }], stderr: '' })
+    }
+  })
+})
