@@ -7,9 +7,11 @@ const { Locker } = require('./lib/locker')
 const { isNode } = require('./lib/is-node')
 const native = require('./lib/native')
 const { readSpec } = require('./lib/options/spec')
+const { bindStrategy } = require('./lib/strategy')
 
 function lockFactory(spec) {
   const { checked, aliasedDatabase } = readSpec(spec)
+  if (checked.redis?.strategy) Object.assign(checked.redis, bindStrategy(checked.redis.strategy))
   // What is checked there is TLS: certificates and keys.
   const make = (listener) =>
     errors.checked(() => native.lockFactory(checked, os.hostname(), listener, isNode))

@@ -179,32 +179,35 @@ describe('nothing is left', () => {
     }
   })
 
-  it('of the AsyncLocalStorage of whoever made the first locker, and events come in that of nobody', async () => {
+  it('of the locker that opened a connection, of which others keep the retry_strategy', async () => {
     const script = `${collecting}
-      const { AsyncLocalStorage } = require('node:async_hooks')
-      const { subscribe } = require('node:diagnostics_channel')
-      const storage = new AsyncLocalStorage()
+      const strategy = () => 20
+      const make = () => lockFactory({ ...args, config: { ...args.config, retry_strategy: strategy } })
       let collected = false
       const registry = new FinalizationRegistry(() => { collected = true })
       const first = async () => {
-        const store = {}
-        registry.register(store)
-        return storage.run(store, () => lockFactory(args))
+        const locker = make()
+        registry.register(locker)
+        await locker.isLocked('a')
       }
       const main = async () => {
-        const locker = await first()
-        let seen = 'nothing'
-        subscribe('lock-inc:lost', () => { seen = storage.getStore() ?? 'nobody' })
-        await locker.lock('a', { expire: 0.02 })
-        await collect(() => collected && seen !== 'nothing')
-        tell({ collected, seen })
-        await locker.close()
+        await first()
+        const second = make()
+        await collect(() => collected)
+        tell({ collected })
+        await new Promise((resolve) => process.stdin.once('data', resolve))
+        tell(await second.isLocked('a'))
+        process.exit()
       }
       main()
     `
-    for (const spec of specs()) {
-      const { messages, stderr } = await runNode(script, spec).ended
-      expect({ messages, stderr }).toEqual({ messages: [{ collected: true, seen: 'nobody' }], stderr: '' })
-    }
+    const { child, messages, ended } = runNode(script, scene.spec())
+    await until(() => messages.length === 1, 'the first is gone')
+    expect(messages[0]).toEqual({ collected: true })
+    expect(await connections()).toBe(1)
+    await scene.server.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await until(async () => (await connections()) === 1, 'it is there again')
+    child.stdin.write('go on')
+    expect((await ended).messages.at(-1)).toBe(false)
   })
 })

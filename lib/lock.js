@@ -1,5 +1,6 @@
 'use strict'
 
+const { AsyncResource } = require('node:async_hooks')
 const { LockLostError } = require('./errors')
 const { hash } = require('./hash')
 const { now } = require('./native')
@@ -11,6 +12,8 @@ class Lock {
   #lost
   #controller
   #granted = now()
+  /** That of the call that was granted the lock. */
+  #context = new AsyncResource('lock-inc')
 
   /** `handle`: the locker's side of this lock: `unlock`, `remaining`, `extend`. */
   constructor(resourceId, token, handle) {
@@ -57,6 +60,11 @@ class Lock {
   /** Milliseconds since the grant. */
   static heldFor(lock) {
     return now() - lock.#granted
+  }
+
+  /** Runs something in the async context of the call that was granted the lock. */
+  static inContext(lock, work) {
+    lock.#context.runInAsyncScope(work)
   }
 
   static isOf(value, handle) {

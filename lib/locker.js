@@ -1,5 +1,6 @@
 'use strict'
 
+const { AsyncResource } = require('node:async_hooks')
 const channels = require('./diagnostics')
 const { ResourceLockedError, dated, grantedTooLate, toError } = require('./errors')
 const { Lock } = require('./lock')
@@ -28,6 +29,8 @@ class Locker {
   /** @type {import('./native').Locker} */
   #native
   #Cancellation
+  /** That of the call of `lockFactory`. */
+  #context = new AsyncResource('lock-inc')
   /** The longest that a call may take, in milliseconds. */
   #commandTimeout
   /** Locks that are neither unlocked nor lost, by their tokens. */
@@ -37,9 +40,10 @@ class Locker {
    * behind in it that each look at that name has to pass.
    */
   #newest = Object.create(null)
-  /** How many grants are awaited, and the tokens of those whose loss was told before. */
+  /** How many grants are awaited; the tokens of those whose loss was told before, and how often renewals of others were. */
   #awaited = 0
   #lostEarly = new Set()
+  #renewedEarly = new Map()
 
   /** What a lock needs of its locker. */
   #handle = {
@@ -150,6 +154,7 @@ class Locker {
       lock = new Lock(resourceId, token, this.#handle)
       this.#enter(lock)
       publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
+      this.#publishEarlyRenewals(resourceId, token)
     } catch (failure) {
       const error = toError(failure, resourceId)
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
@@ -161,7 +166,10 @@ class Locker {
       throw error
     } finally {
       forget?.()
-      if (--this.#awaited === 0) this.#lostEarly.clear()
+      if (--this.#awaited === 0) {
+        this.#lostEarly.clear()
+        this.#renewedEarly.clear()
+      }
     }
     if (!signal?.aborted) return lock
     // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
@@ -229,19 +237,36 @@ class Locker {
   }
 
   #hear(event, resourceId, token, detail) {
-    if (event === 'reconnect') return publish(channels.reconnect, () => ({ locker: this }))
-    if (event === 'renew') return publish(channels.renew, () => ({ resourceId, token }))
+    if (event === 'reconnect') {
+      return this.#context.runInAsyncScope(publish, undefined, channels.reconnect, () => ({ locker: this }))
+    }
     const lock = this.#held.get(token)
     if (lock === undefined) {
       // Unlocked meanwhile, or its grant is still on the way.
-      if (this.#awaited > 0) this.#lostEarly.add(token)
+      if (this.#awaited > 0) this.#hearEarly(event, token)
       return
+    }
+    if (event === 'renew') {
+      return Lock.inContext(lock, () => publish(channels.renew, () => ({ resourceId, token })))
     }
     this.#remove(token)
     this.#unlist(lock)
     const duration = Lock.heldFor(lock)
-    publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
-    Lock.lose(lock, detail)
+    Lock.inContext(lock, () => {
+      publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
+      Lock.lose(lock, detail)
+    })
+  }
+
+  #hearEarly(event, token) {
+    if (event === 'lost') this.#lostEarly.add(token)
+    else this.#renewedEarly.set(token, (this.#renewedEarly.get(token) ?? 0) + 1)
+  }
+
+  #publishEarlyRenewals(resourceId, token) {
+    const count = this.#renewedEarly.get(token) ?? 0
+    for (let told = 0; told < count; told++) publish(channels.renew, () => ({ resourceId, token }))
+    this.#renewedEarly.delete(token)
   }
 }
 

@@ -77,8 +77,13 @@ export interface Redis {
   maxTime: number
   /** The longest time between two tries. */
   maxDelay: number
-  /** The user's `retry_strategy`. What it throws or returns never comes out of a call of the addon. */
+  /**
+   * The user's `retry_strategy`, bound to the async context of `lockFactory`. What it throws or returns never comes out of a
+   * call of the addon.
+   */
   strategy: ((trouble: object) => unknown) | undefined
+  /** The same for all that have the same function, and may share a connection. Goes with `strategy`. */
+  strategyNumber?: number
 }
 
 /** Nothing of it has been parsed. */

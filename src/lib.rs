@@ -68,8 +68,7 @@ pub fn lock_factory<'env>(
     let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
     let _on_runtime = environment.runtime().enter();
     let command_timeout = spec::milliseconds(spec.command_timeout);
-    let strategy = spec.redis.as_ref().and_then(|redis| redis.strategy);
-    let store = stores::open(env, &environment, spec, identity, is_node)?;
+    let (store, strategy) = stores::open(env, &environment, spec, identity, is_node)?;
     let number = environment.number_function(listener)?;
     let called = [Some(listener), strategy];
     let listener = JsListener { inbox: environment.inbox().clone(), number };

@@ -12,18 +12,18 @@ use lock_inc_redis::Link;
 #[derive(Default)]
 pub(crate) struct Links(RefCell<HashMap<Vec<u8>, Vec<Known>>>);
 
+#[derive(Clone)]
 struct Known {
     link: Weak<Link>,
-    /// The number of its `retry_strategy`, if it has one.
+    /// The number of the function that is its `retry_strategy`, if it has one.
     strategy: Option<usize>,
 }
 
 impl Links {
-    /// Those with this key, and the number of the `retry_strategy` of each, which the key does not tell.
-    pub(crate) fn with_key(&self, key: &[u8]) -> Vec<(Arc<Link>, Option<usize>)> {
-        let links = self.0.borrow();
-        let known = links.get(key).into_iter().flatten();
-        known.filter_map(|known| Some((known.link.upgrade()?, known.strategy))).collect()
+    /// Those with this key, and the number of the `retry_strategy` of each.
+    pub(crate) fn with_key(&self, key: &[u8]) -> impl Iterator<Item = (Arc<Link>, Option<usize>)> + use<> {
+        let known = self.0.borrow().get(key).cloned();
+        known.into_iter().flatten().filter_map(|known| Some((known.link.upgrade()?, known.strategy)))
     }
 
     pub(crate) fn insert(&self, key: Vec<u8>, link: &Arc<Link>, strategy: Option<usize>) {

@@ -41,6 +41,7 @@ pub struct RedisSpec<'env> {
     pub max_delay: f64,
     /// It has to be bound to the environment, so it is not part of what is made of the rest.
     pub strategy: Option<Unknown<'env>>,
+    pub strategy_number: Option<u32>,
 }
 
 #[napi(object, object_to_js = false)]
@@ -53,7 +54,7 @@ pub struct TlsSpec {
 }
 
 impl RedisSpec<'_> {
-    /// All that tells a link from others, but for the strategy: what has the same key may share one. It holds secrets.
+    /// All that tells a link from others: what has the same key may share one. It holds secrets.
     pub(crate) fn key(&self, command_timeout: f64) -> Vec<u8> {
         let mut key = format!(
             "{:?}",
@@ -61,7 +62,7 @@ impl RedisSpec<'_> {
                 (&self.path, &self.host, self.port, self.family),
                 (&self.username, &self.password, self.database),
                 (self.keepalive, self.nodelay, self.offline_queue),
-                (self.max_attempts, self.max_time, self.max_delay, command_timeout),
+                (self.max_attempts, self.max_time, self.max_delay, self.strategy_number, command_timeout),
                 self.tls.as_ref().map(|tls| (&tls.servername, tls.verify, tls.ca.len())),
             )
         )

@@ -14,32 +14,33 @@ use crate::{
     system::{SystemClock, SystemRandom},
 };
 
-/// `is_node`: whether the event loop is that of Node.js, which can watch sockets.
-pub(crate) fn open(
-    env: &Env,
+/// A store, and the `retry_strategy` of its link, which whoever uses the store has to keep. `is_node`: whether the event
+/// loop is that of Node.js, which can watch sockets.
+pub(crate) fn open<'env>(
+    env: &'env Env,
     environment: &Rc<Environment>,
-    spec: Spec,
+    spec: Spec<'env>,
     identity: Identity,
     is_node: bool,
-) -> Result<SharedStore> {
+) -> Result<(SharedStore, Option<Unknown<'env>>)> {
     let Spec { prefix, command_timeout, redis } = spec;
     let Some(redis) = redis else {
-        return Ok(Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))));
+        return Ok((Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))), None));
     };
     let (key, key_prefix) = (redis.key(command_timeout), redis.key_prefix.clone());
     let use_link = |link| Arc::new(Redis::new(link, &key_prefix, &prefix, identity.clone()));
-    for (link, strategy) in environment.links().with_key(&key) {
-        if is_same(env, environment, strategy, redis.strategy)?
-            // It may just be closed by the last locker that uses it.
-            && link.reserve()
-        {
-            return Ok(use_link(link));
+    for (link, number) in environment.links().with_key(&key) {
+        let strategy = number.and_then(|number| environment.function(env, number));
+        // The function may be gone with the locker that it belonged to, and the link be closed by the last that uses it.
+        if strategy.is_some() == number.is_some() && link.reserve() {
+            return Ok((use_link(link), strategy));
         }
     }
+    let strategy = redis.strategy;
     let name = format!("lock-inc:{}:{}", identity.host_in_one_word(), identity.pid);
-    let (link, strategy) = open_link(env, environment, redis, command_timeout, is_node, name)?;
-    environment.links().insert(key, &link, strategy);
-    Ok(use_link(link))
+    let (link, number) = open_link(env, environment, redis, command_timeout, is_node, name)?;
+    environment.links().insert(key, &link, number);
+    Ok((use_link(link), strategy))
 }
 
 /// A link, and the number of its `retry_strategy`. `name`: how `CLIENT LIST` shows it.
@@ -68,18 +69,4 @@ fn open_link(
     #[cfg(not(unix))]
     let _ = is_node;
     Ok((Link::open(config, name, machine), strategy))
-}
-
-/// Whether both are the same function, or none.
-fn is_same(
-    env: &Env,
-    environment: &Environment,
-    number: Option<usize>,
-    function: Option<Unknown>,
-) -> Result<bool> {
-    match (number.and_then(|number| environment.function(env, number)), function) {
-        (Some(known), Some(function)) => env.strict_equals(known, function),
-        (None, None) => Ok(number.is_none()),
-        _ => Ok(false),
-    }
 }
