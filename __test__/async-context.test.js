@@ -2,6 +2,7 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const diagnostics = require('node:diagnostics_channel')
+const { runNode } = require('./support/child')
 const { freePort } = require('./support/redis-server')
 const { block, redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
@@ -9,7 +10,7 @@ const { rejection, until } = require('./support/until')
 // Whoever is called back sees the stores of the call that it belongs to, not those of whoever came first.
 describe('the async context', () => {
   const scene = redisScene()
-  const { newLocker } = scene
+  const { newLocker, spec } = scene
   const storage = new AsyncLocalStorage()
 
   /** What subscribers of a channel are told in this test, and the store that each of them sees. */
@@ -127,5 +128,42 @@ describe('the async context', () => {
       storage.run('then c', () => first.lock('c').then(see)),
     ])
     expect(seen.sort()).toEqual(['request a', 'request b', 'then c'])
+  })
+
+  it('of the first caller is not kept', async () => {
+    const script = `
+      const { AsyncLocalStorage } = require('node:async_hooks')
+      const storage = new AsyncLocalStorage()
+      if (!globalThis.Bun) require('node:v8').setFlagsFromString('--expose-gc')
+      const collect = globalThis.Bun ? () => Bun.gc(true) : require('node:vm').runInNewContext('gc')
+      const stores = []
+      const run = async (name, spec) => {
+        const store = { name }
+        stores.push(new WeakRef(store))
+        await storage.run(store, async () => {
+          const locker = lockFactory(spec)
+          const lock = await locker.lock(name)
+          lock.signal.addEventListener('abort', () => {})
+          await lock.unlock()
+          await locker.close()
+        })
+      }
+      const main = async () => {
+        await run('memory', { driver: 'memory', settings: args.settings })
+        await run('first', args)
+        await run('second', args)
+        const other = lockFactory(args)
+        for (let round = 0; stores.some((store) => store.deref()) && round < 200; round++) {
+          await (await other.lock('resource')).unlock()
+          await new Promise((resolve) => setTimeout(resolve, 10))
+          collect()
+        }
+        tell(stores.map((store) => store.deref()?.name))
+        await other.close()
+      }
+      main()
+    `
+    const { messages, stderr } = await runNode(script, spec()).ended
+    expect({ messages, stderr }).toEqual({ messages: [[null, null, null]], stderr: '' })
   })
 })
