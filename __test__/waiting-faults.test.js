@@ -90,6 +90,32 @@ describe('calls that wait', () => {
       expect(await keys()).toEqual([`${scene.prefix}fence`])
     })
 
+    it('when a holder lets its lease end, and another one has unlocked within its first lease before', async () => {
+      const [locker, holder, behind] = [direct(), direct(), direct()]
+      const lock = await direct().lock('resource')
+      const early = locker.lock('resource', { timeout })
+      await waiting('resource', 1)
+      const late = holder.lock('resource', { timeout, expire: 5 })
+      await waiting('resource', 2)
+      const order = []
+      const calls = [locker, behind].map(async (of, index) => {
+        const { unlock } = await of.lock('resource', { timeout })
+        order.push(index)
+        await unlock()
+      })
+      await waiting('resource', 4)
+      await lock.unlock()
+      await (await early).unlock()
+      await late
+      // Whoever asks at the end of the lease has it handed over: long before anybody polls.
+      const asking = direct()
+      await until(async () => {
+        await (await asking.tryLock('resource'))?.unlock()
+        return order.length === calls.length
+      })
+      expect(order).toEqual(inOrder(2))
+    })
+
     it('when the connection is cut just as their turn comes', async () => {
       const locker = newLocker()
       const lock = await direct().lock('resource', { expire: 600 })

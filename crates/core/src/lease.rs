@@ -76,7 +76,8 @@ pub(crate) struct Renewal {
 pub(crate) enum RenewalKind {
     /// Until it is unlocked or lost.
     Continual,
-    /// Once: whoever has waited gets a short lease first, and then the whole one that was asked for.
+    /// Once: whoever has waited gets a short lease first, and then the whole one that was asked for. If it has that
+    /// already, the store may take the client for one that hangs unless it hears from it.
     Completion,
 }
 

@@ -216,6 +216,11 @@ impl<T> Waiters<T> {
         self.by_nonce.is_empty()
     }
 
+    /// Whether calls are in the queue of a resource.
+    pub(crate) fn wait_for(&self, hash: &str) -> bool {
+        self.groups.contains_key(hash)
+    }
+
     /// Those who are in the queue of a resource.
     pub(crate) fn of(&self, hash: &str) -> Vec<Nonce> {
         let group = self.groups.get(hash);

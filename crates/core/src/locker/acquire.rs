@@ -47,7 +47,8 @@ impl Locker {
                 match answer {
                     Ok(Acquired::Granted(grant)) => {
                         let lease = Lease { sent: grant.sent, length: attempt.lease };
-                        match self.enter(attempt.resource, attempt.nonce, grant.token, lease, &options) {
+                        match self.enter(attempt.resource, attempt.nonce, grant.token, lease, &options, false)
+                        {
                             Ok(hold) => return Ok(hold),
                             Err(resource) => attempt.resource = resource,
                         }
@@ -70,7 +71,7 @@ impl Locker {
     }
 
     /// Enters a grant into the holds, unless its lease has ended or its loss is known already: then it returns the
-    /// resource, and nothing is held.
+    /// resource, and nothing is held. `handed_over`: the store may want a word about it.
     pub(super) fn enter(
         &self,
         resource: Resource,
@@ -78,6 +79,7 @@ impl Locker {
         token: u64,
         lease: Lease,
         options: &LockOptions,
+        handed_over: bool,
     ) -> Result<Hold, Resource> {
         let now = self.now();
         if now >= lease.end() {
@@ -87,7 +89,7 @@ impl Locker {
         let renewal = if renew {
             let until = max_hold.map(|time| now + time);
             Some(Renewal { lease: expire, until, max_blocked, kind: RenewalKind::Continual })
-        } else if lease.length < expire {
+        } else if handed_over {
             let until = Some(lease.sent + expire);
             Some(Renewal { lease: expire, until, max_blocked: None, kind: RenewalKind::Completion })
         } else {

@@ -27,7 +27,7 @@ impl Locker {
     /// The lock goes to a waiting call, as the answer to a command says that was sent at `since`.
     pub(super) fn on_hand_over(self: &Arc<Self>, resource: &Resource, hand_over: HandOver, since: Moment) {
         let lease = Lease { sent: since, length: hand_over.lease };
-        self.deliver(&resource.shared_hash(), hand_over, Some(lease));
+        self.deliver(&resource.shared_hash(), hand_over, Some(lease), true);
     }
 
     /// The lock went to a waiting call when the store's clock said `at`, as an event says that may be read late.
@@ -35,14 +35,20 @@ impl Locker {
         let now = self.now();
         let sent = self.session.date(at, now);
         let lease = sent.map(|sent| Lease { sent, length: hand_over.lease });
-        self.deliver(hash, hand_over, lease);
+        self.deliver(hash, hand_over, lease, true);
     }
 
     /// Whoever does not wait any more gives the lock to the next one.
-    fn deliver(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, lease: Option<Lease>) -> Delivery {
+    fn deliver(
+        self: &Arc<Self>,
+        hash: &Arc<str>,
+        hand_over: HandOver,
+        lease: Option<Lease>,
+        handed_over: bool,
+    ) -> Delivery {
         let HandOver { nonce, token, .. } = hand_over;
         let now = self.now();
-        let delivery = self.give(nonce, token, lease);
+        let delivery = self.give(nonce, token, lease, handed_over);
         match delivery {
             Delivery::Given => {}
             // A poll tells, or brings the call back to its place in the queue.
@@ -64,11 +70,12 @@ impl Locker {
     }
 
     /// Ends the waiting of a call with a lock, if there is such a call and the lock can be relied on.
-    fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Option<Lease>) -> Delivery {
+    fn give(self: &Arc<Self>, nonce: Nonce, token: u64, lease: Option<Lease>, handed_over: bool) -> Delivery {
         // The waiters are locked until the lock is among the holds: whoever does not find the call here finds it there.
         let entered = self.waiting.change(|waiters| {
             let (resource, call) = waiters.get_mut(nonce)?;
-            let entered = lease.map(|lease| self.enter(resource.clone(), nonce, token, lease, &call.options));
+            let enter = |lease| self.enter(resource.clone(), nonce, token, lease, &call.options, handed_over);
+            let entered = lease.map(enter);
             let Some(Ok(hold)) = entered else {
                 call.late_grants += 1;
                 return Some(Err(call.late_grants));
@@ -101,6 +108,6 @@ impl Locker {
         lease: Lease,
     ) -> bool {
         let hand_over = HandOver { nonce, token, lease: lease.length };
-        self.deliver(&resource.shared_hash(), hand_over, Some(lease)) != Delivery::Stale
+        self.deliver(&resource.shared_hash(), hand_over, Some(lease), false) != Delivery::Stale
     }
 }

@@ -88,7 +88,13 @@ impl Locker {
             self.held.change(|holds| holds.put_off(hold.resource.hash(), hold.token, now + pause));
             return None;
         }
-        renewal.next(now, hold.lease).map(LeaseChange::AtLeast)
+        let next = renewal.next(now, hold.lease).map(LeaseChange::AtLeast);
+        // A store that hears nothing after a hand-over passes over the others that wait here.
+        let gives_sign = || {
+            let others_wait = self.waiting.lock().wait_for(hold.resource.hash());
+            (renewal.kind == RenewalKind::Completion && others_wait).then_some(LeaseChange::Check)
+        };
+        next.or_else(gives_sign)
     }
 
     /// Asks for a new lease, or only whether the lock is still held, for as long as it can be relied on. Not while

@@ -165,3 +165,38 @@ async fn a_call_that_waits_and_is_granted_late_asks_again_and_is_let_in_with_a_l
     assert!(ann.unlock(&hold).await.unwrap());
     assert!(ann.lock("a", options()).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_lets_a_short_first_lease_end_keeps_the_places_of_its_other_calls() {
+    let world = World::new();
+    let [ann, ben, eve] = world.peers().await;
+    let hold = ann.try_lock("a").await.unwrap();
+    let short = LockOptions { expire: secs(2), ..waits() };
+    let (first, second) = (ben.start("a", short), ben.start("a", waits()));
+    world.until("in the queue", || world.waiting("a") == 2).await;
+    let behind = eve.queue(&world, "a").await;
+    assert!(ann.unlock(&hold).await.unwrap());
+    let first = first.await.unwrap().unwrap();
+    sleep(ms(2001)).await;
+    assert!(ben.has_lost(&first));
+    // Whoever asks first at the end of the lease has it handed over.
+    assert!(ann.try_lock("a").await.is_err());
+    let second = second.await.unwrap().unwrap();
+    assert!(ben.unlock(&second).await.unwrap());
+    behind.await.unwrap().unwrap();
+    assert_eq!(world.server().grants, [1, 2, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_first_lease_is_not_asked_about_if_nobody_else_waits_here_or_the_lock_was_free() {
+    let world = World::new();
+    let [ann, ben] = world.peers().await;
+    let hold = ann.try_lock("a").await.unwrap();
+    let call = ben.start("a", LockOptions { expire: secs(2), ..waits() });
+    world.until("in the queue", || world.waiting("a") == 1).await;
+    assert!(ann.unlock(&hold).await.unwrap());
+    let hold = call.await.unwrap().unwrap();
+    let free = ben.lock("b", LockOptions { expire: secs(2), ..waits() }).await.unwrap();
+    world.until("over", || !ben.holds(&hold) && !ben.holds(&free)).await;
+    assert_eq!(world.server().count(2, Kind::Renew), 0);
+}

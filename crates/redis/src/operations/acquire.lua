@@ -8,10 +8,9 @@ if not token then return no_token() end
 local waiting = waiters()
 if waiting > 0 and redis.call('EXISTS', KEYS[1]) == 0 then
   -- The lease of the last holder has ended: those who wait come first.
-  pass_over_lapsed(now)
-  if keep_token(token) and hand_over(now, token, waiting, ARGV[4]) then token = token + 1 end
+  if keep_token(token) and hand_over(now, token, ARGV[4]) then token = token + 1 end
 end
-local text = digits(token)
+local text, client = digits(token), string.match(ARGV[3], '^%S+')
 
 if redis.call('SET', KEYS[1], text, 'NX', 'PX', ARGV[2]) then
   redis.call('SET', KEYS[3], text)
@@ -26,7 +25,7 @@ if nonce == ARGV[1] then
   -- Sent again: the lease is a full one from now on, as whoever gets this answer counts it.
   redis.call('DECR', KEYS[1])
   raise_lease(ARGV[2])
-  redis.call('HDEL', KEYS[5], 'granted')
+  heard_from(client)
   return granted
 end
 local left = lease_left()
@@ -40,5 +39,5 @@ else
   token = tonumber(redis.call('ZSCORE', KEYS[4], waiter))
 end
 local place = redis.call('ZCARD', KEYS[4])
-mark_alive(string.match(ARGV[3], '^%S+'), now, ARGV[5], place == 1)
+mark_alive(client, now, ARGV[5], place == 1)
 return {count, left, record or '', now, token, place}

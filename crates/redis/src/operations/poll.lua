@@ -9,7 +9,6 @@ local now, token = next_token()
 if not token then return no_token() end
 local value = tonumber(redis.call('GET', KEYS[1]) or nil)
 local record, owner, granted = bound_owner(value)
-if not value then pass_over_lapsed(now) end
 
 local joined, grant = 0, false
 for index = 5, #ARGV, 2 do
@@ -17,7 +16,7 @@ for index = 5, #ARGV, 2 do
   if nonce == owner then
     -- The message about it was lost, or has yet to come.
     raise_lease(lease)
-    redis.call('HDEL', KEYS[5], 'granted')
+    heard_from(ARGV[1])
     grant = { owner, granted, tonumber(lease) }
   else
     joined = joined + redis.call('ZADD', KEYS[4], 'NX', ARGV[index], ARGV[index + 1])
@@ -28,7 +27,7 @@ if waiting > 0 then mark_alive(ARGV[1], now, ARGV[3], true) end
 
 if not value then
   local _, mine
-  if keep_token(token) then _, mine = hand_over(now, token, waiting, ARGV[2], ARGV[1]) end
+  if keep_token(token) then _, mine = hand_over(now, token, ARGV[2], ARGV[1]) end
   grant = mine or false
   value = tonumber(redis.call('GET', KEYS[1]) or nil)
   record, owner, granted = bound_owner(value)

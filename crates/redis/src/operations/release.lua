@@ -5,15 +5,19 @@
 -- A lock of a foreign type makes it fail.
 local _, nonce = bound_owner(tonumber(held[1] or redis.call('GET', KEYS[1]) or nil), held[2])
 if nonce ~= ARGV[1] then
+  heard_from(ARGV[2])
   drop_leftover(ARGV[1])
   if ARGV[4] then leave(ARGV[4]) end
   return 0
 end
 if type(waiting) ~= 'number' then waiting = waiters() end
-if waiting > 0 then
+if waiting == 0 then
+  redis.call('DEL', KEYS[5])
+else
   local now, token = take_token()
+  heard_from(ARGV[2])
   if token then
-    local done, mine = hand_over(now, token, waiting, ARGV[3], ARGV[2])
+    local done, mine = hand_over(now, token, ARGV[3], ARGV[2])
     if done then return mine or 1 end
   end
 end

@@ -24,5 +24,5 @@ if waiting == 0 then
   return there
 end
 local now, token = take_token()
-if token then hand_over(now, token, waiting, ARGV[1]) end
+if token then hand_over(now, token, ARGV[1]) end
 return there

@@ -224,7 +224,7 @@ impl Server {
             }
             let token = self.next_token(now);
             let lease = whole.min(GRACE);
-            self.grant(client, hash.clone(), nonce, now + lease, token, whole > lease);
+            self.grant(client, hash.clone(), nonce, now + lease, token, true);
             let hand_over = HandOver { nonce, token, lease };
             if caller == Some(client) {
                 return Some(hand_over);
@@ -264,7 +264,10 @@ impl Server {
                 held.in_grace = false;
                 return Reply::Granted(held.token);
             }
-            Some(held) => held.count += 1,
+            Some(held) => {
+                held.count += 1;
+                held.in_grace &= !waits || held.client != client;
+            }
             None => {
                 let token = self.next_token(now);
                 self.grant(client, hash, *nonce, now + *lease, token, false);

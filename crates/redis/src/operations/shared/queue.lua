@@ -1,7 +1,7 @@
 -- KEYS[4]: the queue, a sorted set of waiters, '<nonce> <lease in ms> <client> <pid> <host> <name>', by their tickets.
 -- KEYS[5]: until when each client with waiters counts as alive, in ms of the server's clock, negative for one that no
--- message reaches; and in `granted` the client of the last hand-over and the end of its first lease, until it has given
--- a sign of life.
+-- message reaches; and, in a field of the name that `grant_of` makes, the end of the first lease that it was handed, until
+-- it has given a sign of life.
 
 -- A waiter's first lease: a process that hangs keeps the others for no longer. It asks for the rest in time.
 local GRACE = 5000
@@ -9,6 +9,11 @@ local GRACE = 5000
 local ALIVE = 15000
 
 local function ms(now) return math.floor(now / 1000) end
+
+local function grant_of(client) return 'granted:' .. client end
+
+-- A client has given a sign of life. pcall: what is of a foreign type says nothing.
+local function heard_from(client) redis.pcall('HDEL', KEYS[5], grant_of(client)) end
 
 -- Forgets the clients that have left, unless there are few of them. They are no more than the waiters, at the most. Where
 -- there are many it is done now and then only: most may have been served just now, and count as alive for a while.
@@ -18,14 +23,19 @@ local function forget_dead(now)
   local clients = redis.call('HGETALL', KEYS[5])
   for index = 1, #clients, 2 do
     local ends = tonumber(clients[index + 1])
-    if ends and math.abs(ends) < ms(now) then redis.call('HDEL', KEYS[5], clients[index]) end
+    local client = clients[index]
+    if ends and math.abs(ends) < ms(now) and string.sub(client, 1, 8) ~= grant_of('') then
+      redis.call('HDEL', KEYS[5], client, grant_of(client))
+    end
   end
 end
 
 -- `hears`: '1' if messages reach the client. `anew`: the queue may have no TTL yet.
 local function mark_alive(client, now, hears, anew)
   local sign = hears == '1' and 1 or -1
-  local known = tonumber(redis.call('HGET', KEYS[5], client) or 0) * sign
+  local found = redis.call('HMGET', KEYS[5], client, grant_of(client))
+  if found[2] then heard_from(client) end
+  local known = tonumber(found[1] or 0) * sign
   if not anew and known > ms(now) + ALIVE * 0.9 then return end
   redis.call('HSET', KEYS[5], client, digits(sign * (ms(now) + ALIVE)))
   redis.call('PEXPIRE', KEYS[4], ALIVE)
@@ -47,28 +57,26 @@ local function leave(waiter)
   end
 end
 
--- The lock is gone without a release. If its first lease after a hand-over has ended and its holder gave no sign of
--- life, that client hangs, and its other waiters need not be tried: they come back with its next poll.
-local function pass_over_lapsed(now)
-  local client, ends = string.match(redis.call('HGET', KEYS[5], 'granted') or '', '^(%S+) (%d+)$')
-  if client and tonumber(ends) * 1000 <= now then redis.call('HDEL', KEYS[5], client, 'granted') end
+-- Until when a client counts as alive, as KEYS[5] has it; 0 if it does not. One that was handed the lock and has let
+-- its first lease end without a sign of life hangs: its other waiters need not be tried, and come back with its next poll.
+local function alive_until(client, now)
+  -- pcall: what is of a foreign type says nothing.
+  local found = redis.pcall('HMGET', KEYS[5], client, grant_of(client))
+  local ends, grant_ends = tonumber(found[1] or 0), tonumber(found[2] or nil)
+  if not ends or math.abs(ends) <= ms(now) or grant_ends and grant_ends <= ms(now) then return 0 end
+  return ends
 end
 
--- Makes a waiter the holder. `whole`: the lease that it has asked for. `last`: nobody else waits.
-local function grant(nonce, token, now, part, client, lease, whole, last)
+-- Makes a waiter the holder.
+local function grant(nonce, token, now, part, client, lease)
   redis.call('SET', KEYS[1], digits(token), 'PX', digits(lease))
   own(nonce, token, part, digits(lease))
-  if last then redis.call('DEL', KEYS[5]) end
-  if whole > lease then
-    redis.call('HSET', KEYS[5], 'granted', client .. ' ' .. digits(ms(now) + lease))
-    if last then redis.call('PEXPIRE', KEYS[5], digits(lease)) end
-  end
+  redis.call('HSET', KEYS[5], grant_of(client), digits(ms(now) + lease))
 end
 
--- Gives the lock, with a token that is in the register already, to the first of so many waiters whose client is alive and
--- listens. `caller`: the client whose call this is, which learns of a grant by the reply. Returns nothing if nobody got it,
+-- Gives the lock, with a token that is in the register already, to the first waiter whose client is alive and listens. `caller`: the client whose call this is, which learns of a grant by the reply. Returns nothing if nobody got it,
 -- else true and, for the reply, {nonce, token, lease in ms}.
-local function hand_over(now, token, waiting, channels, caller)
+local function hand_over(now, token, channels, caller)
   local deaf = {}
   while true do
     local head = redis.pcall('ZPOPMIN', KEYS[4])
@@ -76,12 +84,10 @@ local function hand_over(now, token, waiting, channels, caller)
       redis.call('DEL', KEYS[5])
       return
     end
-    waiting = waiting - 1
     local nonce, whole, part, client = string.match(head[1], '^(%S+) (%d+) ((%S+).*)$')
-    local alive = client and not deaf[client] and tonumber(redis.pcall('HGET', KEYS[5], client) or 0) or 0
-    if math.abs(alive) > ms(now) then
-      whole = tonumber(whole)
-      local lease = math.min(whole, GRACE)
+    local alive = client and not deaf[client] and alive_until(client, now) or 0
+    if alive ~= 0 then
+      local lease = math.min(tonumber(whole), GRACE)
       -- Whom no message reaches asks often.
       local told = 1
       if client ~= caller and alive > 0 then
@@ -95,7 +101,7 @@ local function hand_over(now, token, waiting, channels, caller)
         end
       end
       if told > 0 then
-        grant(nonce, token, now, part, client, lease, whole, waiting == 0)
+        grant(nonce, token, now, part, client, lease)
         if client ~= caller then return true end
         return true, { nonce, token, lease }
       end
