@@ -1,5 +1,7 @@
 'use strict'
 
+// Before the rest, which an old Node.js cannot read.
+require('./lib/node-version')
 const os = require('node:os')
 const errors = require('./lib/errors')
 const { hash } = require('./lib/hash')

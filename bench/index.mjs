@@ -9,7 +9,7 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const lock = new URL('package-lock.json', import.meta.url)
 const installed = new URL('node_modules/.package-lock.json', import.meta.url)
 
-if (!fs.existsSync(new URL('../native.js', import.meta.url))) {
+if (!fs.readdirSync(new URL('..', import.meta.url)).some((name) => name.endsWith('.node'))) {
   console.error('There is no addon to measure yet: npm run build')
   process.exit(1)
 }

@@ -8,6 +8,9 @@
  * be none to code in another context of the same thread, such as a test in jest.
  */
 
+/** The version of the package that the addon belongs to. */
+export function version(): string
+
 /** Base64 of the SHA-256 of a string, which is not empty. */
 export function hash(text: string): string
 

@@ -120,11 +120,20 @@ const checks = {
     assert.deepEqual(optionalDependencies, Object.fromEntries(expected))
   },
 
+  'the loader requires each of them, and no other': () => {
+    const loader = readFileSync(join(stage, 'lib/native.js'), 'utf8')
+    const required = [...loader.matchAll(/case '(.+)':\s+return require\('lock-inc-(.+)'\)/g)]
+    assert.deepEqual(
+      required.map(([, ...names]) => names),
+      platforms().map(({ name }) => [name, name]),
+    )
+  },
+
   'the main package holds what is needed, and no addon': () => {
     const lib = readdirSync(join(root, 'lib'), { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile() && entry.name !== 'native.d.ts')
+      .filter((entry) => entry.isFile() && !['addon-built-here.js', 'native.d.ts'].includes(entry.name))
       .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll('\\', '/'))
-    const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'native.js', 'package.json']
+    const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json']
     main = pack(stage)
     assert.deepEqual(main.files, [...own, ...lib].sort())
     assert.ok(

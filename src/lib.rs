@@ -45,6 +45,12 @@ mod stores;
 mod system;
 mod values;
 
+/// The version of the package that this addon belongs to.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 /// Base64 of the SHA-256 of a string.
 #[napi]
 pub fn hash(text: String) -> String {

@@ -25,17 +25,22 @@ function readModule(root, file) {
 
 function resolve(from, name) {
   const path = posix.join(posix.dirname(from), name)
-  return path.endsWith('.js') ? path : `${path}.js`
+  return posix.extname(path) ? path : `${path}.js`
 }
+
+/** The packages of the platforms, and what stands for them in a checkout. */
+const addons = /^lock-inc-|\/addon-built-here$|\.node$/
 
 function* directions(modules) {
   for (const [file, { required }] of modules) {
     for (const { name, file: target } of required) {
       const inOptions = file.startsWith('lib/options/')
-      if (!target) {
-        if (!name.startsWith('node:')) yield `${file}: requires ${name}, but the package has no dependencies`
-      } else if (target === 'native.js') {
+      if (addons.test(name)) {
         if (file !== 'lib/native.js') yield `${file}: requires ${name}, which only lib/native.js may`
+      } else if (!target) {
+        if (!name.startsWith('node:')) yield `${file}: requires ${name}, but the package has no dependencies`
+      } else if (target === 'package.json') {
+        // What it says of itself.
       } else if (!modules.has(target)) {
         yield `${file}: requires ${name}, which is not in lib/`
       } else if (target === 'index.js') {
