@@ -74,8 +74,9 @@ local function grant(nonce, token, now, part, client, lease)
   redis.call('HSET', KEYS[5], grant_of(client), digits(ms(now) + lease))
 end
 
--- Gives the lock, with a token that is in the register already, to the first waiter whose client is alive and listens. `caller`: the client whose call this is, which learns of a grant by the reply. Returns nothing if nobody got it,
--- else true and, for the reply, {nonce, token, lease in ms}.
+-- Gives the lock, with a token that is in the register already, to the first waiter whose client is alive and listens.
+-- `caller`: the client whose call this is, which learns of a grant by the reply. Returns nothing if nobody got it, else
+-- true and, for the reply, {nonce, token, lease in ms}.
 local function hand_over(now, token, channels, caller)
   local deaf = {}
   while true do
