@@ -160,7 +160,11 @@ impl RefusalKind {
 
     pub(crate) fn refusal(self, cause: Cause, unanswered: bool) -> Refusal {
         let (code, summary, advice) = self.row();
-        let message = format!("{summary}: {advice}").into();
+        let message = match forbidden(&cause.message).filter(|_| self == Self::NoPerm) {
+            Some(command) => format!("The Redis user may not run {}: {advice}", command.to_uppercase()),
+            None => format!("{summary}: {advice}"),
+        };
+        let message = message.into();
         Refusal { code, message, is_passing: self.is_passing(), unanswered, cause }
     }
 
@@ -225,7 +229,24 @@ pub(crate) fn kind_of(error: &ServerError) -> RefusalKind {
 ///
 /// `unanswered`: whether the command had been sent before.
 pub(crate) fn of_reply(error: &ServerError, unanswered: bool) -> Refusal {
-    kind_of(error).refusal(cause(error.code(), error.details().unwrap_or_default()), unanswered)
+    let (code, detail) = (error.code(), error.details().unwrap_or_default());
+    kind_of(error).refusal(cause(code, detail), unanswered || is_half_done(code, detail))
+}
+
+/// Whether a script has come to what it may not do. What it had done before stays.
+fn is_half_done(code: &str, detail: &str) -> bool {
+    classify(code, detail) == RefusalKind::NoPerm && detail.contains("script")
+}
+
+/// The command that the user may not run, if the server says that.
+pub(crate) fn forbidden_command(error: &ServerError) -> Option<String> {
+    (kind_of(error) == RefusalKind::NoPerm)
+        .then(|| forbidden(error.details().unwrap_or_default()).map(str::to_uppercase))
+        .flatten()
+}
+
+fn forbidden(text: &str) -> Option<&str> {
+    text.split_once("run the '")?.1.split_once('\'').map(|(command, _)| command)
 }
 
 /// An error reply while a connection is set up.
@@ -265,6 +286,21 @@ mod tests {
     fn a_password_that_the_server_repeats_is_not_told() {
         let detail = "unknown command 'AUTH', with args beginning with: 'app' 'hunter2' ";
         assert_eq!(&*cause("ERR", detail).message, "ERR unknown command 'AUTH'");
+    }
+
+    #[test]
+    fn a_script_that_comes_to_what_is_forbidden_may_have_done_something() {
+        let forbidden = |code, detail| {
+            let refusal = classify(code, detail).refusal(cause(code, detail), is_half_done(code, detail));
+            (refusal.unanswered, refusal.message.contains("may not run ZREM"))
+        };
+        let inside = "ACL failure in script: User app has no permissions to run the 'zrem' command";
+        assert_eq!(forbidden("NOPERM", inside), (true, true));
+        let inside = "Error running script (call to f_1): @user_script:4: @user_script: 4: The user executing the script \
+                      can't run this command or subcommand";
+        assert_eq!(forbidden("ERR", inside), (true, false));
+        let outside = "User app has no permissions to run the 'zrem' command";
+        assert_eq!(forbidden("NOPERM", outside), (false, true));
     }
 
     #[test]

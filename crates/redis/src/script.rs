@@ -20,6 +20,11 @@ impl LuaScript {
         self.bit
     }
 
+    /// Whether it may call this command.
+    pub(crate) fn calls(&self, command: &str) -> bool {
+        self.source.contains(&format!("call('{command}'"))
+    }
+
     /// Begins an `EVALSHA`, or, with the source, an `EVAL`, which also leaves the script in the server's cache. So many
     /// keys and then the arguments are to follow.
     pub(crate) fn write(&self, command: &mut Cmd, with_source: bool, keys: usize) {

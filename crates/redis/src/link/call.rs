@@ -82,6 +82,11 @@ impl Call<'_> {
                 Some(live) if self.may_use_it() => live,
                 _ => Box::pin(self.wait_for_live()).await?,
             };
+            if let Some((script, _)) = self.command.script
+                && let Some(refusal) = live.forbidden.refusal(script, self.sent.is_some())
+            {
+                return Err(Error::Refused(refusal));
+            }
             let sent = *self.sent.insert(self.link.machine.clock.now());
             let number = live.number;
             let (forgotten, answer) = live.commands.send(self.command);

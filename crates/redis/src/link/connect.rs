@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     config::{Config, Endpoint, Family},
+    operations::permissions::Forbidden,
     refusal::{self, ConnectError, RefusalKind},
 };
 
@@ -80,8 +81,9 @@ async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, Connec
             }
         },
         Ok(Ok(_)) => {
-            driven(&commands, introduce(&commands, &link.config, name)).await?;
-            Ok(Live { number, since: Instant::now(), commands, messages: None })
+            let trials = Forbidden::trials(&link.members.any_prefix());
+            let forbidden = driven(&commands, introduce(&commands, &link.config, name, &trials)).await?;
+            Ok(Live { number, since: Instant::now(), forbidden, commands, messages: None })
         }
         // Some say it by closing the connection.
         Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
@@ -109,16 +111,18 @@ fn or_rather(before: Cause, error: ConnectError) -> ConnectError {
 /// Speaks RESP2, and listens to messages on a second connection.
 async fn open_resp2(link: &Link, name: &str, number: u32, commands: Owned) -> Result<Live, ConnectError> {
     let messages = new_connection(link, Speech::Messages).await?;
-    for connection in [&commands, &messages] {
+    let greet = async |connection: &Arc<Connection>, trials: &[Cmd]| {
         driven(connection, async {
             if let Some(auth) = auth(&link.config) {
                 accepted(connection.send_one(&auth).await)?;
             }
-            introduce(connection, &link.config, name).await
+            introduce(connection, &link.config, name, trials).await
         })
-        .await?;
-    }
-    Ok(Live { number, since: Instant::now(), commands, messages: Some(messages) })
+        .await
+    };
+    let forbidden = greet(&commands, &Forbidden::trials(&link.members.any_prefix())).await?;
+    greet(&messages, &[]).await?;
+    Ok(Live { number, since: Instant::now(), forbidden, commands, messages: Some(messages) })
 }
 
 /// Drives a connection until something is done.
@@ -161,8 +165,14 @@ fn auth(config: &Config) -> Option<Cmd> {
     Some(auth)
 }
 
-/// Chooses the database, and says who we are. The latter may be forbidden or unknown: a lock does not depend on it.
-async fn introduce(connection: &Arc<Connection>, config: &Config, name: &str) -> Result<(), ConnectError> {
+/// Chooses the database, says who we are, and asks what is forbidden. The second may be forbidden or unknown: a lock does
+/// not depend on it.
+async fn introduce(
+    connection: &Arc<Connection>,
+    config: &Config,
+    name: &str,
+    trials: &[Cmd],
+) -> Result<Forbidden, ConnectError> {
     let mut select = cmd("SELECT");
     select.arg(config.database);
     let mut commands = Vec::from_iter((config.database != 0).then_some(select));
@@ -173,13 +183,17 @@ async fn introduce(connection: &Arc<Connection>, config: &Config, name: &str) ->
         command.arg(what).arg(Some(of).filter(|of| !of.is_empty())).arg(value);
         commands.push(command);
     }
+    let asked = commands.len();
+    commands.extend_from_slice(trials);
+    let mut forbidden = Forbidden::default();
     for (index, answer) in connection.send_together(&commands).into_iter().enumerate() {
-        let answer = answer.await;
-        if index < required || answer.is_err() {
-            accepted(answer)?;
+        match answer.await {
+            Ok(answer) if index >= asked => forbidden.add(answer),
+            Ok(_) if index >= required => {}
+            answer => accepted(answer)?,
         }
     }
-    Ok(())
+    Ok(forbidden)
 }
 
 async fn new_connection(link: &Link, speech: Speech) -> Result<Owned, ConnectError> {

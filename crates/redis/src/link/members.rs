@@ -191,6 +191,11 @@ impl Members {
         inner.closed
     }
 
+    /// What the keys of one of them begin with.
+    pub(crate) fn any_prefix(&self) -> String {
+        self.lock().by_channel.values().next().map(|member| member.prefix.clone()).unwrap_or_default()
+    }
+
     /// Subscribes all of them on a new connection, and waits until that is done. They hear of it when the connection is
     /// [published](Self::publish), if it ever is: until then they use another one, perhaps.
     pub(crate) async fn subscribe(&self, messages: &Arc<Connection>) -> Result<Subscriptions, ConnectError> {

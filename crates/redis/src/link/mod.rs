@@ -29,7 +29,7 @@ pub(crate) use self::{
     members::{Member, Members},
 };
 use self::{connect::Owned, connection::Connection, keeper::Keeper};
-use crate::{config::Config, refusal::ConnectError};
+use crate::{config::Config, operations::permissions::Forbidden, refusal::ConnectError};
 
 mod call;
 mod connect;
@@ -84,6 +84,7 @@ pub(crate) struct Live {
     /// How many there were, this one included.
     number: u32,
     since: Instant,
+    forbidden: Forbidden,
     commands: Owned,
     /// Where messages come, if not on the same connection (RESP2).
     messages: Option<Owned>,

@@ -83,9 +83,7 @@ impl Scene {
     async fn greet(&self) -> Peer {
         let mut peer = self.accept().await;
         peer.answer("HELLO", "+OK").await;
-        for _ in 0..3 {
-            peer.answer("CLIENT", "+OK").await;
-        }
+        peer.welcome().await;
         peer
     }
 
@@ -145,6 +143,16 @@ impl Peer {
         self.say(text).await;
     }
 
+    /// Hears who it is, and forbids nothing.
+    async fn welcome(&mut self) {
+        for _ in 0..3 {
+            self.answer("CLIENT", "+OK").await;
+        }
+        for way in ["EVAL", "EVALSHA"] {
+            self.answer(way, "*0").await;
+        }
+    }
+
     async fn confirm(&mut self, verb: &str) {
         let command = self.expect(&verb.to_uppercase()).await;
         self.confirmed(verb, &command[1]).await;
@@ -198,9 +206,7 @@ async fn a_connection_that_was_silent_twice_and_has_answered_since_is_not_replac
     first.say(":1").await;
     call.await.unwrap().unwrap();
     second.say("+OK").await;
-    for _ in 0..3 {
-        second.answer("CLIENT", "+OK").await;
-    }
+    second.welcome().await;
     second.confirm("subscribe").await;
     assert_eq!(second.command().await, [""; 0]);
     // It would come at once.
