@@ -1,6 +1,7 @@
 'use strict'
 
 const { AsyncResource } = require('node:async_hooks')
+const { callSite, locate } = require('./call-site')
 const channels = require('./diagnostics')
 const { ResourceLockedError, dated, grantedTooLate, toError } = require('./errors')
 const { Lock } = require('./lock')
@@ -61,7 +62,7 @@ class Locker {
 
   lock = (resourceId, options) => {
     checkResource(resourceId)
-    return this.#lock(resourceId, readLock(options))
+    return this.#lock(resourceId, readLock(options), this.lock)
   }
 
   tryLock = (resourceId, options) => unlessLocked(this.lock(resourceId, options))
@@ -85,8 +86,9 @@ class Locker {
 
   close = () => this.#call('close')
 
-  /** `options`: read, by `readLock` or `readRequest`. */
-  #lock(resourceId, options) {
+  /** `options`: read, by `readLock` or `readRequest`. `called`: by the user. */
+  #lock(resourceId, options, called) {
+    const site = callSite(called)
     const { expire, retryInterval, renew, maxHold, maxBlocked, signal } = options
     const cancellation = signal && new this.#Cancellation()
     // Before anything is sent: the signal is somebody else's object, and may throw.
@@ -106,13 +108,13 @@ class Locker {
       gatherCalls()
       return granting
     }
-    return this.#grant(attempt(options.wait), attempt, resourceId, options, forget)
+    return this.#grant(attempt(options.wait), attempt, resourceId, options, forget, site)
   }
 
   /** A lock for `request`; `null` where somebody else holds it and the request does not wait. */
   #request(resourceId, options) {
     checkResource(resourceId)
-    const locking = this.#lock(resourceId, options)
+    const locking = this.#lock(resourceId, options, this.request)
     return options.ifAvailable ? unlessLocked(locking) : locking
   }
 
@@ -123,25 +125,27 @@ class Locker {
   }
 
   #call(method, resourceId, ...args) {
+    // `extend` is a method of the lock alone.
+    const site = callSite(this[method] ?? Lock.prototype.extend)
     const promise = this.#native[method](resourceId, ...args)
     gatherCalls()
-    return this.#settled(promise, resourceId)
+    return this.#settled(promise, resourceId, site)
   }
 
   /**
-   * Waits for the native side. The error is made here, so that its stack shows who was waiting. A method, so that a locker
-   * of which a call is under way is not collected.
+   * Waits for the native side, and shows in its error where the call was made. A method, so that a locker of which a call is
+   * under way is not collected.
    */
-  async #settled(promise, resourceId) {
+  async #settled(promise, resourceId, site) {
     try {
       return await promise
     } catch (failure) {
-      throw toError(failure, resourceId)
+      throw locate(toError(failure, resourceId), site)
     }
   }
 
   /** `attempt`: asks once more, given how long to wait. `forget`: the signal is of no account any more. */
-  async #grant(granting, attempt, resourceId, { expire, wait, signal }, forget) {
+  async #grant(granting, attempt, resourceId, { expire, wait, signal }, forget, site) {
     const start = now()
     this.#awaited++
     let lock
@@ -156,7 +160,7 @@ class Locker {
       publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
       this.#publishEarlyRenewals(resourceId, token)
     } catch (failure) {
-      const error = toError(failure, resourceId)
+      const error = locate(toError(failure, resourceId), site)
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
       if (error instanceof ResourceLockedError) {
         const { holder, leaseLeft, position, details } = error
@@ -196,6 +200,7 @@ class Locker {
 
   async #unlock(lock) {
     const { resourceId, token } = lock
+    const site = callSite(lock.unlock)
     this.#unlist(lock)
     const released = (held, error) => ({
       resourceId,
@@ -211,7 +216,7 @@ class Locker {
       publish(channels.release, () => released(held))
       return held
     } catch (failure) {
-      const error = toError(failure, resourceId)
+      const error = locate(toError(failure, resourceId), site)
       publish(channels.release, () => released(undefined, error))
       throw error
     } finally {

@@ -61,6 +61,12 @@ const exceptions = [
     reason: 'only the event loop of Node.js can watch our sockets, so the thread of the runtime reads',
   },
   {
+    kinds: ['bun'],
+    file: 'stacks.test.js',
+    test: 'the stack of an error has all that waited for the caller',
+    reason: 'Bun has functions that await in a stack only where the error is made while they do',
+  },
+  {
     kinds: ['deno'],
     file: 'workers.test.js',
     test: 'worker threads do not leave a lock behind that was granted while they were busy and that they never heard of',
