@@ -2,6 +2,7 @@
 
 const { execFileSync } = require('node:child_process')
 const { runNode } = require('./support/child')
+const { startRedis } = require('./support/redis-server')
 const { block, redisScene } = require('./support/scene')
 const { until } = require('./support/until')
 
@@ -11,9 +12,9 @@ describe('a call', () => {
   const { newLocker, spec, exists } = scene
 
   /** Asks the server how many of these there are. Blocks the thread meanwhile. */
-  const countBlocking = (resourceIds) => {
+  const countBlocking = (resourceIds, port = scene.server.port) => {
     const command = JSON.stringify(`EXISTS ${resourceIds.map(scene.key).join(' ')}\r\nQUIT\r\n`)
-    const ask = `require("node:net").connect(${scene.server.port}, "127.0.0.1").end(${command}).pipe(process.stdout)`
+    const ask = `require("node:net").connect(${port}, "127.0.0.1").end(${command}).pipe(process.stdout)`
     const reply = execFileSync(process.execPath, ['-e', ask]).toString()
     return Number(reply.match(/^:(\d+)/)[1])
   }
@@ -53,6 +54,59 @@ describe('a call', () => {
     // A third is kept back at the most.
     expect(countBlocking(names.slice(0, 66))).toBe(66)
     for (const lock of await Promise.all(locking)) await lock.unlock()
+  })
+
+  describe('that comes late in its turn leaves also if its thread is busy from then on', () => {
+    let withoutResp3
+    const forever = { timeout: Number.POSITIVE_INFINITY }
+    const names = (what, count) => Array.from({ length: count }, (_, index) => `${what} ${index}`)
+    const locksOf = (locker, what, count) => Promise.all(names(what, count).map((name) => locker.lock(name)))
+
+    beforeAll(async () => {
+      withoutResp3 = await startRedis({ args: ['--rename-command', 'HELLO', ''] })
+    })
+
+    afterAll(() => withoutResp3.stop())
+
+    /** Gives up thirty locks of three lockers on two links in one turn, behind what is done first in it. How many are left. */
+    const giveUp = async (port, prepare) => {
+      const lockers = [{}, {}, { commandTimeout: 9000 }].map((settings) => newLocker({ port, settings }))
+      const locking = lockers.map((locker, index) => locksOf(locker, `held by ${index}`, 10))
+      const locks = (await Promise.all(locking)).flat()
+      const begin = await prepare(lockers)
+      const others = begin?.()
+      const unlocking = locks.map((lock) => lock.unlock())
+      const names = locks.map(({ resourceId }) => resourceId)
+      const left = countBlocking(names, port)
+      expect(new Set(await Promise.all(unlocking))).toEqual(new Set([true]))
+      await others
+      return left
+    }
+
+    const cases = [
+      ['where nothing else is under way', () => {}],
+      [
+        'behind many others',
+        (lockers) => () => Promise.all(lockers.map((locker, index) => locksOf(locker, `new ${index}`, 200))),
+      ],
+      [
+        'where a hundred wait',
+        async ([first, second]) => {
+          const held = await locksOf(first, 'waited for', 100)
+          for (const { resourceId } of held) second.lock(resourceId, forever).catch(() => {})
+          await until(async () => (await first.inspect('waited for 99')).waiters.length === 1, 'all wait')
+        },
+      ],
+      ['where nothing has happened for a while', () => new Promise((resolve) => setTimeout(resolve, 200))],
+    ]
+
+    it.each(cases)('%s', async (_, prepare) => {
+      expect(await giveUp(scene.server.port, prepare)).toBe(0)
+    })
+
+    it.each(cases)('%s, without RESP3', async (_, prepare) => {
+      expect(await giveUp(withoutResp3.port, prepare)).toBe(0)
+    })
   })
 
   it('is answered by the other thread while its own is busy', async () => {
