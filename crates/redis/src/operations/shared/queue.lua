@@ -93,13 +93,16 @@ local function hand_over(now, token, channels, caller)
       local told = 1
       if client ~= caller and alive > 0 then
         local news = { 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }
-        told = redis.pcall('PUBLISH', channels .. client, table.concat(news, ' '))
+        local channel = channels .. client
+        told = redis.pcall('PUBLISH', channel, table.concat(news, ' '))
         if type(told) ~= 'number' then
           -- Not allowed: whose turn it is finds out by polling.
           redis.call('ZADD', KEYS[4], head[2], head[1])
           redis.call('PEXPIRE', KEYS[4], ALIVE)
           return
         end
+        -- Whoever listens to a pattern was counted, too. Where it is not allowed to ask, the signs of life have to do.
+        if told > 0 then told = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] or told end
       end
       if told > 0 then
         grant(nonce, token, now, part, client, lease)
