@@ -59,6 +59,33 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
     expect(await server.call('KEYS', '*')).toEqual([key])
   })
 
+  it('WRONGTYPE: something else is beside the lock; nothing is half done, and what is held is kept', async () => {
+    const [queue, alive] = [`${key}:queue`, `${key}:alive`]
+    const locker = newLocker()
+    const lock = await locker.lock('resource', { expire: 60 })
+    for (const foreign of [queue, alive]) {
+      await server.call('RPUSH', foreign, 'x')
+      const before = await server.call('GET', key)
+      const error = await rejection(locker.lock('resource', { timeout: 1000 }))
+      expectRefusal(error, 'ERR_REDIS_WRONGTYPE', 'settings.prefix')
+      expect(await server.call('GET', key)).toBe(before)
+      expect((await server.call('KEYS', `${key}:*`)).sort()).toEqual([`${key}:owner`, foreign].sort())
+      expect(await server.call('LRANGE', foreign, '0', '-1')).toEqual(['x'])
+      // What is relied on is what the server has.
+      expect(await lock.extend(30)).toBe(true)
+      expect(lock.remaining()).toBeLessThan(await server.call('PTTL', key))
+      await server.call('DEL', foreign)
+    }
+    await lock.extend(1.5)
+    const waiting = rejection(newLocker().lock('resource', { timeout: 20_000 }))
+    await until(async () => (await locker.inspect('resource')).waiters.length === 1)
+    await server.call('DEL', queue, alive)
+    await server.call('RPUSH', alive, 'x')
+    // The poll at the end of the lease would make the queue anew, for ever.
+    expectRefusal(await waiting, 'ERR_REDIS_WRONGTYPE', 'settings.prefix')
+    expect(await server.call('EXISTS', queue)).toBe(0)
+  })
+
   it.each([
     ['a list', "redis.call('RPUSH', KEYS[1], 'x')"],
     ['bytes that are no text', "redis.call('SET', KEYS[1], '\\255\\254')"],

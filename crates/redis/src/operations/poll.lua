@@ -9,6 +9,8 @@ local now, token = next_token()
 if not token then return no_token() end
 local value = tonumber(redis.call('GET', KEYS[1]) or nil)
 local record, owner, granted = bound_owner(value)
+-- All that may fail comes before the first write.
+local waiting, signs = redis.call('ZCARD', KEYS[4]), signs_of(ARGV[1])
 
 local joined, grant = 0, false
 for index = 5, #ARGV, 2 do
@@ -22,8 +24,8 @@ for index = 5, #ARGV, 2 do
     joined = joined + redis.call('ZADD', KEYS[4], 'NX', ARGV[index], ARGV[index + 1])
   end
 end
-local waiting = waiters()
-if waiting > 0 then mark_alive(ARGV[1], now, ARGV[3], true) end
+waiting = waiting + joined
+if waiting > 0 then mark_alive(ARGV[1], signs, now, ARGV[3], true) end
 
 if not value then
   local _, mine

@@ -10,7 +10,7 @@ if ARGV[2] then
   local is_another = nonce and nonce ~= string.match(ARGV[3], '^%S*')
   if is_another or value and (tonumber(value) or 0) < (tonumber(ARGV[2]) or 0) then return 0 end
 end
-local there = redis.call('EXISTS', KEYS[1])
+local there, waiting = redis.call('EXISTS', KEYS[1]), waiters()
 redis.call('DEL', KEYS[1], KEYS[2])
 if record then
   local client = string.match(record, '^%S+ %S+ (%S+)')
@@ -18,7 +18,6 @@ if record then
     redis.pcall('PUBLISH', ARGV[1] .. client, 'lost ' .. digits(granted) .. ' ' .. KEYS[1])
   end
 end
-local waiting = waiters()
 if waiting == 0 then
   redis.call('DEL', KEYS[5])
   return there

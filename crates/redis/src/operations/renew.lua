@@ -18,5 +18,5 @@ elseif lease > 0 and (not sets or times == set_before) then
   raise_lease(lease)
 end
 -- A sign of life after a hand-over, see queue.lua.
-redis.call('HDEL', KEYS[3], 'granted:' .. string.match(record, '^%S+ %S+ (%S+)'))
+redis.pcall('HDEL', KEYS[3], 'granted:' .. string.match(record, '^%S+ %S+ (%S+)'))
 return 1

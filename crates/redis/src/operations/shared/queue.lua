@@ -30,12 +30,14 @@ local function forget_dead(now)
   end
 end
 
--- `hears`: '1' if messages reach the client. `anew`: the queue may have no TTL yet.
-local function mark_alive(client, now, hears, anew)
+-- What KEYS[5] has of a client. For whoever joins the queue: before anything is written, as it may be of a foreign type.
+local function signs_of(client) return redis.call('HMGET', KEYS[5], client, grant_of(client)) end
+
+-- `signs`: what there was of the client. `hears`: '1' if messages reach it. `anew`: the queue may have no TTL yet.
+local function mark_alive(client, signs, now, hears, anew)
   local sign = hears == '1' and 1 or -1
-  local found = redis.call('HMGET', KEYS[5], client, grant_of(client))
-  if found[2] then heard_from(client) end
-  local known = tonumber(found[1] or 0) * sign
+  if signs[2] then heard_from(client) end
+  local known = tonumber(signs[1] or 0) * sign
   if not anew and known > ms(now) + ALIVE * 0.9 then return end
   redis.call('HSET', KEYS[5], client, digits(sign * (ms(now) + ALIVE)))
   redis.call('PEXPIRE', KEYS[4], ALIVE)
