@@ -1,8 +1,10 @@
 'use strict'
 
+const lockFactory = require('..')
 const { startRedis } = require('./support/redis-server')
 const { holding } = require('./support/holding')
 const { waiting } = require('./support/waiting')
+const { FaultyProxy } = require('./support/proxy')
 const { lockerScene } = require('./support/scene')
 const { until } = require('./support/until')
 
@@ -45,6 +47,37 @@ describe('a locker on a server that does not know HELLO', () => {
     }
     await lock.unlock()
     for (const call of calls) await (await call).unlock()
+  })
+
+  // They come on another connection than answers, so they may be older than these.
+  it.each([
+    ['has ended', 3, () => {}],
+    ['was taken away', 60, (locker) => locker.forceUnlock('resource')],
+  ])('keeps a lock when news come late of a grant that %s before', async (_, expire, end) => {
+    const proxy = await FaultyProxy.to(server.port)
+    const { driver, config, settings } = specOf(scene.prefix)
+    const locker = lockFactory({ driver, config: { ...config, port: proxy.port }, settings })
+    const other = scene.newLocker()
+    const first = await other.lock('resource')
+    const locking = locker.lock('resource', { timeout: Number.POSITIVE_INFINITY, expire })
+    await scene.waiting('resource', 1)
+    proxy.holdSubscribed()
+    await first.unlock()
+    const [{ token }] = (await other.inspect('resource')).holders
+    await end(other)
+    // By the answer to a poll.
+    const lock = await locking
+    expect(lock.token).toBeGreaterThan(token)
+    expect(proxy.heldReplies()).toContain(` ${token} `)
+    proxy.releaseReplies()
+    // What it has to say of that has been said by then.
+    await locker.isLocked('resource')
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(lock.held).toBe(true)
+    expect((await other.inspect('resource')).holders[0].token).toBe(lock.token)
+    expect(await lock.unlock()).toBe(true)
+    await locker.close()
+    await proxy.close()
   })
 
   it('has none of them left when it is closed', async () => {

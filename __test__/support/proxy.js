@@ -25,7 +25,15 @@ class FaultyProxy {
 
   #link(client) {
     const upstream = net.connect(this.#target, '127.0.0.1')
-    const link = { client, upstream, silent: false, held: false, waiting: [], requests: undefined }
+    const link = {
+      client,
+      upstream,
+      silent: false,
+      subscribed: false,
+      held: false,
+      waiting: [],
+      requests: undefined,
+    }
     this.#links.add(link)
     const end = () => {
       client.destroy()
@@ -46,6 +54,7 @@ class FaultyProxy {
       passing.set(socket, passed)
     }
     client.on('data', (data) => {
+      link.subscribed ||= data.includes('SUBSCRIBE')
       if (link.requests) link.requests.push(data)
       else if (!link.silent) pass(upstream, data)
     })
@@ -98,6 +107,11 @@ class FaultyProxy {
   /** The same on the connections of now alone. */
   holdCurrent() {
     for (const link of this.#links) link.held = true
+  }
+
+  /** The same on those that are there for messages. */
+  holdSubscribed() {
+    for (const link of this.#links) link.held = link.subscribed
   }
 
   /** What waits. */
