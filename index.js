@@ -13,7 +13,7 @@ const { bindStrategy } = require('./lib/strategy')
 
 function lockFactory(spec) {
   const { checked, aliasedDatabase } = readSpec(spec)
-  if (checked.redis?.strategy) Object.assign(checked.redis, bindStrategy(checked.redis.strategy))
+  bindStrategy(checked)
   // What is checked there is TLS: certificates and keys.
   const make = (listener) =>
     errors.checked(() => native.lockFactory(checked, os.hostname(), listener, isNode))

@@ -6,14 +6,17 @@ const numbers = new WeakMap()
 let count = 0
 
 /**
- * What the addon gets of a `retry_strategy`: a function that calls it in the async context of now, and a number that is the
- * same for all who have the same strategy.
+ * Makes of a `retry_strategy` a function that calls it in the async context of now, and adds a number that is the same for
+ * all who have the same one.
  *
- * @param {NonNullable<import('./native').Redis['strategy']>} strategy
+ * @param {import('./native').Spec} spec
  */
-function bindStrategy(strategy) {
+function bindStrategy({ redis }) {
+  const strategy = redis?.strategy
+  if (!strategy) return
   if (!numbers.has(strategy)) numbers.set(strategy, ++count)
-  return { strategy: AsyncResource.bind(strategy, 'lock-inc'), strategyNumber: numbers.get(strategy) }
+  redis.strategy = AsyncResource.bind(strategy, 'lock-inc')
+  redis.strategyNumber = numbers.get(strategy)
 }
 
 module.exports = { bindStrategy }
