@@ -164,7 +164,7 @@ declare namespace lockFactory {
 
   /** Options of the TLS client, as `tls.connect` of Node.js has them. PEM only. */
   interface TlsOptions {
-    /** The authorities to trust. Default: those of Mozilla. */
+    /** The authorities to trust. Default: those that Node.js trusts, `NODE_EXTRA_CA_CERTS` included. */
     ca?: Pem | null | undefined
     /** The client's certificate chain; goes with `key`. */
     cert?: Pem | null | undefined
@@ -538,7 +538,7 @@ declare namespace lockFactory {
 
   /** An error from below: of the operating system, of TLS, or the server's own words. */
   interface Cause extends Error {
-    /** `ECONNREFUSED` and the like, or the first word of the server's reply. */
+    /** `ECONNREFUSED`, `CERT_HAS_EXPIRED` and the like, as Node.js has them, or the first word of the server's reply. */
     readonly code: string
   }
 

@@ -190,7 +190,7 @@ describe('config', () => {
       expect(error).toMatchObject({
         name: 'ConnectionError',
         code: 'ERR_CONNECTION',
-        cause: { code: 'ERR_TLS' },
+        cause: { code: 'ERR_TLS_CERT_ALTNAME_INVALID' },
       })
       expect(error.message).toContain('config.tls')
     })
@@ -198,10 +198,10 @@ describe('config', () => {
     it('refuses a server whose authority it does not know, unless it is told to trust it', async () => {
       const config = { host: 'localhost', port: tlsPort }
       expect(await rejection(newLocker({ ...config, tls: client }).lock('a'))).toMatchObject({
-        cause: { code: 'ERR_TLS' },
+        cause: { code: 'SELF_SIGNED_CERT_IN_CHAIN' },
       })
       expect(await rejection(newLocker({ url: `rediss://localhost:${tlsPort}` }).lock('a'))).toMatchObject({
-        cause: { code: 'ERR_TLS' },
+        cause: { code: 'SELF_SIGNED_CERT_IN_CHAIN' },
       })
       expect(await locksIn(0, { ...config, tls: { ...client, rejectUnauthorized: false } })).toBe(true)
     })

@@ -91,7 +91,7 @@ export interface Redis {
 
 /** Nothing of it has been parsed. */
 export interface Tls {
-  /** PEM: authorities to trust; empty: those of Mozilla. */
+  /** PEM: the authorities to trust. */
   ca: Uint8Array[]
   /** PEM: the client's certificate chain; empty: none. */
   cert: Uint8Array

@@ -4,6 +4,7 @@ const { Buffer } = require('node:buffer')
 const { readOptions } = require('./read')
 const { outOfRange, wrongType } = require('./argument-errors')
 const { config: table, defaultOf, tls: tlsTable } = require('./table')
+const { defaultAuthorities } = require('./tls-defaults')
 const { FromUrl, parseUrl } = require('./url')
 
 /**
@@ -27,7 +28,7 @@ function readConfig(given = {}) {
     redis: {
       ...endpoint,
       tls: tls && {
-        ca: tls.ca ?? [],
+        ca: tls.ca ?? [defaultAuthorities()],
         cert: Buffer.concat(tls.cert ?? []),
         key: Buffer.concat(tls.key ?? []),
         servername: tls.servername ?? endpoint.host,

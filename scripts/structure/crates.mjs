@@ -24,6 +24,7 @@ const only = {
   redis: ['lock-inc-redis'],
   rustls: ['lock-inc-redis'],
   socket2: ['lock-inc-redis'],
+  'x509-cert': ['lock-inc-redis'],
   'async-task': ['lock-inc-exec'],
   'atomic-waker': ['lock-inc-exec'],
   loom: ['lock-inc-exec', 'lock-inc-exec-loom', 'portable-atomic'],

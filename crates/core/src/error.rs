@@ -97,7 +97,8 @@ pub struct Limit {
 }
 
 /// An error from below: of the operating system, of TLS, or the store's own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Cause {
     /// The name that Node gives such an error (`ECONNREFUSED`), or the first word of the store's reply.
     pub code: Arc<str>,

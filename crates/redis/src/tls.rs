@@ -2,19 +2,31 @@
 
 use std::sync::Arc;
 
+use lock_inc_core::error::Cause;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    CertificateError, ClientConfig, Error, OtherError,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
+use x509_cert::der::Encode;
 
+use self::{
+    certificate::{Certificate, key_of},
+    verifier::Verifier,
+};
 use super::config::Tls;
+
+mod certificate;
+mod chain;
+mod identity;
+mod name_constraints;
+mod verifier;
 
 /// The options that are honoured.
 #[derive(Debug, Default)]
 pub struct TlsOptions {
-    /// PEM: authorities to trust instead of Mozilla's.
+    /// PEM: whom to trust.
     pub ca: Vec<Vec<u8>>,
     /// PEM: the client's certificate chain.
     pub cert: Vec<u8>,
@@ -43,37 +55,54 @@ impl TlsOptions {
             .map_err(|_| problem("servername", "is not a host name or an IP address"))?;
         // Exactly one provider, named here: rustls would panic where it cannot tell which one is meant.
         let provider = Arc::new(ring::default_provider());
+        let verifier = Verifier {
+            trusted: Some(self.trusted()?).filter(|_| self.verify),
+            host: self.server_name,
+            algorithms: provider.signature_verification_algorithms,
+        };
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| problem("ca", error))?;
-        let builder = if self.verify {
-            builder.with_root_certificates(self.roots()?)
-        } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerification(provider)))
-        };
+            .map_err(|error| problem("ca", error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let client = match (self.cert.is_empty(), self.key.is_empty()) {
             (true, true) => builder.with_no_client_auth(),
-            (false, false) => builder
-                .with_client_auth_cert(certificates("cert", &self.cert)?, private_key(&self.key)?)
-                .map_err(|error| problem("key", format!("does not fit the certificate: {error}")))?,
+            (false, false) => {
+                let key = certified_key(&self.cert, &self.key, &provider)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
+            }
             (true, false) => return Err(problem("cert", "is missing: a key alone is of no use")),
             (false, true) => return Err(problem("key", "is missing: a certificate alone is of no use")),
         };
         Ok(Tls { server_name, client: Arc::new(client) })
     }
 
-    fn roots(&self) -> Result<RootCertStore, TlsOptionError> {
-        if self.ca.is_empty() {
-            return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
-        }
-        let mut roots = RootCertStore::empty();
+    fn trusted(&self) -> Result<Vec<Certificate>, TlsOptionError> {
+        let mut trusted = Vec::new();
         for pem in &self.ca {
-            for certificate in certificates("ca", pem)? {
-                roots.add(certificate).map_err(|error| problem("ca", error))?;
+            // One of many that cannot be read is trusted by nobody.
+            let found = certificates("ca", pem)?;
+            let readable = found.iter().filter_map(|der| Certificate::read(der).ok());
+            let before = trusted.len();
+            trusted.extend(readable);
+            if trusted.len() == before {
+                return Err(problem("ca", "has no certificate that can be read"));
             }
         }
-        Ok(roots)
+        Ok(trusted)
     }
+}
+
+/// The client's certificate, of whichever version, and the key that belongs to it.
+fn certified_key(cert: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<CertifiedKey, TlsOptionError> {
+    let chain = certificates("cert", cert)?;
+    let key =
+        provider.key_provider.load_private_key(private_key(key)?).map_err(|error| problem("key", error))?;
+    let expected = key_of(&chain[0]).and_then(|key| key.to_der()).map_err(|error| problem("cert", error))?;
+    if key.public_key().is_some_and(|own| *own != *expected) {
+        return Err(problem("key", "does not fit the certificate"));
+    }
+    Ok(CertifiedKey::new(chain, key))
 }
 
 fn certificates(option: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsOptionError> {
@@ -91,41 +120,12 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsOptionError> {
         .map_err(|_| problem("key", "has no PEM private key (encrypted ones are not supported)"))
 }
 
-/// Trusts whoever answers: what `rejectUnauthorized: false` asks for.
-#[derive(Debug)]
-struct NoVerification(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+/// Why rustls has failed: in our words, if it was our verifier that objected.
+pub(crate) fn cause_of(error: &Error) -> Cause {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(objection))) => {
+            objection.downcast_ref().cloned().unwrap_or_else(|| Cause::new("ERR_TLS", error))
+        }
+        _ => Cause::new("ERR_TLS", error),
     }
 }

@@ -1,0 +1,369 @@
+'use strict'
+
+const fs = require('node:fs')
+const net = require('node:net')
+const path = require('node:path')
+const tls = require('node:tls')
+const { Certificates } = require('./support/certificates')
+const { runNode } = require('./support/child')
+const { redisScene } = require('./support/scene')
+
+const certificates = new Certificates()
+afterAll(() => certificates.remove())
+
+const AUTHORITY = 'basicConstraints=critical,CA:TRUE'
+const NO_AUTHORITY = 'basicConstraints=CA:FALSE'
+const LOCALHOST = 'subjectAltName=DNS:localhost'
+const ADDRESS = 'subjectAltName=IP:127.0.0.1'
+
+const issue = (wish) => certificates.issue(wish)
+const authority = (name, wish) => issue({ subject: `/CN=${name}`, extensions: [AUTHORITY], ...wish })
+const under = (issuer, ...extensions) => issue({ issuer, extensions: [LOCALHOST, ...extensions] })
+const sentWith = (leaf, ...above) => ({ ...leaf, cert: [leaf, ...above].map(({ cert }) => cert).join('') })
+
+const root = authority('root')
+const other = authority('other')
+const leaf = under(root)
+
+// What comes of it, what the server shows, and what the client asks for.
+
+const selfSigned = () => {
+  const ofVersion1 = issue()
+  const ofServer = issue({ extensions: [NO_AUTHORITY, LOCALHOST] })
+  const ofAuthority = issue({ extensions: [AUTHORITY, LOCALHOST] })
+  const mimic = issue({ extensions: [AUTHORITY, LOCALHOST] })
+  const forSigning = issue({ extensions: [AUTHORITY, LOCALHOST, 'keyUsage=keyCertSign'] })
+  const unknown = 'DEPTH_ZERO_SELF_SIGNED_CERT'
+  return {
+    'self-signed, in ca': ['accepted', ofServer, { ca: ofServer.cert }],
+    'self-signed, an authority, in ca': ['accepted', ofAuthority, { ca: ofAuthority.cert }],
+    'self-signed, of version 1, in ca': ['accepted', ofVersion1, { ca: ofVersion1.cert }],
+    'self-signed, only for signing others, in ca': ['INVALID_PURPOSE', forSigning, { ca: forSigning.cert }],
+    'self-signed, not in ca': [unknown, ofServer, { ca: root.cert }],
+    'self-signed, of version 1, not in ca': [unknown, ofVersion1, { ca: root.cert }],
+    'self-signed, with the name of one in ca': [unknown, mimic, { ca: ofAuthority.cert }],
+  }
+}
+
+const chains = () => {
+  const middle = authority('middle', { issuer: root })
+  const below = under(middle)
+  const noAuthority = authority('middle', { issuer: root, extensions: [NO_AUTHORITY] })
+  const middleOfVersion1 = authority('middle', { issuer: root, extensions: [] })
+  const rootOfVersion1 = authority('root', { extensions: [] })
+  const notForSigning = authority('root', { extensions: [AUTHORITY, 'keyUsage=digitalSignature'] })
+  const forClients = authority('root', { extensions: [AUTHORITY, 'extendedKeyUsage=clientAuth'] })
+  const narrow = authority('narrow', { extensions: [`${AUTHORITY},pathlen:0`] })
+  const inNarrow = authority('middle', { issuer: narrow })
+  const shouting = authority('ROOT', { key: root })
+  const noKeyIdentifier = 'authorityKeyIdentifier=none'
+  const impostor = authority('root')
+  const alone = 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
+  return {
+    'of an authority in ca': ['accepted', leaf, { ca: root.cert }],
+    'of one of several authorities': ['accepted', leaf, { ca: [other.cert, Buffer.from(root.cert)] }],
+    'of one of several authorities in one text': [
+      'accepted',
+      leaf,
+      { ca: `${other.cert}\n# root:\n${root.cert}` },
+    ],
+    'of an authority in ca that writes its name otherwise': ['accepted', leaf, { ca: shouting.cert }],
+    'of an authority that is not in ca': [alone, leaf, { ca: other.cert }],
+    'of an authority that is sent, and not in ca': [
+      'SELF_SIGNED_CERT_IN_CHAIN',
+      sentWith(leaf, root),
+      { ca: other.cert },
+    ],
+    'of an authority that nobody knows, without ca': [alone, leaf, {}],
+    'in ca itself, without its authority': [alone, leaf, { ca: leaf.cert }],
+    'with the name of an authority in ca, which has not signed it': [
+      'CERT_SIGNATURE_FAILURE',
+      under(impostor, noKeyIdentifier),
+      { ca: root.cert },
+    ],
+    'with the name of an authority in ca, of another key': [
+      alone,
+      under(impostor, 'authorityKeyIdentifier=keyid'),
+      { ca: root.cert },
+    ],
+    'below an intermediate that is sent': ['accepted', sentWith(below, middle), { ca: root.cert }],
+    'below an intermediate that is not sent': [alone, below, { ca: root.cert }],
+    'below an intermediate in ca, beside its root': ['accepted', below, { ca: [root.cert, middle.cert] }],
+    'below an intermediate that is alone in ca': ['UNABLE_TO_GET_ISSUER_CERT', below, { ca: middle.cert }],
+    'below an intermediate of an unknown root': [
+      'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+      sentWith(below, middle),
+      { ca: other.cert },
+    ],
+    'below an intermediate that is no authority': [
+      'INVALID_PURPOSE',
+      sentWith(under(noAuthority), noAuthority),
+      { ca: root.cert },
+    ],
+    'below an intermediate of version 1': [
+      'INVALID_PURPOSE',
+      sentWith(under(middleOfVersion1), middleOfVersion1),
+      { ca: root.cert },
+    ],
+    'below a root of version 1': ['accepted', under(rootOfVersion1), { ca: rootOfVersion1.cert }],
+    'below a root that must not sign': ['UNSPECIFIED', under(notForSigning), { ca: notForSigning.cert }],
+    'below a root for clients': ['INVALID_PURPOSE', under(forClients), { ca: forClients.cert }],
+    'below a root that allows no intermediate': ['accepted', under(narrow), { ca: narrow.cert }],
+    'below an intermediate that the root does not allow': [
+      'PATH_LENGTH_EXCEEDED',
+      sentWith(under(inNarrow), inNarrow),
+      { ca: narrow.cert },
+    ],
+  }
+}
+
+const names = () => {
+  const WRONG = 'ERR_TLS_CERT_ALTNAME_INVALID'
+  const named = (subject, ...alternative) =>
+    issue({
+      subject,
+      issuer: root,
+      extensions: [NO_AUTHORITY, ...alternative.map((names) => `subjectAltName=${names}`)],
+    })
+  const common = (name) => named(`/CN=${name}`)
+  const has = (alternative) => named('/O=none', alternative)
+  const at = (servername) => ({ ca: root.cert, servername })
+  const here = { ca: root.cert }
+  const byAddress = { ca: root.cert, host: '127.0.0.1' }
+  const wild = has('DNS:*.example.com')
+  return {
+    'with a common name': ['accepted', common('localhost'), here],
+    'with a common name, of version 1': ['accepted', issue({ issuer: root }), here],
+    'with two common names': ['accepted', common('other/CN=localhost'), here],
+    'with a wildcard in the common name': ['accepted', common('*.example.com'), at('a.example.com')],
+    'with another common name': [WRONG, common('other'), here],
+    'with the common name beside another DNS name': [WRONG, named('/CN=localhost', 'DNS:other'), here],
+    'with the common name beside an address': ['accepted', named('/CN=localhost', 'IP:10.0.0.1'), here],
+    'with the common name beside a URI': ['accepted', named('/CN=localhost', 'URI:https://other/'), here],
+    'with no name': [WRONG, named('/O=none'), here],
+    'with several DNS names': ['accepted', has('DNS:other,DNS:LOCALHOST'), here],
+    'with another DNS name': [WRONG, has('DNS:localhost.other'), here],
+    'with a wildcard': ['accepted', wild, at('A.example.com')],
+    'with a wildcard, which is not for nothing': [WRONG, wild, at('example.com')],
+    'with a wildcard, which is not for two labels': [WRONG, wild, at('a.b.example.com')],
+    'with a wildcard for a part of a label': ['accepted', has('DNS:a*.example.com'), at('abc.example.com')],
+    'with a wildcard for the second label': [WRONG, has('DNS:a.*.com'), at('a.example.com')],
+    'with a wildcard below the top': [WRONG, has('DNS:*.com'), at('example.com')],
+    'with two wildcards': [WRONG, has('DNS:*a*.example.com'), at('bab.example.com')],
+    'with an address': ['accepted', has('IP:127.0.0.1,IP:::1'), byAddress],
+    'with another address': [WRONG, has('IP:10.0.0.1'), byAddress],
+    'with an address as a DNS name': [WRONG, has('DNS:127.0.0.1'), byAddress],
+    'with an address as the common name': [WRONG, common('127.0.0.1'), byAddress],
+    'with the servername': ['accepted', has('DNS:own.example'), at('own.example')],
+    'with the host, and not the servername': [WRONG, leaf, at('own.example')],
+  }
+}
+
+const constraints = () => {
+  const subject = (name) => `permitted;dirName:subject\n[subject]\n${name}`
+  const row = (outcome, constraint, name, wish) => {
+    const confined = authority('confined', {
+      extensions: [AUTHORITY, `nameConstraints=critical,${constraint}`],
+    })
+    const shown = issue({ subject: '/O=none', issuer: confined, extensions: [name], ...wish })
+    return [outcome, shown, { ca: confined.cert, host: name === ADDRESS ? '127.0.0.1' : 'localhost' }]
+  }
+  return {
+    'with a name that the root permits': row('accepted', 'permitted;DNS:localhost', LOCALHOST),
+    'with a name that the root does not permit': row('UNSPECIFIED', 'permitted;DNS:example.com', LOCALHOST),
+    'with a name that the root excludes': row('UNSPECIFIED', 'excluded;DNS:localhost', LOCALHOST),
+    'with an address that the root permits': row('accepted', 'permitted;IP:127.0.0.0/255.0.0.0', ADDRESS),
+    'with an address that the root does not permit': row(
+      'UNSPECIFIED',
+      'permitted;IP:10.0.0.0/255.0.0.0',
+      ADDRESS,
+    ),
+    'with an address where the root permits a name': row('accepted', 'permitted;DNS:example.com', ADDRESS),
+    'with a subject that the root permits': row('accepted', subject('O=NONE'), LOCALHOST),
+    'with a subject that the root does not permit': row('UNSPECIFIED', subject('O=other'), LOCALHOST),
+    'with an email address that the root does not permit': row(
+      'UNSPECIFIED',
+      'permitted;email:example.com',
+      `${LOCALHOST},email:a@other.com`,
+    ),
+  }
+}
+
+const dates = () => {
+  const past = { until: '20210101000000Z' }
+  const expired = issue({ issuer: root, extensions: [LOCALHOST], ...past })
+  const early = issue({ issuer: root, extensions: [LOCALHOST], from: '21000101000000Z' })
+  const expiredRoot = authority('root', past)
+  const own = issue({ extensions: [LOCALHOST], ...past })
+  return {
+    'that has expired': ['CERT_HAS_EXPIRED', expired, { ca: root.cert }],
+    'that has expired, of an unknown authority': ['CERT_HAS_EXPIRED', expired, { ca: other.cert }],
+    'that is not valid yet': ['CERT_NOT_YET_VALID', early, { ca: root.cert }],
+    'whose root has expired': ['CERT_HAS_EXPIRED', under(expiredRoot), { ca: expiredRoot.cert }],
+    'that has expired, self-signed, in ca': ['CERT_HAS_EXPIRED', own, { ca: own.cert }],
+  }
+}
+
+const purposes = () => {
+  const row = (outcome, extension) => [outcome, under(root, extension), { ca: root.cert }]
+  return {
+    'for servers and clients': row('accepted', 'extendedKeyUsage=serverAuth,clientAuth'),
+    'for clients': row('INVALID_PURPOSE', 'extendedKeyUsage=clientAuth'),
+    'for anything': row('INVALID_PURPOSE', 'extendedKeyUsage=anyExtendedKeyUsage'),
+    'for signatures': row('accepted', 'keyUsage=digitalSignature'),
+    'for certificates only': row('INVALID_PURPOSE', 'keyUsage=keyCertSign'),
+    'with a critical extension that is unknown': row('UNSPECIFIED', '1.2.3.4=critical,ASN1:NULL'),
+    'with an extension that is unknown': row('accepted', '1.2.3.4=ASN1:NULL'),
+  }
+}
+
+const keys = () => {
+  const row = (outcome, key, digest) => {
+    const signer = authority('root', { key })
+    return [outcome, issue({ issuer: signer, extensions: [LOCALHOST], key, digest }), { ca: signer.cert }]
+  }
+  const sha1 = issue({ extensions: [LOCALHOST], digest: 'sha1' })
+  return {
+    'with RSA': row('accepted', 'RSA'),
+    'with RSA and SHA-512': row('accepted', 'RSA', 'sha512'),
+    'with RSA and SHA-1': row('UNSPECIFIED', 'RSA', 'sha1'),
+    'with SHA-1, self-signed, in ca': ['accepted', sha1, { ca: sha1.cert }],
+    'with P-384': row('accepted', 'P384'),
+    'with Ed25519': row('accepted', 'Ed25519'),
+  }
+}
+
+const unverified = () => {
+  const trusting = { rejectUnauthorized: false }
+  const expired = issue({ until: '20210101000000Z' })
+  return {
+    'of an unknown authority, unverified': ['accepted', leaf, trusting],
+    'that has expired, for another host, unverified': [
+      'accepted',
+      expired,
+      { ...trusting, servername: 'other' },
+    ],
+    'of version 1, unverified': ['accepted', issue(), trusting],
+    'of version 1 with RSA, unverified': ['accepted', issue({ key: 'RSA' }), trusting],
+    'with SHA-1, unverified': ['accepted', issue({ digest: 'sha1' }), trusting],
+  }
+}
+
+/** What the server does otherwise where TLS 1.2 is spoken is how it signs: for that, keys are what counts. */
+const tables = {
+  'TLSv1.2': { ...keys(), ...unverified() },
+  'TLSv1.3': Object.assign(
+    {},
+    ...[selfSigned, chains, names, constraints, dates, purposes, keys, unverified].map((rows) => rows()),
+  ),
+}
+
+describe('tls', () => {
+  const redis = redisScene()
+  const servers = []
+
+  afterEach(async () => {
+    for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve))
+  })
+
+  /** A server that speaks TLS in front of Redis. It is content with whichever certificate it has. */
+  async function serve(options) {
+    const server = tls.createServer({ ciphers: 'DEFAULT@SECLEVEL=0', ...options }, (socket) => {
+      const inner = net.connect(redis.server.port, '127.0.0.1')
+      socket.on('error', () => inner.destroy()).pipe(inner)
+      inner.on('error', () => socket.destroy()).pipe(socket)
+    })
+    server.on('tlsClientError', () => {})
+    servers.push(server.listen(0, '127.0.0.1'))
+    await new Promise((resolve) => server.once('listening', resolve))
+    return server.address().port
+  }
+
+  const showing = ({ cert, key }, version) => serve({ cert, key, minVersion: version, maxVersion: version })
+
+  const opinionOfNode = async (port, options) => {
+    const socket = tls.connect({ port, host: 'localhost', ...options })
+    const outcome = await new Promise((resolve) => {
+      socket.once('secureConnect', () => resolve('accepted')).once('error', (error) => resolve(error.code))
+    })
+    socket.destroy()
+    return outcome
+  }
+
+  const ourOpinion = (port, options) => {
+    const locker = redis.newLocker({ port, host: 'localhost', tls: options })
+    return locker.lock('a').then(
+      () => 'accepted',
+      (error) => (error.code === 'ERR_CONNECTION' ? error.cause.code : error.code),
+    )
+  }
+
+  describe.each(Object.entries(tables))('over %s, a certificate', (version, rows) => {
+    it.each(Object.entries(rows))('%s', async (_, [outcome, shown, options]) => {
+      expect(await ourOpinion(await showing(shown, version), options)).toBe(outcome)
+    })
+
+    it('is for node:tls in each case what it is for us', async () => {
+      const outcomes = {}
+      for (const [name, [, shown, options]] of Object.entries(rows)) {
+        outcomes[name] = await opinionOfNode(await showing(shown, version), options)
+      }
+      expect(outcomes).toEqual(
+        Object.fromEntries(Object.entries(rows).map(([name, [outcome]]) => [name, outcome])),
+      )
+    })
+  })
+
+  it('says what is wrong, and with which server', async () => {
+    const port = await showing(leaf)
+    const locker = redis.newLocker({
+      port,
+      host: 'localhost',
+      tls: { ca: root.cert, servername: 'own.example' },
+    })
+    await expect(locker.lock('a')).rejects.toMatchObject({
+      name: 'ConnectionError',
+      code: 'ERR_CONNECTION',
+      message: expect.stringMatching(`localhost:${port}.*config.tls`),
+      cause: {
+        code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+        message: 'the certificate is not for own.example: it has the DNS names localhost',
+      },
+    })
+  })
+
+  it('shows a client certificate of version 1', async () => {
+    const client = issue({ subject: '/CN=client', issuer: root })
+    const port = await serve({ cert: leaf.cert, key: leaf.key, ca: root.cert, requestCert: true })
+    const options = { ca: root.cert, cert: client.cert, key: client.key }
+    expect([await opinionOfNode(port, options), await ourOpinion(port, options)]).toEqual([
+      'accepted',
+      'accepted',
+    ])
+  })
+
+  it('refuses a key that is not that of the client certificate', () => {
+    expect(() => redis.newLocker({ tls: { cert: leaf.cert, key: root.key } })).toThrow(
+      'config.tls.key does not fit the certificate',
+    )
+  })
+
+  it('trusts those whom Node.js trusts, if there is no ca', async () => {
+    const file = path.join(redis.server.directory, 'extra.pem')
+    fs.writeFileSync(file, root.cert)
+    const port = await showing(leaf)
+    const child = runNode(
+      `
+      const socket = require('node:tls').connect(args.config.port, 'localhost', async () => {
+        socket.destroy()
+        const locker = lockFactory(args)
+        tell((await locker.lock('a')).held)
+        await locker.close()
+      })
+      `,
+      { driver: 'redis', config: { port, host: 'localhost', tls: true }, settings: { prefix: redis.prefix } },
+      { env: { ...process.env, NODE_EXTRA_CA_CERTS: file } },
+    )
+    expect(await child.ended).toMatchObject({ code: 0, messages: [true] })
+  })
+})
