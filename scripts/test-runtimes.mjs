@@ -87,19 +87,8 @@ const exceptions = [
 const quick = {
   names: ['node-26', 'bun', 'deno'],
   files: [
-    ...[
-      'arguments',
-      'connection',
-      'entry',
-      'event-loop',
-      'exit',
-      'faults',
-      'loading',
-      'memory',
-      'redis',
-      'turns',
-    ],
-    'workers',
+    ...['arguments', 'connection', 'entry', 'event-loop', 'exit', 'faults', 'loading', 'memory', 'redis'],
+    ...['turns', 'workers'],
   ].map((name) => `__test__/${name}.test.js`),
   pattern: '^(?!a locker on (redis-|valkey-))',
 }
