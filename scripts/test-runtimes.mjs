@@ -81,6 +81,30 @@ const exceptions = [
       'Bun may still let us settle the promise when the worker has been terminated, and says that it is settled',
     sometimes: true,
   },
+  ...['TLSv1.2', 'TLSv1.3'].map((version) => ({
+    kinds: ['bun', 'deno'],
+    file: 'tls.test.js',
+    test: `tls over ${version}, a certificate is for node:tls in each case what it is for us`,
+    reason: 'node:tls is not that of Node.js there, and has rules of its own',
+  })),
+  ...['for certificates only', 'self-signed, only for signing others, in ca'].map((certificate) => ({
+    kinds: ['bun'],
+    file: 'tls.test.js',
+    test: `tls over TLSv1.3, a certificate ${certificate}`,
+    reason: 'a server of Bun does not take such a certificate',
+  })),
+  {
+    kinds: ['deno'],
+    file: 'tls.test.js',
+    test: 'tls over TLSv1.3, a certificate with a critical extension that is unknown',
+    reason: 'a server of Deno does not take such a certificate',
+  },
+  {
+    kinds: ['deno'],
+    file: 'tls.test.js',
+    test: 'tls shows a client certificate of version 1',
+    reason: 'a server of Deno knows certificates of version 3 only',
+  },
 ]
 
 /** One of each kind, and a few minutes for all: the machine's own Redis, and nothing that takes long. */
