@@ -172,7 +172,7 @@ declare namespace lockFactory {
     key?: Pem | null | undefined
     /** Whose certificate is expected. Default: the host. */
     servername?: string | null | undefined
-    /** `false` accepts every certificate. Default: `true`. */
+    /** `false` accepts every certificate. Default: `true`, or `false` with `NODE_TLS_REJECT_UNAUTHORIZED=0`. */
     rejectUnauthorized?: boolean | null | undefined
     /** Goes before `config.host`. */
     host?: string | null | undefined

@@ -58,6 +58,7 @@ const chains = () => {
   const shouting = authority('ROOT', { key: root })
   const noKeyIdentifier = 'authorityKeyIdentifier=none'
   const impostor = authority('root')
+  const expiredRoot = authority('root', { key: root, until: '20210101000000Z' })
   const alone = 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
   return {
     'of an authority in ca': ['accepted', leaf, { ca: root.cert }],
@@ -68,6 +69,11 @@ const chains = () => {
       { ca: `${other.cert}\n# root:\n${root.cert}` },
     ],
     'of an authority in ca that writes its name otherwise': ['accepted', leaf, { ca: shouting.cert }],
+    'of an authority of which ca has an expired certificate, too': [
+      'accepted',
+      leaf,
+      { ca: [expiredRoot.cert, root.cert] },
+    ],
     'of an authority that is not in ca': [alone, leaf, { ca: other.cert }],
     'of an authority that is sent, and not in ca': [
       'SELF_SIGNED_CERT_IN_CHAIN',
@@ -235,7 +241,7 @@ const keys = () => {
 
 const unverified = () => {
   const trusting = { rejectUnauthorized: false }
-  const expired = issue({ until: '20210101000000Z' })
+  const expired = issue({ extensions: [NO_AUTHORITY], until: '20210101000000Z' })
   return {
     'of an unknown authority, unverified': ['accepted', leaf, trusting],
     'that has expired, for another host, unverified': [
@@ -266,9 +272,12 @@ describe('tls', () => {
     for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve))
   })
 
-  /** A server that speaks TLS in front of Redis. It is content with whichever certificate it has. */
+  /** A server is content with whichever certificate it has. Bun's is so by itself. */
+  const undemanding = process.versions.bun ? {} : { ciphers: 'DEFAULT@SECLEVEL=0' }
+
+  /** A server that speaks TLS in front of Redis. */
   async function serve(options) {
-    const server = tls.createServer({ ciphers: 'DEFAULT@SECLEVEL=0', ...options }, (socket) => {
+    const server = tls.createServer({ ...undemanding, ...options }, (socket) => {
       const inner = net.connect(redis.server.port, '127.0.0.1')
       socket.on('error', () => inner.destroy()).pipe(inner)
       inner.on('error', () => socket.destroy()).pipe(socket)
@@ -348,22 +357,35 @@ describe('tls', () => {
     )
   })
 
-  it('trusts those whom Node.js trusts, if there is no ca', async () => {
-    const file = path.join(redis.server.directory, 'extra.pem')
-    fs.writeFileSync(file, root.cert)
-    const port = await showing(leaf)
-    const child = runNode(
-      `
-      const socket = require('node:tls').connect(args.config.port, 'localhost', async () => {
-        socket.destroy()
+  describe('by what Node.js is told', () => {
+    /** What becomes of a lock in a process of its own, whose `config.tls` is `true`. */
+    const lockIn = async (port, env) => {
+      const spec = { driver: 'redis', config: { port, host: 'localhost', tls: true } }
+      const child = runNode(
+        `
         const locker = lockFactory(args)
-        tell((await locker.lock('a')).held)
-        await locker.close()
-      })
-      `,
-      { driver: 'redis', config: { port, host: 'localhost', tls: true }, settings: { prefix: redis.prefix } },
-      { env: { ...process.env, NODE_EXTRA_CA_CERTS: file } },
-    )
-    expect(await child.ended).toMatchObject({ code: 0, messages: [true] })
+        locker.lock('a').then((lock) => tell(lock.held), (error) => tell(error.cause.code)).then(() => locker.close())
+        `,
+        { ...spec, settings: { prefix: redis.prefix } },
+        { env: { ...process.env, ...env } },
+      )
+      const { messages, stderr } = await child.ended
+      return { outcome: messages[0], stderr }
+    }
+
+    it('trusts NODE_EXTRA_CA_CERTS, if there is no ca', async () => {
+      const file = path.join(redis.server.directory, 'extra.pem')
+      fs.writeFileSync(file, root.cert)
+      const port = await showing(leaf)
+      expect(await lockIn(port, { NODE_EXTRA_CA_CERTS: file })).toMatchObject({ outcome: true })
+      expect(await lockIn(port, {})).toMatchObject({ outcome: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })
+    })
+
+    it('verifies nothing with NODE_TLS_REJECT_UNAUTHORIZED=0, and warns of it', async () => {
+      const port = await showing(leaf)
+      const { outcome, stderr } = await lockIn(port, { NODE_TLS_REJECT_UNAUTHORIZED: '0' })
+      expect(outcome).toBe(true)
+      expect(stderr).toMatch(/LOCK_INC_TLS_UNVERIFIED.*NODE_TLS_REJECT_UNAUTHORIZED/)
+    })
   })
 })

@@ -4,7 +4,7 @@ const { Buffer } = require('node:buffer')
 const { readOptions } = require('./read')
 const { outOfRange, wrongType } = require('./argument-errors')
 const { config: table, defaultOf, tls: tlsTable } = require('./table')
-const { defaultAuthorities } = require('./tls-defaults')
+const { defaultAuthorities, verifiesByDefault } = require('./tls-defaults')
 const { FromUrl, parseUrl } = require('./url')
 
 /**
@@ -32,7 +32,7 @@ function readConfig(given = {}) {
         cert: Buffer.concat(tls.cert ?? []),
         key: Buffer.concat(tls.key ?? []),
         servername: tls.servername ?? endpoint.host,
-        verify: orDefault(tlsTable, 'rejectUnauthorized', tls),
+        verify: tls.rejectUnauthorized ?? verifiesByDefault(),
       },
       username: url.username ?? config.username ?? config.user,
       password: url.password ?? config.auth_pass ?? config.password,

@@ -33,4 +33,19 @@ function extraAuthorities() {
   }
 }
 
-module.exports = { defaultAuthorities }
+let warned = false
+
+/** Whether certificates are verified where `rejectUnauthorized` does not say so. */
+function verifiesByDefault() {
+  const verifies = process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0'
+  if (!verifies && !warned) {
+    warned = true
+    process.emitWarning(
+      'NODE_TLS_REJECT_UNAUTHORIZED=0 is set, so the certificate of Redis is not verified: give config.tls.ca instead',
+      { type: 'LockIncWarning', code: 'LOCK_INC_TLS_UNVERIFIED' },
+    )
+  }
+  return verifies
+}
+
+module.exports = { defaultAuthorities, verifiesByDefault }
