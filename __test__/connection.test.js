@@ -208,12 +208,28 @@ describe('config', () => {
 
     it('fails where the server wants a client certificate and gets none', async () => {
       const locker = newLocker({ host: 'localhost', port: tlsPort, tls: { ca } }, { commandTimeout: 300 })
-      expect(await rejection(locker.lock('a'))).toMatchObject({ code: 'ERR_CONNECTION' })
+      expect(await rejection(locker.lock('a'))).toMatchObject({
+        code: 'ERR_CONNECTION',
+        cause: { code: 'ERR_TLS', message: expect.stringMatching(/certificate/i) },
+      })
     })
 
-    it('fails at a server that speaks none', async () => {
+    it('fails at a server that speaks none, and says so', async () => {
       const locker = newLocker({ host: 'localhost', port: server.port, tls: { ca } }, { commandTimeout: 300 })
-      expect(await rejection(locker.lock('a'))).toMatchObject({ code: 'ERR_CONNECTION' })
+      // Redis may have nothing to say to what it takes for the beginning of a command.
+      const failure = async () => [await rejection(locker.lock('a'))].find(({ cause }) => cause)
+      expect(await until(failure, 'it is known why')).toMatchObject({
+        code: 'ERR_CONNECTION',
+        message: expect.stringMatching(/(the server does not|does it) speak TLS on this port/),
+      })
+    })
+
+    it('that is not set where the server expects it is asked about', async () => {
+      const locker = newLocker({ host: 'localhost', port: tlsPort }, { commandTimeout: 300 })
+      expect(await rejection(locker.lock('a'))).toMatchObject({
+        code: 'ERR_CONNECTION',
+        message: expect.stringContaining('if it expects TLS on this port, set config.tls'),
+      })
     })
   })
 

@@ -3,6 +3,7 @@
 const net = require('node:net')
 const { inspect } = require('node:util')
 const lockFactory = require('..')
+const { runNode } = require('./support/child')
 const { startRedis } = require('./support/redis-server')
 const { redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
@@ -174,12 +175,13 @@ describe('a server', () => {
     const [, before] = await scene.server.call('CONFIG', 'GET', ...names)
     await scene.server.call('CONFIG', 'SET', 'maxclients', '1')
     try {
-      const locker = newLocker({ settings: { commandTimeout: 500 } })
-      const { code, cause } = await rejection(locker.lock('resource'))
-      expect([code, cause.message]).toEqual([
-        'ERR_CONNECTION',
-        expect.stringMatching(/max number of clients|closed the connection|reset/i),
-      ])
+      for (let round = 0; round < 5; round++) {
+        const locker = newLocker({ settings: { commandTimeout: 200 + round } })
+        const { code, message, cause } = await rejection(locker.lock('resource'))
+        expect([code, cause.message]).toEqual(['ERR_CONNECTION', 'ERR max number of clients reached'])
+        expect(message).toContain('could not be reached within')
+        expect(message).toContain('(ERR max number of clients reached)')
+      }
     } finally {
       await scene.server.call('CONFIG', 'SET', 'maxclients', before)
     }
@@ -202,6 +204,115 @@ describe('a server', () => {
       await (await beside.lock('resource')).unlock()
       await beside.close()
     }
+  })
+})
+
+describe('why there is no connection', () => {
+  const words = '-ERR max number of clients reached\r\n'
+  const opened = new Set()
+  let listener
+
+  /** What a call is told of a server that does this with each connection. */
+  const told = async (serve, config = {}, options = {}) => {
+    listener = net.createServer(options, (socket) => {
+      opened.add(socket)
+      socket.on('error', () => {})
+      serve(socket)
+    })
+    await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve))
+    const locker = lockFactory({
+      driver: 'redis',
+      config: { port: listener.address().port, retry_max_delay: 20, ...config },
+      settings: { prefix: 'x', commandTimeout: 300 },
+    })
+    // A call may be over before the first try to connect is.
+    const failure = async () => [await rejection(locker.isLocked('resource'))].find(({ cause }) => cause)
+    const error = await until(failure, 'it is known why')
+    await locker.close()
+    expect(error.code).toBe('ERR_CONNECTION')
+    expect(error.message).toContain(error.cause.message)
+    return error.cause
+  }
+
+  afterEach(async () => {
+    for (const socket of opened) socket.destroy()
+    opened.clear()
+    await new Promise((resolve) => listener.close(resolve))
+  })
+
+  it.each([
+    ['at once', (socket) => socket.end(words), {}],
+    ['in answer to HELLO', (socket) => socket.once('data', () => socket.end(words)), {}],
+    // What has not been read has the other side be told of a reset.
+    [
+      'before HELLO is read',
+      (socket) => socket.write(words, () => setTimeout(() => socket.destroy(), 20)),
+      { pauseOnConnect: true },
+    ],
+  ])('is what the server says %s, and closes', async (_when, serve, options) => {
+    expect((await told(serve, {}, options)).message).toBe('ERR max number of clients reached')
+  })
+
+  it.each([
+    ['at once', (socket) => socket.destroy()],
+    ['in answer to HELLO', (socket) => socket.once('data', () => socket.destroy())],
+  ])('is that the server closes %s, which may expect TLS', async (_when, serve) => {
+    const { code, message } = await told(serve)
+    expect(code).toMatch(/^(ECONNRESET|EPIPE)$/)
+    expect(message).toMatch(/, at HELLO; if it expects TLS on this port, set config.tls$/)
+  })
+
+  it('is that the server does not speak TLS', async () => {
+    const { code, message } = await told(
+      (socket) => socket.once('data', () => socket.write('-ERR what?\r\n')),
+      {
+        tls: {},
+      },
+    )
+    expect([code, message]).toEqual([
+      'ERR_TLS',
+      expect.stringMatching(/^the server does not speak TLS on this port: /),
+    ])
+  })
+
+  it('is that the server says nothing', async () => {
+    const { code, message } = await told(() => {})
+    expect([code, message]).toEqual(['ETIMEDOUT', expect.stringContaining('ms, at HELLO')])
+  })
+})
+
+describe('a process that may open no more files', () => {
+  const scene = redisScene()
+
+  it('is told so by name, and goes on when it may again', async () => {
+    const script = `
+      const fs = require('node:fs')
+      const opened = []
+      const fill = () => { try { for (;;) opened.push(fs.openSync('/dev/null')) } catch {} }
+      const empty = () => { for (const file of opened.splice(0)) fs.closeSync(file) }
+      const newLocker = (db) =>
+        lockFactory({ driver: 'redis', config: { ...args, db, retry_max_delay: 20 }, settings: { prefix: 'x', commandTimeout: 300 } })
+      tell('ready')
+      ;(async () => {
+        fill()
+        try { newLocker(0) } catch (error) { tell(error.message) }
+        empty()
+        await newLocker(0).isLocked('resource')
+        fill()
+        const locker = newLocker(1)
+        await locker.isLocked('resource').catch(({ code, message, cause }) => tell([code, message, cause.code]))
+        empty()
+        tell(await locker.isLocked('resource'))
+        process.exit()
+      })()
+    `
+    const { ended } = runNode(script, { host: '127.0.0.1', port: scene.server.port }, { files: 100 })
+    expect((await ended).messages).toEqual([
+      'ready',
+      expect.stringMatching(/^lock-inc could not start its thread: Too many open files/),
+      ['ERR_CONNECTION', expect.stringContaining('Too many open files'), 'EMFILE'],
+      false,
+    ])
   })
 })
 

@@ -124,7 +124,9 @@ impl Environment {
         // SAFETY: made above, on this thread.
         check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
         inbox.open(wake);
-        let runtime = runtime::handle().map_err(|error| NapiError::from_reason(error.to_string()))?;
+        let runtime = runtime::handle().map_err(|error| {
+            NapiError::from_reason(format!("lock-inc could not start its thread: {error}"))
+        })?;
         let timer = {
             let _on_runtime = runtime.enter();
             Timer::new(Arc::new(SystemClock))

@@ -7,15 +7,20 @@ const readline = require('node:readline')
 const { killAtExit, send } = require('./kill-at-exit')
 const { until } = require('./until')
 
-/** Runs a script in a process of its own. `lockFactory` is there; `args` are its `args`. */
-function runNode(script, args = {}, { env } = {}) {
+/**
+ * Runs a script in a process of its own. `lockFactory` is there; `args` are its `args`. `files`: how many files it may have
+ * open.
+ */
+function runNode(script, args = {}, { env, files } = {}) {
   const code = `
     const lockFactory = require(${JSON.stringify(path.join(__dirname, '../..'))})
     const args = ${JSON.stringify(args)}
     const tell = (message) => process.stdout.write(JSON.stringify(message) + '\\n')
     ${script}
   `
-  const child = killAtExit(spawn(process.execPath, ['-e', code], { env, stdio: ['pipe', 'pipe', 'pipe'] }))
+  const command = [process.execPath, '-e', code]
+  if (files) command.unshift('sh', '-c', `ulimit -n ${files} && exec "$0" "$@"`)
+  const child = killAtExit(spawn(command[0], command.slice(1), { env, stdio: ['pipe', 'pipe', 'pipe'] }))
   const messages = []
   let stderr = ''
   child.stderr.on('data', (data) => {

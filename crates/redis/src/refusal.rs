@@ -5,6 +5,8 @@ use std::io;
 use lock_inc_core::error::{Cause, Refusal};
 use redis::ServerError;
 
+use crate::tls;
+
 /// Why there is no connection.
 #[derive(Clone, Debug)]
 pub(crate) enum ConnectError {
@@ -17,6 +19,16 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    /// Adds what was being done where nothing else is said than that the connection has ended or the time is over.
+    pub(crate) fn at(self, step: &str) -> Self {
+        match self {
+            Self::Passing(Cause { code, message }) if is_bare(&code) => {
+                Self::Passing(Cause::new(&code, format_args!("{message}, at {step}")))
+            }
+            error => error,
+        }
+    }
+
     pub(crate) fn cause(&self) -> &Cause {
         match self {
             Self::Passing(cause) | Self::Tls(cause) => cause,
@@ -31,10 +43,47 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-/// An error of the operating system, with the name that Node.js gives it.
+impl From<rustls::Error> for ConnectError {
+    fn from(error: rustls::Error) -> Self {
+        let cause = match &error {
+            rustls::Error::InvalidMessage(_) => {
+                Cause::new("ERR_TLS", format_args!("the server does not speak TLS on this port: {error}"))
+            }
+            _ => tls::cause_of(&error),
+        };
+        Self::Tls(cause)
+    }
+}
+
+/// An error of the operating system, with the name that Node.js gives it; or of TLS.
 pub(crate) fn of_io(error: &io::Error) -> Cause {
+    match system_name(error) {
+        Some(name) => Cause::new(&name, error),
+        None => Cause::new(name_of_kind(error), error),
+    }
+}
+
+/// Its own name, if it is the system that has failed.
+#[cfg(unix)]
+pub(crate) fn system_name(error: &io::Error) -> Option<String> {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw)?;
+    (errno != Errno::UnknownErrno).then(|| format!("{errno:?}"))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn system_name(_: &io::Error) -> Option<String> {
+    None
+}
+
+fn name_of_kind(error: &io::Error) -> &'static str {
     use io::ErrorKind;
-    let code = match error.kind() {
+    if let Some(inner) = error.get_ref()
+        && inner.is::<rustls::Error>()
+    {
+        return "ERR_TLS";
+    }
+    match error.kind() {
         ErrorKind::ConnectionRefused => "ECONNREFUSED",
         ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => "ECONNRESET",
         ErrorKind::ConnectionAborted => "ECONNABORTED",
@@ -46,8 +95,12 @@ pub(crate) fn of_io(error: &io::Error) -> Cause {
         ErrorKind::NetworkUnreachable => "ENETUNREACH",
         ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL",
         _ => "EIO",
-    };
-    Cause::new(code, error)
+    }
+}
+
+/// Whether an error says no more than that the other side has ended the connection, is silent, or speaks another protocol.
+fn is_bare(code: &str) -> bool {
+    matches!(code, "ECONNRESET" | "EPIPE" | "ETIMEDOUT" | "EPROTO")
 }
 
 /// Why the server refused, as far as a caller can act on it.
@@ -286,6 +339,16 @@ mod tests {
     fn a_password_that_the_server_repeats_is_not_told() {
         let detail = "unknown command 'AUTH', with args beginning with: 'app' 'hunter2' ";
         assert_eq!(&*cause("ERR", detail).message, "ERR unknown command 'AUTH'");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_error_of_the_system_has_its_own_name() {
+        for (errno, name) in [(libc::EMFILE, "EMFILE"), (libc::ENFILE, "ENFILE"), (libc::EACCES, "EACCES")] {
+            assert_eq!(&*of_io(&io::Error::from_raw_os_error(errno)).code, name);
+        }
+        assert_eq!(&*of_io(&io::ErrorKind::UnexpectedEof.into()).code, "ECONNRESET");
+        assert_eq!(&*of_io(&io::Error::other(rustls::Error::DecryptError)).code, "ERR_TLS");
     }
 
     #[test]

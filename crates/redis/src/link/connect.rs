@@ -6,12 +6,12 @@ use std::{
     net::SocketAddr,
     ops::{Deref, RangeInclusive},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures_util::FutureExt;
-use lock_inc_core::error::Cause;
+use lock_inc_core::{error::Cause, lock};
 use redis::{Cmd, Value, cmd};
 use socket2::SockRef;
 #[cfg(unix)]
@@ -49,26 +49,53 @@ pub(crate) struct Connected {
 /// `name`: how `CLIENT LIST` shows it. `number`: how many connections there have been, this one included.
 pub(crate) async fn connect(link: &Link, name: &str, number: u32) -> Result<Connected, ConnectError> {
     let limit = try_timeout(&link.config);
-    timeout(limit, open(link, name, number)).await.unwrap_or_else(|_| {
+    let step = Step::default();
+    let connected = timeout(limit, open(link, name, number, &step)).await.unwrap_or_else(|_| {
         let limit = limit.as_millis();
         Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
+    });
+    connected.map_err(|error| match *lock(&step.0) {
+        Some(step) => error.at(step),
+        None => error,
     })
+}
+
+/// How far a try has come, for the error that ends it. Nothing is said to the server yet, or this.
+#[derive(Default)]
+struct Step(Mutex<Option<&'static str>>);
+
+impl Step {
+    fn begin(&self, what: &'static str) {
+        *lock(&self.0) = Some(what);
+    }
+
+    /// The first thing that is said, on a port that may be for something else.
+    fn begin_hello(&self, config: &Config) {
+        let may_expect_tls = config.tls.is_none() && matches!(config.endpoint, Endpoint::Tcp { .. });
+        self.begin(if may_expect_tls {
+            "HELLO; if it expects TLS on this port, set config.tls"
+        } else {
+            "HELLO"
+        });
+    }
 }
 
 fn try_timeout(config: &Config) -> Duration {
     config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end())
 }
 
-async fn open(link: &Link, name: &str, number: u32) -> Result<Connected, ConnectError> {
-    let live = open_resp3(link, name, number).await?;
+async fn open(link: &Link, name: &str, number: u32, step: &Step) -> Result<Connected, ConnectError> {
+    let live = open_resp3(link, name, number, step).await?;
     let start = Instant::now();
+    step.begin("SUBSCRIBE");
     let subscriptions = driven(live.messages(), link.members.subscribe(live.messages())).await?;
     Ok(Connected { live: Arc::new(live), subscriptions, round_trip: start.elapsed() })
 }
 
 /// Speaks RESP3, in which messages come on the same connection; or else RESP2.
-async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, ConnectError> {
-    let commands = new_connection(link, Speech::Replies).await?;
+async fn open_resp3(link: &Link, name: &str, number: u32, step: &Step) -> Result<Live, ConnectError> {
+    let commands = new_connection(link, Speech::Replies, step).await?;
+    step.begin_hello(&link.config);
     let greeting = driven(&commands, async { Ok(commands.send_one(&hello(&link.config)).await) }).await;
     match greeting {
         Ok(Ok(Value::ServerError(error))) => match refusal::kind_of(&error) {
@@ -77,21 +104,26 @@ async fn open_resp3(link: &Link, name: &str, number: u32) -> Result<Live, Connec
             // Unknown, forbidden, or another protocol than it knows: in whichever way a proxy or a managed service says so.
             _ => {
                 let said = refusal::of_reply(&error, false).cause;
-                open_resp2(link, name, number, commands).await.map_err(|error| or_rather(said, error))
+                let opened = open_resp2(link, name, number, step, commands).await;
+                opened.map_err(|error| or_rather(said, error))
             }
         },
         Ok(Ok(_)) => {
             let trials = Forbidden::trials(&link.members.any_prefix());
+            step.begin("CLIENT SETNAME");
             let forbidden = driven(&commands, introduce(&commands, &link.config, name, &trials)).await?;
             Ok(Live { number, since: Instant::now(), forbidden, commands, messages: None })
         }
         // Some say it by closing the connection.
         Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
             let again = async {
-                let commands = new_connection(link, Speech::Replies).await?;
-                open_resp2(link, name, number, commands).await
+                let commands = new_connection(link, Speech::Replies, step).await?;
+                open_resp2(link, name, number, step, commands).await
             };
-            again.await.map_err(|error| or_rather(cause, error))
+            again.await.map_err(|error| {
+                step.begin_hello(&link.config);
+                or_rather(cause, error)
+            })
         }
         Err(error) => Err(error),
     }
@@ -109,13 +141,21 @@ fn or_rather(before: Cause, error: ConnectError) -> ConnectError {
 }
 
 /// Speaks RESP2, and listens to messages on a second connection.
-async fn open_resp2(link: &Link, name: &str, number: u32, commands: Owned) -> Result<Live, ConnectError> {
-    let messages = new_connection(link, Speech::Messages).await?;
+async fn open_resp2(
+    link: &Link,
+    name: &str,
+    number: u32,
+    step: &Step,
+    commands: Owned,
+) -> Result<Live, ConnectError> {
+    let messages = new_connection(link, Speech::Messages, step).await?;
     let greet = async |connection: &Arc<Connection>, trials: &[Cmd]| {
         driven(connection, async {
             if let Some(auth) = auth(&link.config) {
+                step.begin("AUTH");
                 accepted(connection.send_one(&auth).await)?;
             }
+            step.begin("CLIENT SETNAME");
             introduce(connection, &link.config, name, trials).await
         })
         .await
@@ -196,8 +236,8 @@ async fn introduce(
     Ok(forbidden)
 }
 
-async fn new_connection(link: &Link, speech: Speech) -> Result<Owned, ConnectError> {
-    let transport = open_transport(&link.config).await?;
+async fn new_connection(link: &Link, speech: Speech, step: &Step) -> Result<Owned, ConnectError> {
+    let transport = open_transport(&link.config, step).await?;
     let connection = Connection::new(
         transport,
         speech,
@@ -226,7 +266,7 @@ impl Drop for Owned {
     }
 }
 
-async fn open_transport(config: &Config) -> Result<Transport, ConnectError> {
+async fn open_transport(config: &Config, step: &Step) -> Result<Transport, ConnectError> {
     match &config.endpoint {
         Endpoint::Tcp { host, port, family } => {
             let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
@@ -238,7 +278,10 @@ async fn open_transport(config: &Config) -> Result<Transport, ConnectError> {
             socket.set_linger(Some(Duration::ZERO))?;
             let socket = Socket::new(stream.into_std()?)?;
             match &config.tls {
-                Some(tls) => Transport::with_tls(socket, tls).await,
+                Some(tls) => {
+                    step.begin("the TLS handshake; does it speak TLS on this port?");
+                    Transport::with_tls(socket, tls).await
+                }
                 None => Ok(Transport::plain(socket)),
             }
         }
@@ -255,9 +298,11 @@ async fn open_transport(config: &Config) -> Result<Transport, ConnectError> {
 }
 
 async fn open_tcp(host: &str, port: u16, family: Family, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let addresses = lookup_host((host, port))
-        .await
-        .map_err(|error| ConnectError::Passing(Cause::new("ENOTFOUND", format!("{host}: {error}"))))?;
+    let addresses = lookup_host((host, port)).await.map_err(|error| {
+        let code = refusal::system_name(&error);
+        let cause = Cause::new(code.as_deref().unwrap_or("ENOTFOUND"), format_args!("{host}: {error}"));
+        ConnectError::Passing(cause)
+    })?;
     let wanted = |address: &SocketAddr| match family {
         Family::V4 => address.is_ipv4(),
         Family::V6 => address.is_ipv6(),

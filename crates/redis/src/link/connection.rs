@@ -170,6 +170,10 @@ impl Connection {
             }
         }
         self.receiving().end();
+        self.why()
+    }
+
+    fn why(&self) -> Cause {
         self.why.get().cloned().unwrap_or_else(closed)
     }
 

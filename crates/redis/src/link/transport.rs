@@ -8,7 +8,7 @@ use std::{
 use rustls::ClientConnection;
 
 use super::socket::Socket;
-use crate::{config::Tls, refusal::ConnectError, tls::cause_of};
+use crate::{config::Tls, refusal::ConnectError};
 use lock_inc_core::lock;
 
 pub(crate) struct Transport {
@@ -23,8 +23,7 @@ impl Transport {
 
     /// Agrees on TLS with the server.
     pub(crate) async fn with_tls(socket: Socket, tls: &Tls) -> Result<Self, ConnectError> {
-        let mut session = ClientConnection::new(tls.client.clone(), tls.server_name.clone())
-            .map_err(|error| ConnectError::Tls(cause_of(&error)))?;
+        let mut session = ClientConnection::new(tls.client.clone(), tls.server_name.clone())?;
         // What is written is kept by us, not by the session.
         session.set_buffer_limit(None);
         while session.is_handshaking() || session.wants_write() {
@@ -42,7 +41,7 @@ impl Transport {
                 if let Err(error) = session.process_new_packets() {
                     // The server is to hear why, if it still listens.
                     let _ = session.write_tls(&mut Writing(&socket));
-                    return Err(ConnectError::Tls(cause_of(&error)));
+                    return Err(error.into());
                 }
             }
         }

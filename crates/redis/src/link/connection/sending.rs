@@ -147,8 +147,11 @@ impl Connection {
         awaited: impl IntoIterator<Item = Awaited>,
     ) {
         if sending.transport.is_none() {
-            // Dropped, and told by that.
             sending.outgoing = Outgoing::default();
+            drop(sending);
+            for waiting in awaited {
+                waiting.settle(Err(self.why()));
+            }
             return;
         }
         let before = sending.awaited.len();
@@ -179,8 +182,14 @@ impl Connection {
         match left {
             Ok(true) => {}
             Ok(false) => self.unwritten.notify_one(),
-            Err(error) => self.end(refusal::of_io(&error)),
+            Err(error) => self.on_write_error(&error),
         }
+    }
+
+    /// The server takes nothing more. It may have said why.
+    fn on_write_error(&self, error: &std::io::Error) {
+        self.try_read();
+        self.end(refusal::of_io(error));
     }
 
     /// The next sending of each script is to bring its source along: the server has lost them, and all at once. `since`:
@@ -204,7 +213,7 @@ impl Connection {
                     Err(error) => Err(error),
                 };
                 if let Err(error) = written {
-                    return self.end(refusal::of_io(&error));
+                    return self.on_write_error(&error);
                 }
             }
         }

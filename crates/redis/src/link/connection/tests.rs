@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use lock_inc_exec::turn;
+use lock_inc_exec::turn::{self, Flush};
 use redis::Cmd;
 
 use super::*;
@@ -243,6 +243,21 @@ async fn an_error_that_answers_nothing_says_why_the_server_closes_it() {
     scene.say("-ERR max number of clients reached\r\n").await;
     let cause = scene.connection.drive(PATIENCE).await;
     assert_eq!(&*cause.message, "ERR max number of clients reached");
+}
+
+#[tokio::test]
+async fn what_the_server_says_before_it_closes_is_heard_where_nothing_can_be_written_any_more() {
+    let mut scene = Scene::with(Speech::Replies, None);
+    scene.say("-ERR max number of clients reached").await;
+    scene.say("\r\n-ERR once more\r\n").await;
+    drop(scene.peer);
+    let answer = scene.connection.send_one(&cmd("HELLO"));
+    scene.connection.flush();
+    let Ok(Value::ServerError(error)) = answer.await else { panic!() };
+    assert_eq!(error.details(), Some("max number of clients reached"));
+    // Whoever comes later is told the reason of the end.
+    let later = scene.connection.send_one(&cmd("PING")).await;
+    assert_eq!(&*later.unwrap_err().message, "ERR once more");
 }
 
 #[tokio::test]
