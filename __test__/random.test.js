@@ -3,7 +3,7 @@
 const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
-const { randomFrom } = require('./support/random')
+const { randomFrom, seeds } = require('./support/random')
 const { startRedis } = require('./support/redis-server')
 const { until } = require('./support/until')
 
@@ -33,9 +33,7 @@ describe('whatever happens in whatever order', () => {
     await old.close()
   })
 
-  const seeds = Array.from({ length: 8 }, () => Math.floor(Math.random() * 2 ** 31))
-
-  it.each(seeds)(
+  it.each(seeds(8))(
     'there is one holder, tokens grow, and nobody gives up what another one holds (seed %i)',
     async (seed) => {
       const random = randomFrom(seed)

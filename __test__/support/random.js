@@ -11,4 +11,10 @@ function randomFrom(seed) {
   }
 }
 
-module.exports = { randomFrom }
+/** So many seeds, which `jest --seed=…` repeats. */
+function seeds(count) {
+  const random = randomFrom(jest.getSeed())
+  return Array.from({ length: count }, () => Math.floor(random() * 2 ** 31))
+}
+
+module.exports = { randomFrom, seeds }

@@ -12,6 +12,9 @@ use lock_inc_core::{
     store::{HandOver, Ownership, StoreEvent},
 };
 
+/// The longest lease that a lock begins with that was waited for: who has got it may hang, and is to ask for the rest.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// One attempt to take a resource, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
@@ -192,8 +195,8 @@ impl LockTable {
         while let Some(waiter) = queue.pop() {
             let client = waiter.identity.client.clone();
             if self.clients.contains(&client) {
-                let (nonce, lease) = (waiter.nonce, waiter.lease);
-                let token = self.grant(hash.clone(), waiter, now);
+                let (nonce, lease) = (waiter.nonce, waiter.lease.min(GRACE));
+                let token = self.grant(hash.clone(), QueuedWaiter { lease, ..waiter }, now);
                 let hand_over = HandOver { nonce, token, lease };
                 let at = now.moment.since_start();
                 let event = StoreEvent::Granted { hash: hash.clone(), hand_over, at };

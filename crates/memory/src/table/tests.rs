@@ -82,6 +82,22 @@ fn whoever_waits_has_a_turn_in_order_of_arrival_if_it_can_be_told() {
     assert!(table.held.is_empty() && table.queues.is_empty() && table.deadlines.first().is_none());
 }
 
+#[test]
+fn whoever_has_waited_begins_with_a_short_lease_and_may_ask_for_the_rest() {
+    let (mut table, nonces, now) = (LockTable::default(), Nonces::new(7), Moment::at(Duration::from_secs(9)));
+    let resource = Resource::new("a");
+    table.enter("c");
+    let (first, second) = (nonces.next(), nonces.next());
+    table.acquire(claim(&resource, first, 60_000, now, CLOCK)).unwrap();
+    table.acquire(Claim { waits: true, ..claim(&resource, second, 60_000, now, CLOCK) }).unwrap_err();
+    assert!(table.release(resource.hash(), first, at(now)));
+    let lease_left =
+        |table: &LockTable| table.inspect(resource.hash(), at(now)).unwrap().holding.unwrap().lease_left;
+    assert_eq!(lease_left(&table), Duration::from_secs(5));
+    table.renew(resource.hash(), second, LeaseChange::AtLeast(Duration::from_mins(1)), at(now));
+    assert_eq!(lease_left(&table), Duration::from_mins(1));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Acquire {
