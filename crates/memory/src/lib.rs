@@ -28,7 +28,6 @@ use self::table::{Claim, LockTable, Now, Told};
 mod table;
 
 /// The locks of a prefix, and the lockers that want to hear of them.
-#[derive(Default)]
 struct Prefix {
     table: LockTable,
     /// By the id of the client.
@@ -47,12 +46,21 @@ impl Prefix {
     }
 }
 
-/// One table per prefix, shared by every locker of the process, in whichever worker thread. They stay: like a
-/// server, they outlive the lockers.
-static PREFIXES: LazyLock<Mutex<HashMap<String, Arc<Mutex<Prefix>>>>> = LazyLock::new(Mutex::default);
+/// All that the process has in memory, shared by every locker, in whichever worker thread. Like a server, it outlives the
+/// lockers.
+#[derive(Default)]
+struct Prefixes {
+    /// Those with a locker, or with something in their table.
+    by_name: HashMap<Arc<str>, Arc<Mutex<Prefix>>>,
+    /// The last token that was given under any of the others.
+    last_token: u64,
+}
+
+static PREFIXES: LazyLock<Mutex<Prefixes>> = LazyLock::new(Mutex::default);
 
 /// A locker's access to the table of its prefix.
 pub struct Memory {
+    name: Arc<str>,
     prefix: Arc<Mutex<Prefix>>,
     identity: Identity,
     clock: Arc<dyn Clock>,
@@ -60,15 +68,30 @@ pub struct Memory {
 
 impl Memory {
     pub fn new(prefix: &str, identity: Identity, clock: Arc<dyn Clock>) -> Self {
-        let prefix = lock(&PREFIXES).entry(prefix.to_owned()).or_default().clone();
-        Self { prefix, identity, clock }
+        let name: Arc<str> = prefix.into();
+        let mut prefixes = lock(&PREFIXES);
+        let table = LockTable::after(prefixes.last_token);
+        let empty = || Arc::new(Mutex::new(Prefix { table, lockers: HashMap::default() }));
+        let prefix = prefixes.by_name.entry(name.clone()).or_insert_with(empty).clone();
+        Self { name, prefix, identity, clock }
+    }
+
+    fn now(&self) -> Now {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { moment: self.clock.now(), clock }
+    }
+
+    /// From now on nobody is told anything by this way.
+    fn leave(&self) {
+        let mut prefix = lock(&self.prefix);
+        prefix.table.leave(&self.identity.client);
+        prefix.lockers.remove(&self.identity.client);
     }
 
     /// Does something with the table, and tells everybody what came of it.
     fn with<T>(&self, act: impl FnOnce(&mut LockTable, Now) -> T) -> T {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut prefix = lock(&self.prefix);
-        let result = act(&mut prefix.table, Now { moment: self.clock.now(), clock });
+        let result = act(&mut prefix.table, self.now());
         prefix.tell();
         result
     }
@@ -82,11 +105,20 @@ impl Memory {
     }
 }
 
+/// The last locker takes a prefix with it of which there is nothing to know.
 impl Drop for Memory {
     fn drop(&mut self) {
-        let mut prefix = lock(&self.prefix);
-        prefix.table.leave(&self.identity.client);
-        prefix.lockers.remove(&self.identity.client);
+        self.leave();
+        let mut prefixes = lock(&PREFIXES);
+        // Others are made while `prefixes` is locked. The two are that one and this.
+        if Arc::strong_count(&self.prefix) > 2 {
+            return;
+        }
+        let last_token = lock(&self.prefix).table.last_token_if_empty(self.now());
+        if let Some(last_token) = last_token {
+            prefixes.by_name.remove(&self.name);
+            prefixes.last_token = prefixes.last_token.max(last_token);
+        }
     }
 }
 
@@ -184,7 +216,56 @@ impl Store for Memory {
     fn begin_close(&self) {}
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        self.with(|table, _| table.leave(&self.identity.client));
+        self.leave();
         Box::pin(ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lock_inc_core::{Moment, Nonces};
+
+    use super::*;
+
+    struct Standing;
+
+    impl Clock for Standing {
+        fn now(&self) -> Moment {
+            Moment::at(Duration::from_secs(9))
+        }
+    }
+
+    fn open(prefix: &str) -> Memory {
+        let identity = Identity { client: "c".into(), pid: 1, host: "h".into() };
+        Memory::new(prefix, identity, Arc::new(Standing))
+    }
+
+    fn is_kept(prefix: &str) -> bool {
+        lock(&PREFIXES).by_name.contains_key(prefix)
+    }
+
+    #[test]
+    fn a_prefix_is_kept_while_it_has_a_locker_or_a_lock_and_its_tokens_go_on_increasing() {
+        let (resource, nonces) = (Resource::new("a"), Nonces::new(7));
+        let take = |memory: &Memory, nonce, clock| {
+            let (lease, identity) = (Duration::from_mins(1), &memory.identity);
+            let now = Now { moment: Standing.now(), clock };
+            let claim = Claim { resource: &resource, nonce, lease, identity, waits: false, now };
+            memory.with(|table, _| table.acquire(claim)).unwrap()
+        };
+        let (first, other) = (open("kept:"), open("kept:"));
+        drop(first);
+        assert!(is_kept("kept:"));
+        let nonce = nonces.next();
+        let token = take(&other, nonce, Duration::from_secs(2));
+        drop(other);
+        assert!(is_kept("kept:"));
+        let last = open("kept:");
+        assert!(last.with(|table, now| table.release(resource.hash(), nonce, now)));
+        drop(last);
+        assert!(!is_kept("kept:"));
+        assert!(take(&open("kept:"), nonces.next(), Duration::from_secs(1)) > token);
     }
 }

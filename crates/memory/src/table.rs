@@ -126,6 +126,11 @@ pub(crate) struct LockTable {
 }
 
 impl LockTable {
+    /// An empty table. `last_token`: its tokens are greater than this.
+    pub(crate) fn after(last_token: u64) -> Self {
+        Self { last_token, ..Self::default() }
+    }
+
     /// From now on this client can be told of grants.
     pub(crate) fn enter(&mut self, client: &str) {
         self.clients.insert(client.into());
@@ -134,6 +139,12 @@ impl LockTable {
     /// From now on it cannot. Its locks stay until their leases end.
     pub(crate) fn leave(&mut self, client: &str) {
         self.clients.remove(client);
+    }
+
+    /// The last token, where nothing is held and nobody waits: then that is all there is to know of the table.
+    pub(crate) fn last_token_if_empty(&mut self, now: Now) -> Option<u64> {
+        self.expire(now);
+        (self.held.is_empty() && self.queues.is_empty()).then_some(self.last_token)
     }
 
     /// What is to be told to whom since the last time.
@@ -183,11 +194,15 @@ impl LockTable {
         token
     }
 
-    /// Ends the leases that are over, and gives this resource, if it is free, to whoever waits for it.
-    pub(crate) fn expire_and_hand_over(&mut self, hash: &str, now: Now) {
+    fn expire(&mut self, now: Now) {
         while let Some((hash, _)) = self.deadlines.pop_ended(now.moment) {
             self.held.remove(&hash);
         }
+    }
+
+    /// Ends the leases that are over, and gives this resource, if it is free, to whoever waits for it.
+    pub(crate) fn expire_and_hand_over(&mut self, hash: &str, now: Now) {
+        self.expire(now);
         if self.held.contains_key(hash) {
             return;
         }
