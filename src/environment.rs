@@ -1,5 +1,5 @@
-//! What belongs to an environment of JavaScript's: the main thread, each worker, each copy of the module that a test
-//! runner loads.
+//! What belongs to an environment of JavaScript's: the main thread, each worker. Copies of `lib/` in it, as a test runner makes
+//! them, share it.
 //!
 //! It has one weak threadsafe function. Other threads put results into an inbox and wake the JavaScript thread once for
 //! all that gather there until it comes.
