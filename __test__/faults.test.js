@@ -234,7 +234,7 @@ describe('when something goes wrong', () => {
   })
 
   it('an unlock that could not be sent is done in the background', async () => {
-    const locker = newLocker({ settings: { commandTimeout: 100 }, retry_max_delay: 50 })
+    const locker = newLocker({ settings: { commandTimeout: 1000 }, retry_max_delay: 50 })
     const lock = await locker.lock('resource')
     const { port } = scene.proxy
     await scene.proxy.close()
