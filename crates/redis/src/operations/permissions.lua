@@ -1,5 +1,5 @@
 -- Tries all commands that scripts call, as one that is refused in the middle of a script leaves things half done. Not
--- PUBLISH, without which all goes on, only later.
+-- PUBLISH and PUBSUB, without which all goes on, only later.
 -- KEYS: a key that is used for nothing else. Returns the commands that the user may not run.
 local key = KEYS[1]
 -- On a string that is no number those in between change nothing.

@@ -104,7 +104,9 @@ local function hand_over(now, token, channels, caller)
           return
         end
         -- Whoever listens to a pattern was counted, too. Where it is not allowed to ask, the signs of life have to do.
-        if told > 0 then told = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] or told end
+        if told > 0 and redis.pcall('PUBSUB', 'NUMPAT') ~= 0 then
+          told = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] or told
+        end
       end
       if told > 0 then
         grant(nonce, token, now, part, client, lease)
