@@ -153,6 +153,20 @@ impl Peer {
         }
     }
 
+    /// Refuses all that comes until the connection ends, and says how often that was.
+    async fn refuse_as_replica(&mut self) -> u32 {
+        let mut times = 0;
+        let refusing = async {
+            while let [name, ..] = &self.command().await[..] {
+                assert_eq!(name, "ECHO");
+                times += 1;
+                self.say("-READONLY You can't write against a read only replica.").await;
+            }
+        };
+        timeout(Duration::from_secs(5), refusing).await.unwrap();
+        times
+    }
+
     async fn confirm(&mut self, verb: &str) {
         let command = self.expect(&verb.to_uppercase()).await;
         self.confirmed(verb, &command[1]).await;
@@ -274,18 +288,27 @@ async fn a_replica_is_asked_again_over_a_new_connection_once_a_second() {
     first.confirm("subscribe").await;
     let connected = Instant::now();
     let call = tokio::spawn(scene.call_within(Duration::from_secs(10), &member));
-    let mut times = 0;
-    while let [name, ..] = &first.command().await[..] {
-        assert_eq!(name, "ECHO");
-        times += 1;
-        first.say("-READONLY You can't write against a read only replica.").await;
-    }
-    assert!(times > 1);
+    assert!(first.refuse_as_replica().await > 1);
     assert!(connected.elapsed() >= Duration::from_millis(900));
     let mut second = scene.greet().await;
     second.confirm("subscribe").await;
     second.answer("ECHO", ":1").await;
     assert!(!call.await.unwrap().unwrap().resent);
+}
+
+#[tokio::test]
+async fn what_a_replica_has_said_is_told_where_calls_wait_for_no_connection() {
+    let scene = Scene::with(|config| config.offline_queue = false).await;
+    let member = scene.join("a");
+    let mut first = scene.greet().await;
+    first.confirm("subscribe").await;
+    while scene.link.live().is_none() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let call = tokio::spawn(scene.call_within(Duration::from_secs(10), &member));
+    first.refuse_as_replica().await;
+    let answer = call.await.unwrap();
+    assert!(matches!(answer, Err(Error::Refused(refusal)) if refusal.code == "ERR_REDIS_READONLY"));
 }
 
 #[tokio::test]
