@@ -165,6 +165,21 @@ describe('calls that wait', () => {
       await until(async () => (await keys()).length === 1, 'nothing is left')
     })
 
+    it('when their client has let a lease end before they came', async () => {
+      const [locker, holder, behind] = [direct(), direct(), direct()]
+      const lock = await holder.lock('resource')
+      const ending = locker.lock('resource', { timeout, expire: 0.3 })
+      await waiting('resource', 1)
+      await lock.unlock()
+      await lossOf(await ending)
+      const next = await holder.lock('resource', { timeout, expire: 600 })
+      const order = []
+      const calls = await queue(2, [locker, behind], order)
+      await next.unlock()
+      await Promise.all(calls)
+      expect(order).toEqual(inOrder(2))
+    })
+
     it('one at a time, when the server has stood still for longer than their leases', async () => {
       // Each on a connection of its own.
       const lockers = [1, 2, 3, 4].map((id) => newLocker({ port: scene.server.port, retry_max_delay: id }))
