@@ -14,7 +14,6 @@ afterAll(() => certificates.remove())
 const AUTHORITY = 'basicConstraints=critical,CA:TRUE'
 const NO_AUTHORITY = 'basicConstraints=CA:FALSE'
 const LOCALHOST = 'subjectAltName=DNS:localhost'
-const ADDRESS = 'subjectAltName=IP:127.0.0.1'
 
 const issue = (wish) => certificates.issue(wish)
 const authority = (name, wish) => issue({ subject: `/CN=${name}`, extensions: [AUTHORITY], ...wish })
@@ -50,6 +49,9 @@ const chains = () => {
   const below = under(middle)
   const noAuthority = authority('middle', { issuer: root, extensions: [NO_AUTHORITY] })
   const middleOfVersion1 = authority('middle', { issuer: root, extensions: [] })
+  const signing = { extensions: ['keyUsage=keyCertSign'] }
+  const signingMiddle = authority('middle', { issuer: root, ...signing })
+  const signingRoot = authority('root', signing)
   const rootOfVersion1 = authority('root', { extensions: [] })
   const notForSigning = authority('root', { extensions: [AUTHORITY, 'keyUsage=digitalSignature'] })
   const forClients = authority('root', { extensions: [AUTHORITY, 'extendedKeyUsage=clientAuth'] })
@@ -73,6 +75,16 @@ const chains = () => {
       'accepted',
       leaf,
       { ca: [expiredRoot.cert, root.cert] },
+    ],
+    'of an authority in ca, by its serial number': [
+      'accepted',
+      under(root, 'authorityKeyIdentifier=issuer:always'),
+      { ca: root.cert },
+    ],
+    'of an authority in ca, by another serial number': [
+      alone,
+      under(root, 'authorityKeyIdentifier=issuer:always'),
+      { ca: shouting.cert },
     ],
     'of an authority that is not in ca': [alone, leaf, { ca: other.cert }],
     'of an authority that is sent, and not in ca': [
@@ -110,6 +122,16 @@ const chains = () => {
       'INVALID_PURPOSE',
       sentWith(under(middleOfVersion1), middleOfVersion1),
       { ca: root.cert },
+    ],
+    'below an intermediate that may sign, but is not said to be an authority': [
+      'INVALID_CA',
+      sentWith(under(signingMiddle), signingMiddle),
+      { ca: root.cert },
+    ],
+    'below a root that may sign, but is not said to be an authority': [
+      'accepted',
+      under(signingRoot),
+      { ca: signingRoot.cert },
     ],
     'below a root of version 1': ['accepted', under(rootOfVersion1), { ca: rootOfVersion1.cert }],
     'below a root that must not sign': ['UNSPECIFIED', under(notForSigning), { ca: notForSigning.cert }],
@@ -167,24 +189,46 @@ const names = () => {
 
 const constraints = () => {
   const subject = (name) => `permitted;dirName:subject\n[subject]\n${name}`
-  const row = (outcome, constraint, name, wish) => {
+  const row = (outcome, constraint, name, { subject = '/O=none', host = 'localhost' } = {}) => {
     const confined = authority('confined', {
       extensions: [AUTHORITY, `nameConstraints=critical,${constraint}`],
     })
-    const shown = issue({ subject: '/O=none', issuer: confined, extensions: [name], ...wish })
-    return [outcome, shown, { ca: confined.cert, host: name === ADDRESS ? '127.0.0.1' : 'localhost' }]
+    const shown = issue({ subject, issuer: confined, extensions: [name] })
+    return [outcome, shown, { ca: confined.cert, servername: host }]
   }
+  const addressed = (outcome, constraint) => {
+    const [, shown, { ca }] = row(outcome, constraint, 'subjectAltName=IP:127.0.0.1')
+    return [outcome, shown, { ca, host: '127.0.0.1' }]
+  }
+  const www = { subject: '/CN=www.example.com', host: 'www.example.com' }
   return {
     'with a name that the root permits': row('accepted', 'permitted;DNS:localhost', LOCALHOST),
     'with a name that the root does not permit': row('UNSPECIFIED', 'permitted;DNS:example.com', LOCALHOST),
     'with a name that the root excludes': row('UNSPECIFIED', 'excluded;DNS:localhost', LOCALHOST),
-    'with an address that the root permits': row('accepted', 'permitted;IP:127.0.0.0/255.0.0.0', ADDRESS),
-    'with an address that the root does not permit': row(
+    'with an address that the root permits': addressed('accepted', 'permitted;IP:127.0.0.0/255.0.0.0'),
+    'with an address that the root does not permit': addressed(
       'UNSPECIFIED',
       'permitted;IP:10.0.0.0/255.0.0.0',
-      ADDRESS,
     ),
-    'with an address where the root permits a name': row('accepted', 'permitted;DNS:example.com', ADDRESS),
+    'with an address where the root permits a name': addressed('accepted', 'permitted;DNS:example.com'),
+    'with a common name that the root permits': row(
+      'accepted',
+      'permitted;DNS:example.com',
+      NO_AUTHORITY,
+      www,
+    ),
+    'with a common name that the root does not permit': row(
+      'UNSPECIFIED',
+      'permitted;DNS:other.com',
+      NO_AUTHORITY,
+      www,
+    ),
+    'with a common name that does not count, beside one that the root permits': row(
+      'accepted',
+      'permitted;DNS:localhost',
+      LOCALHOST,
+      { subject: '/CN=www.example.com' },
+    ),
     'with a subject that the root permits': row('accepted', subject('O=NONE'), LOCALHOST),
     'with a subject that the root does not permit': row('UNSPECIFIED', subject('O=other'), LOCALHOST),
     'with an email address that the root does not permit': row(

@@ -10,8 +10,7 @@ use x509_cert::{
     },
     ext::pkix::{
         AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
-        SubjectAltName, SubjectKeyIdentifier,
-        name::{GeneralName, GeneralNames},
+        SubjectAltName, SubjectKeyIdentifier, name::GeneralNames,
     },
     name::Name,
     spki::SubjectPublicKeyInfoOwned,
@@ -84,21 +83,14 @@ impl Certificate {
         extensions.filter(|extension| extension.critical).map(|extension| extension.extn_id)
     }
 
-    /// Whether, by its names and key identifiers, `issuer` has issued this one. The signature is another question.
+    /// Whether, by its name and its key identifier, `issuer` has issued this one. The signature is another question.
     pub(super) fn names_as_issuer(&self, issuer: &Self) -> bool {
-        let Some(named) = self.authority_key.as_ref().filter(|_| self.issuer == issuer.subject) else {
-            return self.issuer == issuer.subject;
-        };
-        let tbs = issuer.inner.tbs_certificate();
+        let Some(named) = &self.authority_key else { return self.issuer == issuer.subject };
         let key = named.key_identifier.as_ref().zip(issuer.subject_key.as_ref());
         let serial = named.authority_cert_serial_number.as_ref();
-        let mut above = named.authority_cert_issuer.iter().flatten().filter_map(|name| match name {
-            GeneralName::DirectoryName(name) => Some(Comparable::from(name)),
-            _ => None,
-        });
-        key.is_none_or(|(named, own)| *named == own.0)
-            && serial.is_none_or(|serial| serial == tbs.serial_number())
-            && above.next().is_none_or(|name| name == issuer.issuer)
+        self.issuer == issuer.subject
+            && key.is_none_or(|(named, own)| *named == own.0)
+            && serial.is_none_or(|serial| serial == issuer.inner.tbs_certificate().serial_number())
     }
 
     pub(super) fn is_self_signed(&self) -> bool {
