@@ -1,6 +1,7 @@
 'use strict'
 
 const { execFileSync } = require('node:child_process')
+const lockFactory = require('..')
 const { runNode } = require('./support/child')
 const { startRedis } = require('./support/redis-server')
 const { block, redisScene } = require('./support/scene')
@@ -108,6 +109,31 @@ describe('a call', () => {
       expect(await giveUp(withoutResp3.port, prepare)).toBe(0)
     })
   })
+
+  it.each([
+    ['Redis', () => newLocker()],
+    ['memory', () => lockFactory({ driver: 'memory', settings: { prefix: scene.prefix } })],
+  ])(
+    'of very many in one turn, with %s, is settled with some others, and the event loop goes on between',
+    async (_, make) => {
+      const locker = make()
+      await (await locker.lock('warm-up')).unlock()
+      const count = 20_000
+      let settled = 0
+      const calls = Array.from({ length: count }, (_, index) =>
+        locker.lock(`resource ${index}`).then(() => settled++),
+      )
+      // All at once would be thousands.
+      while (settled < count) {
+        const before = settled
+        await new Promise(setImmediate)
+        expect(settled - before).toBeLessThan(4000)
+      }
+      await Promise.all(calls)
+      await locker.purge()
+      await locker.close()
+    },
+  )
 
   it('is answered by the other thread while its own is busy', async () => {
     const locker = newLocker()

@@ -1,8 +1,8 @@
 //! What belongs to an environment of JavaScript's: the main thread, each worker. Copies of `lib/` in it, as a test runner makes
 //! them, share it.
 //!
-//! It has one weak threadsafe function. Other threads put results into an inbox and wake the JavaScript thread once for
-//! all that gather there until it comes.
+//! It has weak threadsafe functions. Other threads put results into an inbox and wake the JavaScript thread once for all that
+//! gather there until it comes.
 
 #[cfg(target_os = "linux")]
 use std::cell::OnceCell;
@@ -41,6 +41,10 @@ use crate::{
 /// So many pieces of mail make values of JavaScript's before these are let go.
 const MAILS_IN_A_SCOPE: usize = 64;
 
+/// So many promises are settled at a time. Then the event loop goes on before the next ones are: what waits for them runs
+/// all at once, and would else keep it for long.
+const OUTCOMES_AT_A_TIME: usize = 200;
+
 /// An environment. Lives on its JavaScript thread.
 pub(crate) struct Environment {
     runtime: Handle,
@@ -49,6 +53,8 @@ pub(crate) struct Environment {
     inbox: Arc<Inbox>,
     /// Promises that are not settled yet. While there are any, the event loop stays alive.
     in_flight: Rc<Cell<usize>>,
+    /// How many promises may still be settled before mail is read.
+    room: Cell<usize>,
     lockers: RefCell<Vec<Arc<Locker>>>,
     /// Functions of JavaScript's, by the numbers that other threads know them by. The lockers keep them.
     functions: RefCell<HashMap<usize, WeakFunction>>,
@@ -68,7 +74,7 @@ impl Environment {
         env.set_instance_data(environment.clone(), (), |_| {})?;
         let raw = Rc::into_raw(environment.clone()).cast_mut().cast();
         // SAFETY: `tear_down` takes back the reference that `raw` carries, once. Hooks run in reverse order, so it
-        // comes before the threadsafe function, made earlier, is torn down by its own hook.
+        // comes before the threadsafe functions, made earlier, are torn down by their own hooks.
         check(unsafe { sys::napi_add_env_cleanup_hook(env.raw(), Some(tear_down), raw) })?;
         Ok(environment)
     }
@@ -100,30 +106,9 @@ impl Environment {
     fn new(env: &Env) -> NapiResult<Self> {
         let inbox = Arc::new(Inbox::default());
         let in_flight = Rc::new(Cell::new(0));
-        let name = env.create_string(async_context::NAME)?;
         let pending = in_flight.clone();
-        let resource = async_context::resource(env, move || pending.get() > 0)?;
-        let mut wake = ptr::null_mut();
-        // SAFETY: `env` is the current environment, `name` and `resource` are values of it, and there is no context to
-        // outlive.
-        check(unsafe {
-            sys::napi_create_threadsafe_function(
-                env.raw(),
-                ptr::null_mut(),
-                resource.raw(),
-                name.raw(),
-                0,
-                1,
-                ptr::null_mut(),
-                None,
-                ptr::null_mut(),
-                Some(read_mail),
-                &raw mut wake,
-            )
-        })?;
-        // SAFETY: made above, on this thread.
-        check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
-        inbox.open(wake);
+        let wake = new_wake(env, move || pending.get() > 0)?;
+        inbox.open([wake, new_wake(env, || false)?]);
         let runtime = runtime::handle().map_err(|error| {
             NapiError::from_reason(format!("lock-inc could not start its thread: {error}"))
         })?;
@@ -137,6 +122,7 @@ impl Environment {
             wake,
             inbox,
             in_flight,
+            room: Cell::new(OUTCOMES_AT_A_TIME),
             lockers: RefCell::default(),
             functions: RefCell::default(),
             next_function: Cell::new(0),
@@ -209,7 +195,9 @@ impl Environment {
 
     /// Of what has come meanwhile, only promises are settled: a caller does not expect to be called back.
     pub(crate) fn settle_outcomes(&self, env: &Env) {
-        for mail in self.inbox.take_outcomes() {
+        let outcomes = self.inbox.take_outcomes(self.room.get());
+        self.room.set(self.room.get() - outcomes.len());
+        for mail in outcomes {
             if let Mail::Settle(deferred, outcome) = mail {
                 self.settle(env, deferred, outcome);
             }
@@ -232,7 +220,8 @@ impl Environment {
     }
 
     fn read(&self, env: &Env) {
-        let mut mails = self.inbox.take().into_iter();
+        self.room.set(OUTCOMES_AT_A_TIME);
+        let mut mails = self.inbox.take(OUTCOMES_AT_A_TIME).into_iter();
         while mails.len() > 0 {
             let mut scope = ptr::null_mut();
             // SAFETY: opened and closed in this iteration, on the thread of `env`.
@@ -275,6 +264,37 @@ impl Environment {
             unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.wake) };
         }
     }
+}
+
+/// A threadsafe function that wakes the JavaScript thread, and does not keep it alive by itself. `is_referenced`: whether it
+/// does now.
+fn new_wake(
+    env: &Env,
+    is_referenced: impl Fn() -> bool + 'static,
+) -> NapiResult<sys::napi_threadsafe_function> {
+    let name = env.create_string(async_context::NAME)?;
+    let resource = async_context::resource(env, is_referenced)?;
+    let mut wake = ptr::null_mut();
+    // SAFETY: `env` is the current environment, `name` and `resource` are values of it, and there is no context to
+    // outlive.
+    check(unsafe {
+        sys::napi_create_threadsafe_function(
+            env.raw(),
+            ptr::null_mut(),
+            resource.raw(),
+            name.raw(),
+            0,
+            1,
+            ptr::null_mut(),
+            None,
+            ptr::null_mut(),
+            Some(read_mail),
+            &raw mut wake,
+        )
+    })?;
+    // SAFETY: made above, on this thread.
+    check(unsafe { sys::napi_unref_threadsafe_function(env.raw(), wake) })?;
+    Ok(wake)
 }
 
 /// Called on the JavaScript thread when there is mail.

@@ -38,7 +38,7 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct InboxState {
     /// `None` before the environment is set up and from its teardown on.
-    wake: Option<Wake>,
+    wakes: Option<Wakes>,
     mail: VecDeque<Mail>,
     /// The JavaScript thread was woken, and has not read its mail since.
     woken: bool,
@@ -51,32 +51,34 @@ struct InboxState {
 impl InboxState {
     /// Wakes the JavaScript thread. `false` if the environment is closing: from here on nobody reads the inbox.
     fn wake(&mut self) -> bool {
-        let Some(Wake(wake)) = self.wake else { return false };
+        let Some(Wakes(wakes)) = &mut self.wakes else { return false };
         if self.woken {
             return true;
         }
-        // SAFETY: `wake` is alive while it is in the inbox, whose lock is held.
+        wakes.swap(0, 1);
+        // SAFETY: it is alive while it is in the inbox, whose lock is held.
         let status = unsafe {
             sys::napi_call_threadsafe_function(
-                wake,
+                wakes[0],
                 ptr::null_mut(),
                 sys::ThreadsafeFunctionCallMode::nonblocking,
             )
         };
         self.woken = status == sys::Status::napi_ok;
         if !self.woken {
-            self.wake = None;
+            self.wakes = None;
         }
         self.woken
     }
 }
 
-/// A threadsafe function that may be called: only ever used under the inbox's lock.
-struct Wake(sys::napi_threadsafe_function);
+/// Threadsafe functions that may be called: only ever used under the inbox's lock. They take turns. One that is called while
+/// it runs is run again at once, and only another one lets the event loop go on between.
+struct Wakes([sys::napi_threadsafe_function; 2]);
 
-// SAFETY: a threadsafe function may be called from every thread as long as it exists, and `Inbox::close` takes it
-// away, under the same lock, before the environment that owns it is torn down.
-unsafe impl Send for Wake {}
+// SAFETY: a threadsafe function may be called from every thread as long as it exists, and `Inbox::close` takes them
+// away, under the same lock, before the environment that owns them is torn down.
+unsafe impl Send for Wakes {}
 
 /// The half of a promise that settles it. Only its environment looks inside.
 pub(crate) struct Deferred(pub sys::napi_deferred);
@@ -85,18 +87,18 @@ pub(crate) struct Deferred(pub sys::napi_deferred);
 unsafe impl Send for Deferred {}
 
 impl Inbox {
-    /// From now on mail is taken, and this function called when there is some. By the thread that will read it, which is
-    /// its first sign of life.
-    pub(crate) fn open(&self, wake: sys::napi_threadsafe_function) {
+    /// From now on mail is taken, and one of these functions called when there is some. By the thread that will read it,
+    /// which is its first sign of life.
+    pub(crate) fn open(&self, wakes: [sys::napi_threadsafe_function; 2]) {
         let mut state = self.lock();
-        state.wake = Some(Wake(wake));
+        state.wakes = Some(Wakes(wakes));
         state.alive = Some(SystemClock.now());
     }
 
     /// Hands mail to the JavaScript thread. It comes back if that thread is no more.
     pub(crate) fn post(&self, mail: Mail) -> Option<Mail> {
         let mut state = self.lock();
-        if state.wake.is_none() {
+        if state.wakes.is_none() {
             return Some(mail);
         }
         state.mail.push_back(mail);
@@ -118,7 +120,7 @@ impl Inbox {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.lock().wake.is_some()
+        self.lock().wakes.is_some()
     }
 
     /// The thread will [take](Self::take) its mail soon: until then it need not be woken.
@@ -126,20 +128,27 @@ impl Inbox {
         self.lock().attended = true;
     }
 
-    pub(crate) fn take(&self) -> VecDeque<Mail> {
+    /// So many pieces at the most. For what is left, the thread is woken once more.
+    pub(crate) fn take(&self, most: usize) -> Vec<Mail> {
         let mut state = self.lock();
         state.alive = Some(SystemClock.now());
         state.attended = false;
         state.woken = false;
-        std::mem::take(&mut state.mail)
+        let taken = most.min(state.mail.len());
+        let taken = state.mail.drain(..taken).collect();
+        if !state.mail.is_empty() {
+            state.wake();
+        }
+        taken
     }
 
     /// [Takes](Self::take) what is to be settled and came before anything else. What is left is read later. A thread that
     /// calls and calls, and never comes to read its mail, gives no sign of life by that.
-    pub(crate) fn take_outcomes(&self) -> Vec<Mail> {
+    pub(crate) fn take_outcomes(&self, most: usize) -> Vec<Mail> {
         let mut state = self.lock();
         state.attended = false;
-        let settled = state.mail.iter().take_while(|mail| matches!(mail, Mail::Settle(..))).count();
+        let outcomes = state.mail.iter().take_while(|mail| matches!(mail, Mail::Settle(..)));
+        let settled = outcomes.take(most).count();
         // What is left stays where it is: it may be much, and this is asked after each call.
         let settled = state.mail.drain(..settled).collect();
         if !state.mail.is_empty() {
@@ -151,7 +160,7 @@ impl Inbox {
     /// Takes no more mail, and returns what nobody will read.
     pub(crate) fn close(&self) -> VecDeque<Mail> {
         let mut state = self.lock();
-        state.wake = None;
+        state.wakes = None;
         std::mem::take(&mut state.mail)
     }
 
