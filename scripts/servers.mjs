@@ -31,6 +31,7 @@ const wheels = [
 export function getServers() {
   mkdirSync(folder, { recursive: true })
   console.log(`servers: redis is ${ownRedis()}`)
+  needOpenssl()
   const missing = wheels.filter(({ name }) => !isThere(name))
   if (missing.length > 0 && !hasWheels) {
     const names = missing.map(({ name }) => name).join(', ')
@@ -57,6 +58,13 @@ function ownRedis() {
     )
   }
   return version
+}
+
+/** What makes the certificates that a server shows in tests of TLS. */
+function needOpenssl() {
+  const look = () => run('openssl', ['version']).ok
+  if (!look()) install('openssl')
+  if (!look()) throw new Error('openssl is missing: install OpenSSL 3')
 }
 
 function isThere(name) {
