@@ -57,6 +57,10 @@ impl From<rustls::Error> for ConnectError {
 
 /// An error of the operating system, with the name that Node.js gives it; or of TLS.
 pub(crate) fn of_io(error: &io::Error) -> Cause {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        // rustls says it in words of its own, with an address of its documentation.
+        return Cause::new("ECONNRESET", "the server has closed the connection");
+    }
     match system_name(error) {
         Some(name) => Cause::new(&name, error),
         None => Cause::new(name_of_kind(error), error),
@@ -85,7 +89,7 @@ fn name_of_kind(error: &io::Error) -> &'static str {
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => "ECONNREFUSED",
-        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => "ECONNRESET",
+        ErrorKind::ConnectionReset => "ECONNRESET",
         ErrorKind::ConnectionAborted => "ECONNABORTED",
         ErrorKind::BrokenPipe => "EPIPE",
         ErrorKind::TimedOut => "ETIMEDOUT",
@@ -288,7 +292,8 @@ pub(crate) fn of_reply(error: &ServerError, unanswered: bool) -> Refusal {
 
 /// Whether a script has come to what it may not do. What it had done before stays.
 fn is_half_done(code: &str, detail: &str) -> bool {
-    classify(code, detail) == RefusalKind::NoPerm && detail.contains("script")
+    let is_inside = ["in script", "running script"].iter().any(|words| detail.contains(words));
+    classify(code, detail) == RefusalKind::NoPerm && is_inside
 }
 
 /// The command that the user may not run, if the server says that.

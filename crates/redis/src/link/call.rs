@@ -12,7 +12,10 @@ use redis::{ServerError, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Command, Link, Live, Member, State};
-use crate::refusal::{self, ConnectError, RefusalKind};
+use crate::{
+    refusal::{self, ConnectError, RefusalKind},
+    script::LuaScript,
+};
 
 /// Between two tries at a server that refuses for now.
 const REFUSED_BACKOFF: Backoff =
@@ -83,9 +86,9 @@ impl Call<'_> {
                 _ => Box::pin(self.wait_for_live()).await?,
             };
             if let Some((script, _)) = self.command.script
-                && let Some(refusal) = live.forbidden.refusal(script, self.sent.is_some())
+                && live.forbids(script, false).is_some()
             {
-                return Err(Error::Refused(refusal));
+                Box::pin(self.find_allowed(&live, script)).await?;
             }
             let sent = *self.sent.insert(self.link.machine.clock.now());
             let number = live.number;
@@ -100,6 +103,16 @@ impl Call<'_> {
                     return Err(self.late(None));
                 }
             }
+        }
+    }
+
+    /// Whether a script is still forbidden that was when the connection was made.
+    async fn find_allowed(&self, live: &Live, script: &LuaScript) -> Result<()> {
+        // Without an answer in time, what was known counts.
+        let _ = timeout_at(self.deadline.at, live.look_again(&self.member.prefix)).await;
+        match live.forbids(script, self.sent.is_some()) {
+            Some(refusal) => Err(Error::Refused(refusal)),
+            None => Ok(()),
         }
     }
 

@@ -109,10 +109,10 @@ async fn open_resp3(link: &Link, name: &str, number: u32, step: &Step) -> Result
             }
         },
         Ok(Ok(_)) => {
-            let trials = Forbidden::trials(&link.members.any_prefix());
             step.begin("CLIENT SETNAME");
-            let forbidden = driven(&commands, introduce(&commands, &link.config, name, &trials)).await?;
-            Ok(Live { number, since: Instant::now(), forbidden, commands, messages: None })
+            let forbidden =
+                driven(&commands, introduce(&commands, &link.config, name, &trials(link))).await?;
+            Ok(Live::new(number, forbidden, commands, None))
         }
         // Some say it by closing the connection.
         Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
@@ -160,9 +160,14 @@ async fn open_resp2(
         })
         .await
     };
-    let forbidden = greet(&commands, &Forbidden::trials(&link.members.any_prefix())).await?;
+    let forbidden = greet(&commands, &trials(link)).await?;
     greet(&messages, &[]).await?;
-    Ok(Live { number, since: Instant::now(), forbidden, commands, messages: Some(messages) })
+    Ok(Live::new(number, forbidden, commands, Some(messages)))
+}
+
+/// What finds out which commands are forbidden. Nothing where it is not known yet which keys are used.
+fn trials(link: &Link) -> Vec<Cmd> {
+    link.members.any_prefix().map(|prefix| Forbidden::trials(&prefix)).unwrap_or_default()
 }
 
 /// Drives a connection until something is done.

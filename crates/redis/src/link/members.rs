@@ -31,7 +31,7 @@ pub(crate) struct Member {
     /// Where the server says what happens to its locks.
     channel: String,
     /// What the keys of its locks begin with.
-    prefix: String,
+    pub(super) prefix: String,
     events: OnceLock<Arc<dyn StoreEvents>>,
     /// Whether messages reach it on the present connection. Not if the server's ACL forbids it.
     subscribed: AtomicBool,
@@ -191,9 +191,9 @@ impl Members {
         inner.closed
     }
 
-    /// What the keys of one of them begin with.
-    pub(crate) fn any_prefix(&self) -> String {
-        self.lock().by_channel.values().next().map(|member| member.prefix.clone()).unwrap_or_default()
+    /// What the keys of one of them begin with, if there is one yet.
+    pub(crate) fn any_prefix(&self) -> Option<String> {
+        self.lock().by_channel.values().next().map(|member| member.prefix.clone())
     }
 
     /// Subscribes all of them on a new connection, and waits until that is done. They hear of it when the connection is

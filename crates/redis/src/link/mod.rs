@@ -17,7 +17,12 @@ use std::{
     time::Duration,
 };
 
-use lock_inc_core::{Clock, Random, error::Cause, lock, store::StoreEvents};
+use lock_inc_core::{
+    Clock, Random,
+    error::{Cause, Refusal},
+    lock,
+    store::StoreEvents,
+};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +34,7 @@ pub(crate) use self::{
     members::{Member, Members},
 };
 use self::{connect::Owned, connection::Connection, keeper::Keeper};
-use crate::{config::Config, operations::permissions::Forbidden, refusal::ConnectError};
+use crate::{config::Config, operations::permissions::Forbidden, refusal::ConnectError, script::LuaScript};
 
 mod call;
 mod connect;
@@ -84,13 +89,32 @@ pub(crate) struct Live {
     /// How many there were, this one included.
     number: u32,
     since: Instant,
-    forbidden: Forbidden,
+    forbidden: Mutex<Forbidden>,
     commands: Owned,
     /// Where messages come, if not on the same connection (RESP2).
     messages: Option<Owned>,
 }
 
 impl Live {
+    fn new(number: u32, forbidden: Forbidden, commands: Owned, messages: Option<Owned>) -> Self {
+        Self { number, since: Instant::now(), forbidden: Mutex::new(forbidden), commands, messages }
+    }
+
+    /// Why a script is not to be sent, if it is not.
+    fn forbids(&self, script: &LuaScript, unanswered: bool) -> Option<Refusal> {
+        lock(&self.forbidden).refusal(script, unanswered)
+    }
+
+    /// Finds out once more what is forbidden. Until there is an answer, it is what it was.
+    async fn look_again(&self, prefix: &str) {
+        let mut forbidden = Forbidden::default();
+        for answer in self.commands.send_together(&Forbidden::trials(prefix)) {
+            let Ok(answer) = answer.await else { return };
+            forbidden.add(answer);
+        }
+        *lock(&self.forbidden) = forbidden;
+    }
+
     fn messages(&self) -> &Arc<Connection> {
         self.messages.as_ref().unwrap_or(&self.commands)
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 static ACQUIRE: LazyLock<LuaScript> =
-    script!(0, "acquire_free", "shared/clock", "shared/owner", "shared/queue", "acquire");
+    script!(0, "acquire_free", "shared/clock", "shared/owner", "shared/lease", "shared/queue", "acquire");
 
 impl Redis {
     pub(crate) async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {

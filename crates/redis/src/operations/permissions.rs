@@ -12,6 +12,9 @@ use crate::{
 
 static PERMISSIONS: LazyLock<LuaScript> = script!(6, "permissions");
 
+/// What comes behind the prefix in the name of the key that is tried.
+const KEY: &str = "lock-inc:permissions";
+
 /// Commands that are forbidden. Empty is also what is not known, of a server that is loading for one: then the scripts
 /// find out.
 #[derive(Debug, Default)]
@@ -19,12 +22,13 @@ pub(crate) struct Forbidden(Vec<String>);
 
 impl Forbidden {
     /// Both ways to run a script, each of which may be forbidden. `prefix`: what the keys begin with that the user may use.
-    pub(crate) fn trials(prefix: &str) -> [Cmd; 2] {
-        [true, false].map(|with_source| {
+    pub(crate) fn trials(prefix: &str) -> Vec<Cmd> {
+        let trial = |with_source| {
             let mut command = Cmd::new();
             PERMISSIONS.write(&mut command, with_source, 1);
-            command.arg([prefix, "permissions"].concat()).take()
-        })
+            command.arg([prefix, KEY].concat()).take()
+        };
+        vec![trial(true), trial(false)]
     }
 
     /// Adds what the answer to one of the trials says.

@@ -16,7 +16,8 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static POLL: LazyLock<LuaScript> = script!(1, "shared/clock", "shared/owner", "shared/queue", "poll");
+static POLL: LazyLock<LuaScript> =
+    script!(1, "shared/clock", "shared/owner", "shared/lease", "shared/queue", "poll");
 
 /// As the script returns them.
 type PolledFields = (u64, u64, Vec<u64>, Value, u64, i64, String);

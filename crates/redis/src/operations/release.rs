@@ -15,7 +15,7 @@ use crate::{
 };
 
 static RELEASE: LazyLock<LuaScript> =
-    script!(2, "release_alone", "shared/clock", "shared/owner", "shared/queue", "release");
+    script!(2, "release_alone", "shared/clock", "shared/owner", "shared/lease", "shared/queue", "release");
 
 impl Redis {
     pub(crate) async fn release(

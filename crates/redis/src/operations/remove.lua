@@ -15,6 +15,8 @@ redis.call('DEL', KEYS[1], KEYS[2])
 if record then
   local client = string.match(record, '^%S+ %S+ (%S+)')
   if client then
+    -- It is not to blame that it gives no sign of life about this lock.
+    heard_from(client)
     redis.pcall('PUBLISH', ARGV[1] .. client, 'lost ' .. digits(granted) .. ' ' .. KEYS[1])
   end
 end

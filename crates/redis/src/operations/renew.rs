@@ -16,7 +16,7 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static RENEW: LazyLock<LuaScript> = script!(4, "shared/owner", "renew");
+static RENEW: LazyLock<LuaScript> = script!(4, "shared/owner", "shared/lease", "renew");
 
 impl Redis {
     pub(crate) async fn renew(
