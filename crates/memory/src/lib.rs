@@ -30,6 +30,8 @@ mod table;
 /// The locks of a prefix, and the lockers that want to hear of them.
 struct Prefix {
     table: LockTable,
+    /// How many [`Memory`]s there are of it. Changed while [`PREFIXES`] is locked.
+    users: usize,
     /// By the id of the client.
     lockers: HashMap<String, Arc<dyn StoreEvents>>,
 }
@@ -71,8 +73,9 @@ impl Memory {
         let name: Arc<str> = prefix.into();
         let mut prefixes = lock(&PREFIXES);
         let table = LockTable::after(prefixes.last_token);
-        let empty = || Arc::new(Mutex::new(Prefix { table, lockers: HashMap::default() }));
+        let empty = || Arc::new(Mutex::new(Prefix { table, users: 0, lockers: HashMap::default() }));
         let prefix = prefixes.by_name.entry(name.clone()).or_insert_with(empty).clone();
+        lock(&prefix).users += 1;
         Self { name, prefix, identity, clock }
     }
 
@@ -110,11 +113,13 @@ impl Drop for Memory {
     fn drop(&mut self) {
         self.leave();
         let mut prefixes = lock(&PREFIXES);
-        // Others are made while `prefixes` is locked. The two are that one and this.
-        if Arc::strong_count(&self.prefix) > 2 {
+        let mut prefix = lock(&self.prefix);
+        prefix.users -= 1;
+        if prefix.users > 0 {
             return;
         }
-        let last_token = lock(&self.prefix).table.last_token_if_empty(self.now());
+        let last_token = prefix.table.last_token_if_empty(self.now());
+        drop(prefix);
         if let Some(last_token) = last_token {
             prefixes.by_name.remove(&self.name);
             prefixes.last_token = prefixes.last_token.max(last_token);
