@@ -38,12 +38,15 @@ describe('nothing is left', () => {
     }
   }
 
-  /** Does all that a locker can do, and closes it while a lock is held. */
-  const testFile = () => `
+  /** Does all that a locker can do, and closes it while a lock is held. `keeping`: what keeps all of them. */
+  const testFile = (keeping) => `
     const lockFactory = require(${JSON.stringify(require.resolve('..'))})
+    const all = []
+    ${keeping}
     it.each(${JSON.stringify(specs())})('uses a locker', async (spec) => {
       const locker = lockFactory(spec)
       const lock = await locker.lock('a')
+      all.push(locker, lock)
       const { signal } = new AbortController()
       const waiting = locker.lock('a', { timeout: 60_000, signal })
       await lock.unlock()
@@ -55,8 +58,12 @@ describe('nothing is left', () => {
     })
   `
 
-  it.each(['--detectOpenHandles', '--detectLeaks'])('that jest would find (%s)', async (option) => {
-    const { status, output } = await runJest(testFile(), option)
+  it.each([
+    // What can be reached to the end is no open handle for that.
+    ['--detectOpenHandles', 'setInterval(() => all.length, 1e6).unref()'],
+    ['--detectLeaks', ''],
+  ])('that jest would find (%s)', async (option, keeping) => {
+    const { status, output } = await runJest(testFile(keeping), option)
     expect(output).toContain('2 passed')
     expect(output).not.toMatch(/open handle|leaking/)
     expect(status).toBe(0)
@@ -173,6 +180,7 @@ describe('nothing is left', () => {
     await until(() => messages.includes('asked'))
     const late = await startRedis({ port: config.port })
     try {
+      expect(late.port).toBe(config.port)
       expect((await ended).messages).toEqual(['asked', { locked: false }])
     } finally {
       await late.stop()

@@ -133,6 +133,30 @@ describe('lockers with the same config', () => {
     await until(() => locks[23].signal.aborted, 'it is lost')
   })
 
+  it('have different ones where another copy of the module has another retry_strategy', async () => {
+    const asked = new Set()
+    const made = ['first', 'second'].map((name) => {
+      let lockFactory
+      jest.isolateModules(() => {
+        lockFactory = require('..')
+      })
+      const retry_strategy = () => {
+        asked.add(name)
+        return 10
+      }
+      return lockFactory({
+        driver: 'redis',
+        config: { port: scene.server.port, retry_strategy },
+        settings: { prefix: scene.prefix },
+      })
+    })
+    await Promise.all(made.map((locker) => locker.isLocked('resource')))
+    expect(await own()).toHaveLength(2)
+    await scene.server.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await until(() => asked.size === 2, 'both are asked')
+    await Promise.all(made.map((locker) => locker.close()))
+  })
+
   it('ask their retry_strategy once', async () => {
     const asked = []
     const strategy = ({ attempt }) => {

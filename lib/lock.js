@@ -1,6 +1,6 @@
 'use strict'
 
-const { AsyncResource } = require('node:async_hooks')
+const { Context } = require('./context')
 const { LockLostError } = require('./errors')
 const { hash } = require('./hash')
 const { now } = require('./native')
@@ -13,7 +13,7 @@ class Lock {
   #controller
   #granted = now()
   /** That of the call that was granted the lock. */
-  #context = new AsyncResource('lock-inc')
+  #context = new Context()
 
   /** `handle`: the locker's side of this lock: `unlock`, `remaining`, `extend`. */
   constructor(resourceId, token, handle) {

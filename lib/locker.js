@@ -1,7 +1,7 @@
 'use strict'
 
-const { AsyncResource } = require('node:async_hooks')
 const { callSite, locate } = require('./call-site')
+const { Context } = require('./context')
 const channels = require('./diagnostics')
 const { ResourceLockedError, dated, grantedTooLate, toError } = require('./errors')
 const { Lock } = require('./lock')
@@ -31,7 +31,7 @@ class Locker {
   #native
   #Cancellation
   /** That of the call of `lockFactory`. */
-  #context = new AsyncResource('lock-inc')
+  #context = new Context()
   /** The longest that a call may take, in milliseconds. */
   #commandTimeout
   /** Locks that are neither unlocked nor lost, by their tokens. */
@@ -183,12 +183,15 @@ class Locker {
 
   /** Whether a grant can be relied on, of which this thread may hear late. If not, it is given back. */
   #isHeld(resourceId, token, expire, asked) {
-    const isLost = this.#lostEarly.delete(token)
+    const isLost = this.#lostEarly.has(token)
     // In so short a time no lease ends, the first one of a lock that was waited for included.
     const isYoung = now() - asked < Math.min(expire, FIRST_LEASE) / 2
     if (!isLost && (isYoung || this.#native.remaining(resourceId, token) > 0)) return true
-    // If that fails, it goes on in the background.
-    this.#native.unlock(resourceId, token).catch(() => {})
+    // If that fails, it goes on in the background. Nobody asks any more what was heard of it meanwhile.
+    this.#native
+      .unlock(resourceId, token)
+      .catch(() => {})
+      .finally(() => this.#forgetEarly(token))
     return false
   }
 
@@ -271,6 +274,11 @@ class Locker {
   #publishEarlyRenewals(resourceId, token) {
     const count = this.#renewedEarly.get(token) ?? 0
     for (let told = 0; told < count; told++) publish(channels.renew, () => ({ resourceId, token }))
+    this.#forgetEarly(token)
+  }
+
+  #forgetEarly(token) {
+    this.#lostEarly.delete(token)
     this.#renewedEarly.delete(token)
   }
 }

@@ -11,6 +11,9 @@
 /** The version of the package that the addon belongs to. */
 export function version(): string
 
+/** A number that nobody in this process has had before, in whichever copy of `lib/`. */
+export function newNumber(): number
+
 /** Base64 of the SHA-256 of a string, which is not empty. */
 export function hash(text: string): string
 

@@ -1,9 +1,9 @@
 'use strict'
 
-const { AsyncResource } = require('node:async_hooks')
+const { Context } = require('./context')
+const { newNumber } = require('./native')
 
 const numbers = new WeakMap()
-let count = 0
 
 /**
  * Makes of a `retry_strategy` a function that calls it in the async context of now, and adds a number that is the same for
@@ -14,8 +14,8 @@ let count = 0
 function bindStrategy({ redis }) {
   const strategy = redis?.strategy
   if (!strategy) return
-  if (!numbers.has(strategy)) numbers.set(strategy, ++count)
-  redis.strategy = AsyncResource.bind(strategy, 'lock-inc')
+  if (!numbers.has(strategy)) numbers.set(strategy, newNumber())
+  redis.strategy = new Context().bind(strategy)
   redis.strategyNumber = numbers.get(strategy)
 }
 

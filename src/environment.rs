@@ -104,14 +104,14 @@ impl Environment {
     }
 
     fn new(env: &Env) -> NapiResult<Self> {
+        let runtime = runtime::handle().map_err(|error| {
+            NapiError::from_reason(format!("lock-inc could not start its thread: {error}"))
+        })?;
         let inbox = Arc::new(Inbox::default());
         let in_flight = Rc::new(Cell::new(0));
         let pending = in_flight.clone();
         let wake = new_wake(env, move || pending.get() > 0)?;
         inbox.open([wake, new_wake(env, || false)?]);
-        let runtime = runtime::handle().map_err(|error| {
-            NapiError::from_reason(format!("lock-inc could not start its thread: {error}"))
-        })?;
         let timer = {
             let _on_runtime = runtime.enter();
             Timer::new(Arc::new(SystemClock))

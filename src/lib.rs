@@ -12,7 +12,10 @@
 //!   `async_hooks` knows of both.
 //! * [`system`]: its clock and its randomness. [`values`]: what napi-rs leaves to be said.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use lock_inc_core::{Clock, Identity, locker::Locker};
 use lock_inc_exec::turn;
@@ -82,6 +85,13 @@ pub fn lock_factory<'env>(
     let locker = Locker::open(store, timer, random, Box::new(listener), command_timeout, start);
     environment.adopt(locker.clone());
     JsLocker::new(locker, environment).into_object(env, called)
+}
+
+/// A number that nobody in this process has had before. What JavaScript itself counts, each copy of `lib/` counts anew.
+#[napi]
+pub fn new_number() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Milliseconds on the clock that leases are measured with.
