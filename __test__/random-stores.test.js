@@ -88,7 +88,7 @@ async function play(seed, specOf) {
   const standing = ({ lock, name }) =>
     `${name} ${lock.signal.aborted ? `lost: ${lock.signal.reason.reason}` : lock.held}`
 
-  function enter(owner, lock, { renew }) {
+  function enter(owner, lock, { expire, renew, timeout }) {
     const { resourceId, token } = lock
     const name = `lock ${resourceId}${++granted[resourceId]}`
     const grows = token > lastToken[resourceId]
@@ -97,7 +97,9 @@ async function play(seed, specOf) {
     locks.push({ owner, lock, name, renew })
     // After a purge, who gets which resource first is nobody's concern.
     locks.sort((one, other) => one.lock.resourceId.localeCompare(other.lock.resourceId))
-    return `${name} for ${leaseOf(lock)}${grows ? '' : ', an old token'}`
+    // One that was waited for has 5 s, or already the rest of it.
+    const lease = timeout && ['5 s', `${expire} s`].includes(leaseOf(lock)) ? 'a lease' : leaseOf(lock)
+    return `${name} for ${lease}${grows ? '' : ', an old token'}`
   }
 
   const toldError = ({ name, code, holder, position, details }) => {

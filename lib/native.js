@@ -61,15 +61,31 @@ function nameOfSystem({ platform, arch }) {
 /** A program on musl names musl's loader close to its beginning. `process.report` knows as much, but takes 8 ms. */
 function isMusl() {
   try {
-    const beginning = Buffer.alloc(4096)
-    const file = fs.openSync(process.execPath, 'r')
-    fs.readSync(file, beginning)
-    fs.closeSync(file)
-    return beginning.includes('/ld-musl-')
+    return beginningOf(process.execPath).includes('/ld-musl-')
   } catch {
     // The process may not read its own program.
+    return reportsMusl()
+  }
+}
+
+function beginningOf(path) {
+  const beginning = Buffer.alloc(4096)
+  const file = fs.openSync(path, 'r')
+  try {
+    fs.readSync(file, beginning)
+  } finally {
+    fs.closeSync(file)
+  }
+  return beginning
+}
+
+function reportsMusl() {
+  try {
     const { header } = /** @type {any} */ (process.report.getReport())
     return header.glibcVersionRuntime === undefined
+  } catch {
+    // No report either: then it is what most systems are.
+    return false
   }
 }
 

@@ -62,7 +62,7 @@ function ownRedis() {
 
 /** What makes the certificates that a server shows in tests of TLS. */
 function needOpenssl() {
-  const look = () => run('openssl', ['version']).ok
+  const look = () => /^OpenSSL ([3-9]|\d\d)/.test(run('openssl', ['version']).output)
   if (!look()) install('openssl')
   if (!look()) throw new Error('openssl is missing: install OpenSSL 3')
 }
