@@ -10,7 +10,7 @@ const { checkResource } = require('./options/resource')
 const { now } = require('./native')
 const { request } = require('./request')
 const { onAbort } = require('./cancellations')
-const { gatherCalls } = require('./turns')
+const { gatherCalls } = require('./gather-calls')
 
 /** The lease in milliseconds that a lock begins with which was waited for, if it was asked for a longer one. */
 const FIRST_LEASE = 5000

@@ -16,8 +16,15 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static ACQUIRE: LazyLock<LuaScript> =
-    script!(0, "acquire_free", "shared/clock", "shared/owner", "shared/lease", "shared/queue", "acquire");
+static ACQUIRE: LazyLock<LuaScript> = script!(
+    0,
+    "acquire_uncontended",
+    "shared/clock",
+    "shared/owner",
+    "shared/lease",
+    "shared/queue",
+    "acquire"
+);
 
 impl Redis {
     pub(crate) async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {

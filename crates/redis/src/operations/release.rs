@@ -14,8 +14,15 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static RELEASE: LazyLock<LuaScript> =
-    script!(2, "release_alone", "shared/clock", "shared/owner", "shared/lease", "shared/queue", "release");
+static RELEASE: LazyLock<LuaScript> = script!(
+    2,
+    "release_uncontended",
+    "shared/clock",
+    "shared/owner",
+    "shared/lease",
+    "shared/queue",
+    "release"
+);
 
 impl Redis {
     pub(crate) async fn release(
