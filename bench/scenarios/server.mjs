@@ -20,7 +20,7 @@ export async function run({ rounds, quick, log }) {
     try {
       const version = await server.version()
       const names = await possible(server)
-      const turn = (protocol) => cost(server, wire, protocols[protocol], quick ? 8 : 64)
+      const turn = (protocol) => cost(server, wire, protocols[protocol], quick ? 8 : 24)
       const { measured, failed } = await inTurns(names, rounds, turn, log)
       const us = perRound(measured, (cost) => cost)
       result.figures[`us on ${version}`] = spreads(us)
