@@ -82,7 +82,7 @@ impl Call<'_> {
     async fn answer(&mut self) -> Result<Reply> {
         loop {
             let live = match self.link.live() {
-                Some(live) if self.may_use_it() => live,
+                Some(live) if self.may_use(&live) => live,
                 _ => Box::pin(self.wait_for_live()).await?,
             };
             if let Some((script, _)) = self.command.script
@@ -164,9 +164,10 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a connection is of use: there is time, and it serves this locker.
-    fn may_use_it(&self) -> bool {
-        self.member.is_ready() && Instant::now() < self.deadline.at
+    /// Whether a connection is of use: there is time, it serves this locker, and it has not ended, which the keeper may not
+    /// have noticed yet.
+    fn may_use(&self, live: &Live) -> bool {
+        self.member.is_ready() && Instant::now() < self.deadline.at && !live.commands.has_ended()
     }
 
     /// The live connection, as soon as there is one.
@@ -179,7 +180,7 @@ impl Call<'_> {
             let state = link.state().clone();
             let server = &link.server;
             let last = match state {
-                State::Ready(live) if self.may_use_it() => return Ok(live),
+                State::Ready(live) if self.may_use(&live) => return Ok(live),
                 State::Ready(_) => None,
                 State::Closed => return Err(Error::Closed),
                 State::GaveUp(cause) => {

@@ -312,6 +312,31 @@ async fn what_a_replica_has_said_is_told_where_calls_wait_for_no_connection() {
 }
 
 #[tokio::test]
+async fn what_comes_when_a_connection_has_just_ended_is_sent_for_the_first_time_over_the_next() {
+    let scene = Scene::new().await;
+    let member = scene.join("a");
+    let mut first = scene.greet().await;
+    first.confirm("subscribe").await;
+    let ready = member.clone();
+    timeout(Duration::from_secs(5), async move {
+        while !ready.is_ready() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    scene.link.live().unwrap().end(&Cause::new("ECONNRESET", "it is a replica"));
+    // Before the keeper has its turn.
+    let mut call = Box::pin(scene.call(&member));
+    assert!(futures_util::poll!(&mut call).is_pending());
+    let call = tokio::spawn(call);
+    let mut second = scene.greet().await;
+    second.confirm("subscribe").await;
+    second.answer("ECHO", ":1").await;
+    assert!(!call.await.unwrap().unwrap().resent);
+}
+
+#[tokio::test]
 async fn what_had_no_answer_may_have_been_carried_out_whatever_a_replica_says_then() {
     let scene = Scene::new().await;
     let member = scene.join("a");
