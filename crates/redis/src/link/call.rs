@@ -11,9 +11,9 @@ use lock_inc_core::{
 use redis::{ServerError, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Command, Link, Live, Member, State};
+use super::{Command, Link, Live, Member, State, failure::ConnectError};
 use crate::{
-    refusal::{self, ConnectError, RefusalKind},
+    refusal::{self, RefusalKind},
     script::LuaScript,
 };
 

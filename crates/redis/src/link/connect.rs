@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     Link, Live,
     connection::{Answer, Connection, Speech},
+    failure::{self, ConnectError},
     members::Subscriptions,
     socket::Socket,
     transport::Transport,
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     config::{Config, Endpoint, Family},
     operations::permissions::Forbidden,
-    refusal::{self, ConnectError, RefusalKind},
+    refusal::{self, RefusalKind},
 };
 
 /// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
@@ -99,8 +100,8 @@ async fn open_resp3(link: &Link, name: &str, number: u32, step: &Step) -> Result
     let greeting = driven(&commands, async { Ok(commands.send_one(&hello(&link.config)).await) }).await;
     match greeting {
         Ok(Ok(Value::ServerError(error))) => match refusal::kind_of(&error) {
-            RefusalKind::NoAuth | RefusalKind::WrongPass => Err(refusal::of_handshake(&error)),
-            kind if kind.is_passing() => Err(refusal::of_handshake(&error)),
+            RefusalKind::NoAuth | RefusalKind::WrongPass => Err(ConnectError::of_handshake(&error)),
+            kind if kind.is_passing() => Err(ConnectError::of_handshake(&error)),
             // Unknown, forbidden, or another protocol than it knows: in whichever way a proxy or a managed service says so.
             _ => {
                 let said = refusal::of_reply(&error, false).cause;
@@ -188,7 +189,7 @@ async fn driven<T>(
 
 fn accepted(answer: Answer) -> Result<(), ConnectError> {
     match answer {
-        Ok(Value::ServerError(error)) => Err(refusal::of_handshake(&error)),
+        Ok(Value::ServerError(error)) => Err(ConnectError::of_handshake(&error)),
         Ok(_) => Ok(()),
         Err(cause) => Err(ConnectError::Passing(cause)),
     }
@@ -304,7 +305,7 @@ async fn open_transport(config: &Config, step: &Step) -> Result<Transport, Conne
 
 async fn open_tcp(host: &str, port: u16, family: Family, limit: Duration) -> Result<TcpStream, ConnectError> {
     let addresses = lookup_host((host, port)).await.map_err(|error| {
-        let code = refusal::system_name(&error);
+        let code = failure::system_name(&error);
         let cause = Cause::new(code.as_deref().unwrap_or("ENOTFOUND"), format_args!("{host}: {error}"));
         ConnectError::Passing(cause)
     })?;
@@ -320,7 +321,7 @@ async fn open_tcp(host: &str, port: u16, family: Family, limit: Duration) -> Res
     for address in addresses {
         match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = refusal::of_io(&error),
+            Ok(Err(error)) => last = failure::of_io(&error),
             Err(_) => last = Cause::new("ETIMEDOUT", format!("{address} does not answer")),
         }
     }

@@ -8,11 +8,9 @@ use tokio::time::{Instant, sleep};
 use super::{
     Link, Live, State,
     connect::{Connected, connect},
+    failure::ConnectError,
 };
-use crate::{
-    config::{Decision, Reconnect, Trouble},
-    refusal::ConnectError,
-};
+use crate::config::{Decision, Reconnect, Trouble};
 
 /// A connection that has lived for so long was a success: the next tries begin anew.
 const SUCCESS: Duration = Duration::from_secs(1);

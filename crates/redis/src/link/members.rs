@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Live,
     connection::{Answer, Connection, Messages},
+    failure::ConnectError,
 };
 use crate::{
     events,
-    refusal::{self, ConnectError, RefusalKind},
+    refusal::{self, RefusalKind},
 };
 
 /// A locker that uses the link.

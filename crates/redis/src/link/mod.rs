@@ -4,7 +4,7 @@
 //!
 //! * [`call`]: a command on its way to an answer, over one connection after the other.
 //! * [`keeper`]: the task that connects, and connects again.
-//! * [`connect`]: makes one connection: socket, TLS, handshake.
+//! * [`connect`]: makes one connection: socket, TLS, handshake. [`failure`]: why there is none.
 //! * [`connection`]: one connection: `sending` and `receiving`, and `vigil`, which sees to it that nothing is left undone
 //!   and notices silence. [`replies`], [`transport`] and [`socket`] are below it.
 //! * [`members`]: the lockers that share the link, and the messages for each of them.
@@ -33,12 +33,13 @@ pub(crate) use self::{
     connection::Command,
     members::{Member, Members},
 };
-use self::{connect::Owned, connection::Connection, keeper::Keeper};
-use crate::{config::Config, operations::permissions::Forbidden, refusal::ConnectError, script::LuaScript};
+use self::{connect::Owned, connection::Connection, failure::ConnectError, keeper::Keeper};
+use crate::{config::Config, operations::permissions::Forbidden, script::LuaScript};
 
 mod call;
 mod connect;
 mod connection;
+mod failure;
 mod keeper;
 mod members;
 mod replies;

@@ -5,8 +5,10 @@ use std::io::{self, Read};
 use lock_inc_core::error::Cause;
 use redis::{Parser, Value};
 
-use super::transport::{Transport, would_block};
-use crate::refusal;
+use super::{
+    failure,
+    transport::{Transport, would_block},
+};
 
 /// Reads what the server says, one value after the other.
 #[derive(Default)]
@@ -63,7 +65,7 @@ impl Read for Bytes<'_> {
             // Less than there was room for: there is no more, and to ask would be a system call.
             Ok(received) => *self.drained = self.transport.is_plain() && *received < buffer.len(),
             Err(error) if would_block(error) => self.stopped = Some(Stopped::Dry),
-            Err(error) => self.stopped = Some(Stopped::End(refusal::of_io(error))),
+            Err(error) => self.stopped = Some(Stopped::End(failure::of_io(error))),
         }
         received
     }

@@ -7,8 +7,8 @@ use std::{
 
 use rustls::ClientConnection;
 
-use super::socket::Socket;
-use crate::{config::Tls, refusal::ConnectError};
+use super::{failure::ConnectError, socket::Socket};
+use crate::config::Tls;
 use lock_inc_core::lock;
 
 pub(crate) struct Transport {

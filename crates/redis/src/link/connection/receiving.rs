@@ -12,6 +12,7 @@ use super::{Connection, Speech};
 use crate::link::socket::Readable;
 use crate::{
     link::{
+        failure,
         replies::{Next, Replies},
         transport::Transport,
     },
@@ -46,7 +47,7 @@ impl Connection {
                 return;
             }
             if let Err(error) = transport.socket().readable().await {
-                return self.end(refusal::of_io(&error));
+                return self.end(failure::of_io(&error));
             }
         }
     }

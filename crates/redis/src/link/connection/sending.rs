@@ -13,8 +13,10 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Connection, closed};
 use crate::{
-    link::transport::{Outgoing, Transport},
-    refusal,
+    link::{
+        failure,
+        transport::{Outgoing, Transport},
+    },
     script::LuaScript,
 };
 
@@ -189,7 +191,7 @@ impl Connection {
     /// The server takes nothing more. It may have said why.
     fn on_write_error(&self, error: &std::io::Error) {
         self.try_read();
-        self.end(refusal::of_io(error));
+        self.end(failure::of_io(error));
     }
 
     /// The next sending of each script is to bring its source along: the server has lost them, and all at once. `since`:
