@@ -408,7 +408,8 @@ describe('tls', () => {
       const child = runNode(
         `
         const locker = lockFactory(args)
-        locker.lock('a').then((lock) => tell(lock.held), (error) => tell(error.cause.code)).then(() => locker.close())
+        const report = (lock) => { tell(lock.held); return lock.unlock() }
+        locker.lock('a').then(report, (error) => tell(error.cause.code)).then(() => locker.close())
         `,
         { ...spec, settings: { prefix: redis.prefix } },
         { env: { ...process.env, ...env } },
@@ -433,3 +434,58 @@ describe('tls', () => {
     })
   })
 })
+    it('passes over what cannot be read in NODE_EXTRA_CA_CERTS', async () => {
+      const file = path.join(redis.server.directory, 'partly.pem')
+      const bad = ['AAAA', '*'].map(
+        (text) => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`,
+      )
+      fs.writeFileSync(file, [root.cert, ...bad].join(''))
+      const port = await showing(leaf)
+      expect(await lockIn(port, { NODE_EXTRA_CA_CERTS: file })).toMatchObject({ outcome: true })
+    })
+
+    it('trusts the store of OpenSSL with --use-openssl-ca, and no others but NODE_EXTRA_CA_CERTS', async () => {
+      const [file, others] = [root, other].map(({ cert, name }) => {
+        const file = path.join(redis.server.directory, `store-${name}.pem`)
+        fs.writeFileSync(file, cert)
+        return file
+      })
+      const env = { NODE_OPTIONS: '--use-openssl-ca', SSL_CERT_DIR: undefined, NODE_EXTRA_CA_CERTS: '' }
+      const unknown = { outcome: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' }
+      const port = await showing(leaf)
+      const store = (file, more) => lockIn(port, { ...env, SSL_CERT_FILE: file, ...more })
+      expect(await store(file)).toMatchObject({ outcome: true })
+      expect(await store(others)).toMatchObject(unknown)
+      expect(await store(others, { NODE_EXTRA_CA_CERTS: file })).toMatchObject({ outcome: true })
+      expect(await store(file, { NODE_OPTIONS: '--use-bundled-ca' })).toMatchObject(unknown)
+    })
+
+    it('trusts whom tls.setDefaultCACertificates has named last', async () => {
+      const port = await showing(leaf)
+      const child = runNode(
+        `
+        const tls = require('node:tls')
+        // Where Node.js has no such function yet, this is one.
+        tls.setDefaultCACertificates ??= (list) => { tls.getCACertificates = () => list }
+        const outcomeWith = async (list) => {
+          tls.setDefaultCACertificates(list)
+          const locker = lockFactory(args.spec)
+          tell(await locker.lock('a').then((lock) => lock.held, (error) => error.cause.code))
+          await locker.close()
+        }
+        outcomeWith([args.other]).then(() => outcomeWith([args.root])).then(() => outcomeWith([]))
+        `,
+        {
+          spec: {
+            driver: 'redis',
+            config: { port, host: 'localhost', tls: true },
+            settings: { prefix: redis.prefix },
+          },
+          other: other.cert,
+          root: root.cert,
+        },
+      )
+      const unknown = 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
+      expect((await child.ended).messages).toEqual([unknown, true, unknown])
+    })
+

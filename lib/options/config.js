@@ -27,13 +27,7 @@ function readConfig(given = {}) {
   return {
     redis: {
       ...endpoint,
-      tls: tls && {
-        ca: tls.ca ?? [defaultAuthorities()],
-        cert: Buffer.concat(tls.cert ?? []),
-        key: Buffer.concat(tls.key ?? []),
-        servername: tls.servername ?? endpoint.host,
-        verify: tls.rejectUnauthorized ?? verifiesByDefault(),
-      },
+      tls: tls && nativeTls(tls, endpoint.host),
       username: url.username ?? config.username ?? config.user,
       password: url.password ?? config.auth_pass ?? config.password,
       database,
@@ -73,6 +67,18 @@ function orDefault(group, name, read) {
 function readTls(given, urlSaysSo) {
   if (typeof given === 'object') return readOptions(tlsTable, given, Object.create(null))
   return given || urlSaysSo ? Object.create(null) : undefined
+}
+
+/** @param {{ [name: string]: any }} tls @param {string} host */
+function nativeTls(tls, host) {
+  const verify = tls.rejectUnauthorized ?? verifiesByDefault()
+  return {
+    ca: tls.ca ?? (verify ? defaultAuthorities() : []),
+    cert: Buffer.concat(tls.cert ?? []),
+    key: Buffer.concat(tls.key ?? []),
+    servername: tls.servername ?? host,
+    verify,
+  }
 }
 
 /**
