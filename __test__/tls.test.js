@@ -1,5 +1,6 @@
 'use strict'
 
+const { X509Certificate, sign } = require('node:crypto')
 const fs = require('node:fs')
 const net = require('node:net')
 const path = require('node:path')
@@ -24,7 +25,7 @@ const root = authority('root')
 const other = authority('other')
 const leaf = under(root)
 
-// What comes of it, what the server shows, and what the client asks for.
+// What comes of it, what the server shows, what the client asks for, and what comes of it with node:tls, if it is something else.
 
 const selfSigned = () => {
   const ofVersion1 = issue()
@@ -113,6 +114,12 @@ const chains = () => {
       sentWith(below, middle),
       { ca: other.cert },
     ],
+    'below an intermediate of an unknown root, which has not signed it': [
+      'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+      sentWith(under(authority('middle'), noKeyIdentifier), middle),
+      { ca: other.cert },
+      'CERT_SIGNATURE_FAILURE',
+    ],
     'below an intermediate that is no authority': [
       'INVALID_PURPOSE',
       sentWith(under(noAuthority), noAuthority),
@@ -189,10 +196,10 @@ const names = () => {
 
 const constraints = () => {
   const subject = (name) => `permitted;dirName:subject\n[subject]\n${name}`
+  const confinedTo = (constraint, wish) =>
+    authority('confined', { extensions: [AUTHORITY, `nameConstraints=critical,${constraint}`], ...wish })
   const row = (outcome, constraint, name, { subject = '/O=none', host = 'localhost' } = {}) => {
-    const confined = authority('confined', {
-      extensions: [AUTHORITY, `nameConstraints=critical,${constraint}`],
-    })
+    const confined = confinedTo(constraint)
     const shown = issue({ subject, issuer: confined, extensions: [name] })
     return [outcome, shown, { ca: confined.cert, servername: host }]
   }
@@ -201,6 +208,10 @@ const constraints = () => {
     return [outcome, shown, { ca, host: '127.0.0.1' }]
   }
   const www = { subject: '/CN=www.example.com', host: 'www.example.com' }
+  const secret = { host: 'secret.example.com' }
+  const confinedRoot = confinedTo('permitted;DNS:localhost')
+  const middle = authority('sub.ca', { issuer: confinedRoot })
+  const ofUnknown = confinedTo('excluded;DNS:localhost', { issuer: other })
   return {
     'with a name that the root permits': row('accepted', 'permitted;DNS:localhost', LOCALHOST),
     'with a name that the root does not permit': row('UNSPECIFIED', 'permitted;DNS:example.com', LOCALHOST),
@@ -231,6 +242,42 @@ const constraints = () => {
     ),
     'with a subject that the root permits': row('accepted', subject('O=NONE'), LOCALHOST),
     'with a subject that the root does not permit': row('UNSPECIFIED', subject('O=other'), LOCALHOST),
+    'with an email address in the subject that the root does not permit': row(
+      'UNSPECIFIED',
+      'permitted;email:example.com',
+      LOCALHOST,
+      { subject: '/emailAddress=a@other.com' },
+    ),
+    'below an intermediate whose common name looks like a host that the root does not permit': [
+      'accepted',
+      sentWith(under(middle), middle),
+      { ca: confinedRoot.cert },
+    ],
+    'with a pattern for a name that the root excludes': [
+      ...row('UNSPECIFIED', 'excluded;DNS:secret.example.com', 'subjectAltName=DNS:*.example.com', secret),
+      'accepted',
+    ],
+    'with a pattern for no name that the root excludes': row(
+      'accepted',
+      'excluded;DNS:secret.example.org',
+      'subjectAltName=DNS:*.example.com',
+      secret,
+    ),
+    'with a final dot after a name that the root excludes': [
+      ...row(
+        'UNSPECIFIED',
+        'excluded;DNS:secret.example.com',
+        'subjectAltName=DNS:secret.example.com.',
+        secret,
+      ),
+      'accepted',
+    ],
+    'below an intermediate of an unknown root, with a name that it excludes': [
+      'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+      sentWith(under(ofUnknown), ofUnknown),
+      { ca: root.cert },
+      'UNSPECIFIED',
+    ],
     'with an email address that the root does not permit': row(
       'UNSPECIFIED',
       'permitted;email:example.com',
@@ -262,6 +309,15 @@ const purposes = () => {
     'for anything': row('INVALID_PURPOSE', 'extendedKeyUsage=anyExtendedKeyUsage'),
     'for signatures': row('accepted', 'keyUsage=digitalSignature'),
     'for certificates only': row('INVALID_PURPOSE', 'keyUsage=keyCertSign'),
+    'for servers, by the extension of Netscape': row('accepted', 'nsCertType=critical,server'),
+    'for clients, by the extension of Netscape': row('INVALID_PURPOSE', 'nsCertType=client'),
+    'with critical constraints of policies': row(
+      'accepted',
+      'policyConstraints=critical,requireExplicitPolicy:1',
+    ),
+    'with a critical mapping of policies': row('accepted', 'policyMappings=critical,1.2.3.4:1.2.3.5'),
+    'with a critical limit to any policy': row('accepted', 'inhibitAnyPolicy=critical,1'),
+    'with a critical noCheck': row('accepted', 'noCheck=critical,ignored'),
     'with a critical extension that is unknown': row('UNSPECIFIED', '1.2.3.4=critical,ASN1:NULL'),
     'with an extension that is unknown': row('accepted', '1.2.3.4=ASN1:NULL'),
   }
@@ -273,13 +329,29 @@ const keys = () => {
     return [outcome, issue({ issuer: signer, extensions: [LOCALHOST], key, digest }), { ca: signer.cert }]
   }
   const sha1 = issue({ extensions: [LOCALHOST], digest: 'sha1' })
+  const rsa = authority('root', { key: 'RSA' })
   return {
     'with RSA': row('accepted', 'RSA'),
     'with RSA and SHA-512': row('accepted', 'RSA', 'sha512'),
     'with RSA and SHA-1': row('UNSPECIFIED', 'RSA', 'sha1'),
+    'with two algorithms': ['CERT_SIGNATURE_FAILURE', withTwoAlgorithms(rsa), { ca: rsa.cert }],
     'with SHA-1, self-signed, in ca': ['accepted', sha1, { ca: sha1.cert }],
     'with P-384': row('accepted', 'P384'),
     'with Ed25519': row('accepted', 'Ed25519'),
+  }
+}
+
+/** Signed anew by `issuer`, after what is signed has got another algorithm than what stands beside the signature. */
+const withTwoAlgorithms = (issuer) => {
+  const shown = issue({ issuer, extensions: [LOCALHOST], key: issuer, digest: 'sha256' })
+  const der = new X509Certificate(shown.cert).raw
+  const SHA256_WITH_RSA = Buffer.from('2a864886f70d01010b', 'hex')
+  der[der.indexOf(SHA256_WITH_RSA) + SHA256_WITH_RSA.length - 1]++
+  const signed = der.subarray(4, 8 + der.readUInt16BE(6))
+  sign('sha256', signed, issuer.key).copy(der, der.length - 256)
+  return {
+    ...shown,
+    cert: `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`,
   }
 }
 
@@ -288,6 +360,11 @@ const unverified = () => {
   const expired = issue({ extensions: [NO_AUTHORITY], until: '20210101000000Z' })
   return {
     'of an unknown authority, unverified': ['accepted', leaf, trusting],
+    'of an unknown authority, unverified, with a ca that is none': [
+      'accepted',
+      leaf,
+      { ...trusting, ca: 'x' },
+    ],
     'that has expired, for another host, unverified': [
       'accepted',
       expired,
@@ -356,14 +433,14 @@ describe('tls', () => {
       expect(await ourOpinion(await showing(shown, version), options)).toBe(outcome)
     })
 
-    it('is for node:tls in each case what it is for us', async () => {
+    it('is for node:tls what the table says', async () => {
       const outcomes = {}
-      for (const [name, [, shown, options]] of Object.entries(rows)) {
+      const expected = {}
+      for (const [name, [outcome, shown, options, ofNode = outcome]] of Object.entries(rows)) {
         outcomes[name] = await opinionOfNode(await showing(shown, version), options)
+        expected[name] = ofNode
       }
-      expect(outcomes).toEqual(
-        Object.fromEntries(Object.entries(rows).map(([name, [outcome]]) => [name, outcome])),
-      )
+      expect(outcomes).toEqual(expected)
     })
   })
 
@@ -426,14 +503,6 @@ describe('tls', () => {
       expect(await lockIn(port, {})).toMatchObject({ outcome: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })
     })
 
-    it('verifies nothing with NODE_TLS_REJECT_UNAUTHORIZED=0, and warns of it', async () => {
-      const port = await showing(leaf)
-      const { outcome, stderr } = await lockIn(port, { NODE_TLS_REJECT_UNAUTHORIZED: '0' })
-      expect(outcome).toBe(true)
-      expect(stderr).toMatch(/LOCK_INC_TLS_UNVERIFIED.*NODE_TLS_REJECT_UNAUTHORIZED/)
-    })
-  })
-})
     it('passes over what cannot be read in NODE_EXTRA_CA_CERTS', async () => {
       const file = path.join(redis.server.directory, 'partly.pem')
       const bad = ['AAAA', '*'].map(
@@ -489,3 +558,11 @@ describe('tls', () => {
       expect((await child.ended).messages).toEqual([unknown, true, unknown])
     })
 
+    it('verifies nothing with NODE_TLS_REJECT_UNAUTHORIZED=0, and warns of it', async () => {
+      const port = await showing(leaf)
+      const { outcome, stderr } = await lockIn(port, { NODE_TLS_REJECT_UNAUTHORIZED: '0' })
+      expect(outcome).toBe(true)
+      expect(stderr).toMatch(/LOCK_INC_TLS_UNVERIFIED.*NODE_TLS_REJECT_UNAUTHORIZED/)
+    })
+  })
+})

@@ -4,8 +4,8 @@ use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use x509_cert::{
     Version,
     der::{
-        Decode, Encode, Reader, Result, SliceReader, Tag, Tagged,
-        asn1::{Any, AnyRef, BmpString, ObjectIdentifier},
+        Decode, Encode, Error, Reader, Result, SliceReader, Tag, Tagged,
+        asn1::{Any, AnyRef, BitString, BmpString, ObjectIdentifier},
         oid::{AssociatedOid, db::rfc4519::COMMON_NAME},
     },
     ext::pkix::{
@@ -26,6 +26,7 @@ pub(super) struct Certificate {
     pub(super) basic_constraints: Option<BasicConstraints>,
     pub(super) key_usage: Option<KeyUsage>,
     pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
+    pub(super) netscape_type: Option<NetscapeType>,
     pub(super) alt_names: GeneralNames,
     pub(super) name_constraints: Option<NameConstraints>,
     authority_key: Option<AuthorityKeyIdentifier>,
@@ -50,6 +51,7 @@ impl Certificate {
             basic_constraints: extension(&inner)?,
             key_usage: extension(&inner)?,
             extended_key_usage: extension(&inner)?,
+            netscape_type: extension(&inner)?,
             alt_names: extension::<SubjectAltName>(&inner)?.map(|names| names.0).unwrap_or_default(),
             name_constraints: extension(&inner)?,
             authority_key: extension(&inner)?,
@@ -68,14 +70,13 @@ impl Certificate {
         (validity.not_before.to_unix_duration().as_secs(), validity.not_after.to_unix_duration().as_secs())
     }
 
-    /// `None`: it is empty.
-    pub(super) fn subject_name(&self) -> Option<Name> {
-        Some(self.inner.tbs_certificate().subject().clone()).filter(|name| !name.is_empty())
+    pub(super) fn common_names(&self) -> impl Iterator<Item = String> {
+        self.in_subject(COMMON_NAME).filter_map(text)
     }
 
-    pub(super) fn common_names(&self) -> impl Iterator<Item = String> {
-        let names = self.inner.tbs_certificate().subject().iter();
-        names.filter(|attribute| attribute.oid == COMMON_NAME).filter_map(|attribute| text(&attribute.value))
+    pub(super) fn in_subject(&self, kind: ObjectIdentifier) -> impl Iterator<Item = &Any> {
+        let attributes = self.inner.tbs_certificate().subject().iter();
+        attributes.filter(move |attribute| attribute.oid == kind).map(|attribute| &attribute.value)
     }
 
     pub(super) fn critical_extensions(&self) -> impl Iterator<Item = ObjectIdentifier> {
@@ -104,6 +105,10 @@ impl Certificate {
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Option<bool> {
         let (tbs, algorithm) = self.signed_part().ok()?;
+        // It says by which one it is signed twice, of which only what is within is signed.
+        if self.inner.tbs_certificate().signature() != self.inner.signature_algorithm() {
+            return Some(false);
+        }
         let signature = self.inner.signature().raw_bytes();
         let key = issuer.inner.tbs_certificate().subject_public_key_info();
         let is_meant =
@@ -120,6 +125,28 @@ impl Certificate {
             reader.tlv_bytes()?;
             Ok(parts)
         })
+    }
+}
+
+/// What a certificate is for, in the words of Netscape, which came before those of today.
+#[derive(Debug)]
+pub(super) struct NetscapeType(BitString);
+
+impl NetscapeType {
+    pub(super) fn is_for_servers(&self) -> bool {
+        self.0.get(1) == Some(true)
+    }
+}
+
+impl AssociatedOid for NetscapeType {
+    const OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.113730.1.1");
+}
+
+impl<'a> Decode<'a> for NetscapeType {
+    type Error = Error;
+
+    fn decode<R: Reader<'a>>(reader: &mut R) -> Result<Self> {
+        BitString::decode(reader).map(Self)
     }
 }
 
@@ -145,16 +172,20 @@ pub(super) fn has_signed(
 /// Fails where the extension is there twice, or cannot be read.
 fn extension<T>(certificate: &x509_cert::Certificate) -> Result<Option<T>>
 where
-    T: for<'a> Decode<'a, Error = x509_cert::der::Error> + AssociatedOid,
+    T: for<'a> Decode<'a, Error = Error> + AssociatedOid,
 {
     Ok(certificate.tbs_certificate().get_extension::<T>()?.map(|(_, value)| value))
 }
 
 /// A name in the form in which names are compared: capitals, the number of blanks, and the type of a string do not count.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Comparable(Vec<Vec<(ObjectIdentifier, Vec<u8>)>>);
 
 impl Comparable {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn starts_with(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
     }

@@ -5,14 +5,17 @@
 use lock_inc_core::error::Cause;
 use rustls::pki_types::SignatureVerificationAlgorithm;
 use x509_cert::{
-    der::asn1::ObjectIdentifier,
+    der::{asn1::ObjectIdentifier, oid::AssociatedOid},
     ext::pkix::{KeyUsage, KeyUsages},
 };
 
-use super::{certificate::Certificate, name_constraints};
+use super::{
+    certificate::{Certificate, NetscapeType},
+    name_constraints,
+};
 
 /// Critical extensions that are checked, or say nothing of what is asked here.
-const KNOWN: [ObjectIdentifier; 9] = [
+const KNOWN: [ObjectIdentifier; 14] = [
     ObjectIdentifier::new_unwrap("2.5.29.14"), // subjectKeyIdentifier
     ObjectIdentifier::new_unwrap("2.5.29.15"), // keyUsage
     ObjectIdentifier::new_unwrap("2.5.29.17"), // subjectAltName
@@ -20,8 +23,13 @@ const KNOWN: [ObjectIdentifier; 9] = [
     ObjectIdentifier::new_unwrap("2.5.29.30"), // nameConstraints
     ObjectIdentifier::new_unwrap("2.5.29.31"), // cRLDistributionPoints
     ObjectIdentifier::new_unwrap("2.5.29.32"), // certificatePolicies
+    ObjectIdentifier::new_unwrap("2.5.29.33"), // policyMappings
     ObjectIdentifier::new_unwrap("2.5.29.35"), // authorityKeyIdentifier
+    ObjectIdentifier::new_unwrap("2.5.29.36"), // policyConstraints
     ObjectIdentifier::new_unwrap("2.5.29.37"), // extKeyUsage
+    ObjectIdentifier::new_unwrap("2.5.29.54"), // inhibitAnyPolicy
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5"), // ocspNoCheck
+    NetscapeType::OID,
 ];
 
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
@@ -45,20 +53,24 @@ struct Chain<'a> {
     is_trusted: bool,
 }
 
-/// Everything is checked, and the last that is found wrong is told, as Node.js does.
+/// The last that is found wrong is told, as Node.js does. What is laborious is done as long as nothing is: else whoever answers
+/// could keep this thread busy with a chain that nobody has issued.
 pub(super) fn verify(leaf: &Certificate, sent: &[Certificate], context: &Context<'_>) -> Result<(), Cause> {
     let chain = Chain::build(leaf, sent, context);
     let mut flaws = Vec::new();
     flaws.extend(chain.missing_trust());
     flaws.extend(chain.unfit_extensions());
-    flaws.extend(chain.bad_signatures_and_dates(context));
-    flaws.extend(name_constraints::violation(&chain.links));
+    flaws.extend(chain.bad_signatures_and_dates(context, flaws.is_empty()));
+    if flaws.is_empty() {
+        flaws.extend(name_constraints::violation(&chain.links));
+    }
     flaws.pop().map_or(Ok(()), Err)
 }
 
 impl<'a> Chain<'a> {
     fn build(leaf: &'a Certificate, sent: &'a [Certificate], context: &Context<'a>) -> Self {
         let mut chain = Self { links: vec![leaf], sent: 1, is_trusted: false };
+        let mut sent: Vec<_> = sent.iter().filter(|one| *one != leaf).collect();
         let mut last = leaf;
         while chain.links.len() < MAX_LENGTH {
             if last.is_self_signed() {
@@ -66,17 +78,20 @@ impl<'a> Chain<'a> {
                 chain.is_trusted = context.trusted.contains(last);
                 break;
             }
-            let wanted =
-                |issuer: &&'a Certificate| last.names_as_issuer(issuer) && !chain.links.contains(issuer);
+            let wanted = |issuer: &&'a Certificate| last.names_as_issuer(issuer);
+            let is_new = |issuer: &&'a Certificate| !chain.links.contains(issuer);
             // Trusted ones go first, and from there on no other is looked for.
-            let found = best(context.trusted.iter().filter(wanted), context.now);
-            let Some(issuer) = found.or_else(|| {
-                let sent = sent.iter().filter(|_| chain.sent == chain.links.len());
-                best(sent.filter(wanted), context.now)
-            }) else {
+            let found = best(context.trusted.iter().filter(wanted).filter(is_new), context.now);
+            let Some(issuer) = found.or_else(|| best(sent.iter().copied().filter(wanted), context.now))
+            else {
                 break;
             };
-            chain.sent += usize::from(found.is_none());
+            if found.is_some() {
+                sent.clear();
+            } else {
+                sent.retain(|one| *one != issuer);
+                chain.sent += 1;
+            }
             chain.links.push(issuer);
             last = issuer;
         }
@@ -135,12 +150,20 @@ impl<'a> Chain<'a> {
         flaws
     }
 
-    /// From the top down, so that the server's own certificate is the last.
-    fn bad_signatures_and_dates(&self, context: &Context<'_>) -> Vec<Cause> {
+    /// From the top down, so that the server's own certificate is the last. `is_sound`: nothing else is wrong with the chain.
+    fn bad_signatures_and_dates(&self, context: &Context<'_>, mut is_sound: bool) -> Vec<Cause> {
         let mut flaws = Vec::new();
         for (depth, certificate) in self.links.iter().enumerate().rev() {
             match self.links.get(depth + 1) {
-                Some(issuer) => flaws.extend(bad_signature(certificate, issuer, context)),
+                Some(issuer) if !may_sign(issuer) => {
+                    flaws.push(flaw("UNSPECIFIED", "an issuer in the chain must not sign certificates"));
+                }
+                Some(issuer) if is_sound => {
+                    let flaw = bad_signature(certificate, issuer, context);
+                    is_sound = flaw.is_none();
+                    flaws.extend(flaw);
+                }
+                Some(_) => {}
                 // It is known by what is trusted, and a signature by itself would prove nothing.
                 None if certificate.is_self_signed() => {}
                 None if depth == 0 => flaws.push(flaw(
@@ -162,9 +185,6 @@ impl<'a> Chain<'a> {
 }
 
 fn bad_signature(certificate: &Certificate, issuer: &Certificate, context: &Context<'_>) -> Option<Cause> {
-    if !may_sign(issuer) {
-        return Some(flaw("UNSPECIFIED", "an issuer in the chain must not sign certificates"));
-    }
     match certificate.is_signed_by(issuer, context.algorithms) {
         Some(true) => None,
         Some(false) => Some(flaw("CERT_SIGNATURE_FAILURE", "a signature in the chain is wrong")),
@@ -214,6 +234,7 @@ fn may_serve(certificate: &Certificate) -> bool {
             || usage.contains(KeyUsages::KeyAgreement)
     };
     certificate.key_usage.as_ref().is_none_or(serves)
+        && certificate.netscape_type.as_ref().is_none_or(NetscapeType::is_for_servers)
 }
 
 fn is_for_servers(certificate: &Certificate) -> bool {
