@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lock_inc_core::error::Cause;
 use rustls::{
     CertificateError, ClientConfig, Error, OtherError,
+    client::Resumption,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -65,7 +66,7 @@ impl TlsOptions {
             .map_err(|error| problem("ca", error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let client = match (self.cert.is_empty(), self.key.is_empty()) {
+        let mut client = match (self.cert.is_empty(), self.key.is_empty()) {
             (true, true) => builder.with_no_client_auth(),
             (false, false) => {
                 let key = certified_key(&self.cert, &self.key, &provider)?;
@@ -74,6 +75,8 @@ impl TlsOptions {
             (true, false) => return Err(problem("cert", "is missing: a key alone is of no use")),
             (false, true) => return Err(problem("key", "is missing: a certificate alone is of no use")),
         };
+        // A session that goes on would not be verified again.
+        client.resumption = Resumption::disabled();
         Ok(Tls { server_name, client: Arc::new(client) })
     }
 

@@ -100,32 +100,43 @@ mod tests {
     use std::sync::Arc;
 
     use rustls::{
-        ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion,
+        ClientConnection, HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion,
         crypto::ring,
         sign::{CertifiedKey, SingleCertAndKey},
         version::{TLS12, TLS13},
     };
 
     use super::*;
-    use crate::tls::{TlsOptions, certificates, private_key};
+    use crate::{
+        config::Tls,
+        tls::{TlsOptions, certificates, private_key},
+    };
 
     const CERTIFICATE: &[u8] = include_bytes!("../../../../__test__/support/tls/server.pem");
     const KEY: &[u8] = include_bytes!("../../../../__test__/support/tls/server-key.pem");
     const OTHER_KEY: &[u8] = include_bytes!("../../../../__test__/support/tls/client-key.pem");
 
-    /// What a client that trusts every certificate says to a server that signs with this key.
-    fn handshake(key: &[u8], version: &'static SupportedProtocolVersion) -> Result<(), Error> {
+    fn server_with(key: &[u8], version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
         let provider = ring::default_provider();
-        let key = provider.key_provider.load_private_key(private_key(key).unwrap())?;
+        let key = provider.key_provider.load_private_key(private_key(key).unwrap()).unwrap();
         let certified = CertifiedKey::new(certificates("cert", CERTIFICATE).unwrap(), key);
         let config = ServerConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[version])?
+            .with_protocol_versions(&[version])
+            .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        let mut server = ServerConnection::new(Arc::new(config))?;
-        let client = TlsOptions { server_name: "localhost".into(), ..TlsOptions::default() }.build().unwrap();
-        let mut client = ClientConnection::new(client.client, client.server_name)?;
-        while client.is_handshaking() {
+        Arc::new(config)
+    }
+
+    fn trusting() -> Tls {
+        TlsOptions { server_name: "localhost".into(), ..TlsOptions::default() }.build().unwrap()
+    }
+
+    fn handshake(client: &Tls, server: &Arc<ServerConfig>) -> Result<HandshakeKind, Error> {
+        let mut server = ServerConnection::new(server.clone())?;
+        let mut client = ClientConnection::new(client.client.clone(), client.server_name.clone())?;
+        // What comes after a handshake are tickets for the next one.
+        while client.is_handshaking() || server.is_handshaking() || server.wants_write() {
             let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
             while client.wants_write() {
                 client.write_tls(&mut to_server).unwrap();
@@ -138,15 +149,26 @@ mod tests {
             client.read_tls(&mut to_client.as_slice()).unwrap();
             client.process_new_packets()?;
         }
-        Ok(())
+        Ok(client.handshake_kind().unwrap())
     }
 
     #[test]
     fn a_server_must_have_the_key_of_the_certificate_that_it_shows() {
         for version in [&TLS12, &TLS13] {
-            assert_eq!(handshake(KEY, version), Ok(()));
+            assert_eq!(handshake(&trusting(), &server_with(KEY, version)), Ok(HandshakeKind::Full));
             let signature = Error::InvalidCertificate(CertificateError::BadSignature);
-            assert_eq!(handshake(OTHER_KEY, version), Err(signature), "{version:?}");
+            let outcome = handshake(&trusting(), &server_with(OTHER_KEY, version));
+            assert_eq!(outcome, Err(signature), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn each_connection_is_verified() {
+        for version in [&TLS12, &TLS13] {
+            let (client, server) = (trusting(), server_with(KEY, version));
+            for _ in 0..2 {
+                assert_eq!(handshake(&client, &server), Ok(HandshakeKind::Full), "{version:?}");
+            }
         }
     }
 }
