@@ -45,9 +45,17 @@ fn address_in(name: &GeneralName) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
+/// Whoever answers has chosen the names, so they are neither repeated at any length nor as they are.
 fn mismatch<T: ToString>(host: &str, kind: &str, names: &[T]) -> Cause {
-    let names = names.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
-    let has = if names.is_empty() { "is for no name".to_owned() } else { format!("has the {kind} {names}") };
+    const SHOWN: usize = 10;
+    // No name of a host is longer.
+    let shown = |name: &T| name.to_string().escape_debug().take(255).collect::<String>();
+    let list = names.iter().take(SHOWN).map(shown).collect::<Vec<_>>().join(", ");
+    let has = match names.len().checked_sub(SHOWN) {
+        _ if names.is_empty() => "is for no name".to_owned(),
+        None | Some(0) => format!("has the {kind} {list}"),
+        Some(more) => format!("has the {kind} {list} and {more} more"),
+    };
     Cause::new("ERR_TLS_CERT_ALTNAME_INVALID", format!("the certificate is not for {host}: it {has}"))
 }
 
@@ -77,7 +85,20 @@ fn matches(pattern: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{matches, mismatch};
+
+    #[test]
+    fn the_names_of_a_certificate_are_repeated_within_limits() {
+        let message = |names: &[&str]| mismatch("a", "DNS names", names).message.to_string();
+        assert_eq!(message(&[]), "the certificate is not for a: it is for no name");
+        assert_eq!(
+            message(&["b\n\u{1b}[31m"]),
+            r"the certificate is not for a: it has the DNS names b\n\u{1b}[31m"
+        );
+        assert!(message(&["b"; 10]).ends_with(" b, b"));
+        assert_eq!(message(&["b"; 12]), format!("{} and 2 more", message(&["b"; 10])));
+        assert!(message(&["b".repeat(60_000).as_str(); 10]).len() < 3000);
+    }
 
     #[test]
     fn a_pattern_matches_as_in_node() {
