@@ -19,9 +19,9 @@ use self::{
 use super::config::Tls;
 
 mod certificate;
-mod chain;
 mod identity;
 mod name_constraints;
+mod trust;
 mod verifier;
 
 /// The options that are honoured.

@@ -13,8 +13,8 @@ use x509_cert::der::Encode;
 
 use super::{
     certificate::{Certificate, has_signed, key_of},
-    chain::{self, Context},
     identity,
+    trust::{self, Context},
 };
 
 /// Says what `tls.connect` of Node.js says.
@@ -40,7 +40,7 @@ impl Verifier {
         // An issuer that cannot be read is none.
         let sent: Vec<_> = sent.iter().filter_map(|der| Certificate::read(der).ok()).collect();
         let context = Context { trusted, algorithms: self.algorithms.all, now: now.as_secs() };
-        chain::verify(&leaf, &sent, &context)?;
+        trust::verify(&leaf, &sent, &context)?;
         identity::verify(&leaf, &self.host)
     }
 }
