@@ -4,7 +4,7 @@ const lockFactory = require('..')
 const { runNode } = require('./support/child')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { FaultyProxy } = require('./support/proxy')
-const { redisScene } = require('./support/scene')
+const { connected, redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // Lost replies, silent networks, servers that go away and come back.
@@ -121,8 +121,7 @@ describe('when something goes wrong', () => {
   it.each(['abort', 'close'])(
     '%s while an attempt of unknown outcome waits to be repeated leaves no ghost',
     async (how) => {
-      const locker = newLocker({ settings: { commandTimeout: 100 } })
-      await locker.lock('warm-up')
+      const locker = await connected(newLocker({ settings: { commandTimeout: 100 } }))
       scene.proxy.swallowReplies()
       const controller = new AbortController()
       const endless = {

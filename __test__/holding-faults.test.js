@@ -3,7 +3,7 @@
 const { execFile } = require('node:child_process')
 const path = require('node:path')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
-const { lossOf, redisScene } = require('./support/scene')
+const { connected, lossOf, redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // Locks that are held while something goes wrong.
@@ -13,8 +13,7 @@ describe('a held lock', () => {
 
   /** A lock that Redis has granted, while the client still waits for the reply. In an object, as it must not be awaited. */
   const grantUnheard = async (options) => {
-    const locker = newLocker({ settings: { commandTimeout: 100 } })
-    await locker.lock('warm-up')
+    const locker = await connected(newLocker({ settings: { commandTimeout: 100 } }))
     scene.proxy.swallowReplies()
     const locking = locker.lock('resource', {
       timeout: Number.POSITIVE_INFINITY,
@@ -86,7 +85,7 @@ describe('a held lock', () => {
     })
 
     it('is relied on for no longer than a shorter lease of which no answer came', async () => {
-      const locker = newLocker({ settings: { commandTimeout: 100 } })
+      const locker = await connected(newLocker({ settings: { commandTimeout: 300 } }))
       const lock = await locker.lock('resource', { expire: 60 })
       await lock.extend(60)
       scene.proxy.swallowReplies()
@@ -134,7 +133,8 @@ describe('a held lock', () => {
     })
 
     it('has something to give up after an extension of which no answer came', async () => {
-      const lock = await newLocker({ settings: { commandTimeout: 100 } }).lock('resource', { expire: 0.5 })
+      const locker = await connected(newLocker({ settings: { commandTimeout: 100 } }))
+      const lock = await locker.lock('resource', { expire: 0.5 })
       await lock.extend(0.5)
       scene.proxy.swallowReplies()
       const extended = rejection(lock.extend(3600))

@@ -94,6 +94,17 @@ async function waiting(locker, resource, count) {
   await until(async () => (await number()) === count, `${count} wait for ${resource}`)
 }
 
+/** The locker, as soon as it is connected: that may take longer than its calls may. */
+async function connected(locker) {
+  const answers = () =>
+    locker.isLocked('warm-up').then(
+      () => true,
+      () => false,
+    )
+  await until(answers, 'it is connected')
+  return locker
+}
+
 /** The error with which a lock is lost. */
 function lossOf({ signal }) {
   return new Promise((resolve) => {
@@ -108,4 +119,4 @@ function block(ms) {
   while (performance.now() < end);
 }
 
-module.exports = { block, lockerScene, lossOf, redisScene }
+module.exports = { block, connected, lockerScene, lossOf, redisScene }

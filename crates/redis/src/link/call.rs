@@ -86,7 +86,7 @@ impl Call<'_> {
                 _ => Box::pin(self.wait_for_live()).await?,
             };
             if let Some((script, _)) = self.command.script
-                && live.forbids(script, false).is_some()
+                && !live.allows(script)
             {
                 Box::pin(self.find_allowed(&live, script)).await?;
             }
@@ -106,11 +106,11 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a script is still forbidden that was when the connection was made.
+    /// Finds out whether a script is forbidden that was when the connection was made, or of which that is not known.
     async fn find_allowed(&self, live: &Live, script: &LuaScript) -> Result<()> {
         // Without an answer in time, what was known counts.
         let _ = timeout_at(self.deadline.at, live.look_again(&self.member.prefix)).await;
-        match live.forbids(script, self.sent.is_some()) {
+        match live.refusal(script, self.sent.is_some()) {
             Some(refusal) => Err(Error::Refused(refusal)),
             None => Ok(()),
         }

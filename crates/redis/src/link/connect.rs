@@ -218,7 +218,7 @@ async fn introduce(
     config: &Config,
     name: &str,
     trials: &[Cmd],
-) -> Result<Forbidden, ConnectError> {
+) -> Result<Option<Forbidden>, ConnectError> {
     let mut select = cmd("SELECT");
     select.arg(config.database);
     let mut commands = Vec::from_iter((config.database != 0).then_some(select));
@@ -239,7 +239,7 @@ async fn introduce(
             answer => accepted(answer)?,
         }
     }
-    Ok(forbidden)
+    Ok((!trials.is_empty()).then_some(forbidden))
 }
 
 async fn new_connection(link: &Link, speech: Speech, step: &Step) -> Result<Owned, ConnectError> {

@@ -90,20 +90,26 @@ pub(crate) struct Live {
     /// How many there were, this one included.
     number: u32,
     since: Instant,
-    forbidden: Mutex<Forbidden>,
+    /// `None`: it is not known yet which keys are used.
+    forbidden: Mutex<Option<Forbidden>>,
     commands: Owned,
     /// Where messages come, if not on the same connection (RESP2).
     messages: Option<Owned>,
 }
 
 impl Live {
-    fn new(number: u32, forbidden: Forbidden, commands: Owned, messages: Option<Owned>) -> Self {
+    fn new(number: u32, forbidden: Option<Forbidden>, commands: Owned, messages: Option<Owned>) -> Self {
         Self { number, since: Instant::now(), forbidden: Mutex::new(forbidden), commands, messages }
     }
 
+    /// Whether it is known that the user may run all of a script.
+    fn allows(&self, script: &LuaScript) -> bool {
+        lock(&self.forbidden).as_ref().is_some_and(|forbidden| forbidden.refusal(script, false).is_none())
+    }
+
     /// Why a script is not to be sent, if it is not.
-    fn forbids(&self, script: &LuaScript, unanswered: bool) -> Option<Refusal> {
-        lock(&self.forbidden).refusal(script, unanswered)
+    fn refusal(&self, script: &LuaScript, unanswered: bool) -> Option<Refusal> {
+        lock(&self.forbidden).as_ref()?.refusal(script, unanswered)
     }
 
     /// Finds out once more what is forbidden. Until there is an answer, it is what it was.
@@ -113,7 +119,7 @@ impl Live {
             let Ok(answer) = answer.await else { return };
             forbidden.add(answer);
         }
-        *lock(&self.forbidden) = forbidden;
+        *lock(&self.forbidden) = Some(forbidden);
     }
 
     fn messages(&self) -> &Arc<Connection> {

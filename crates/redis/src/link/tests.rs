@@ -1,7 +1,7 @@
 //! A link and a server that does what the test says.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, LazyLock, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -309,6 +309,29 @@ async fn what_a_replica_has_said_is_told_where_calls_wait_for_no_connection() {
     first.refuse_as_replica().await;
     let answer = call.await.unwrap();
     assert!(matches!(answer, Err(Error::Refused(refusal)) if refusal.code == "ERR_REDIS_READONLY"));
+}
+
+#[tokio::test]
+async fn what_is_forbidden_is_asked_with_the_first_script_where_nobody_had_joined_before() {
+    static SCRIPT: LazyLock<LuaScript> = LazyLock::new(|| LuaScript::new(0, "redis.call('ZPOPMIN', KEYS[1])"));
+    let scene = Scene::new().await;
+    let mut peer = scene.accept().await;
+    peer.answer("HELLO", "+OK").await;
+    for _ in 0..3 {
+        peer.answer("CLIENT", "+OK").await;
+    }
+    let member = scene.join("a");
+    let (link, caller) = (scene.link.clone(), member.clone());
+    let call = tokio::spawn(async move {
+        let limit = Limit { time: Duration::from_secs(3), option: "a test" };
+        let command = Command { script: Some((&SCRIPT, 0)), fill: &|_| {} };
+        link.call(&caller, command, Deadline::after(limit)).await
+    });
+    peer.confirm("subscribe").await;
+    peer.answer("EVAL", "*1\r\n$7\r\nZPOPMIN").await;
+    peer.answer("EVALSHA", "*1\r\n$7\r\nZPOPMIN").await;
+    let Err(Error::Refused(refusal)) = call.await.unwrap() else { panic!() };
+    assert!(refusal.message.contains("may not run ZPOPMIN"), "{refusal:?}");
 }
 
 #[tokio::test]
