@@ -313,7 +313,8 @@ async fn what_a_replica_has_said_is_told_where_calls_wait_for_no_connection() {
 
 #[tokio::test]
 async fn what_is_forbidden_is_asked_with_the_first_script_where_nobody_had_joined_before() {
-    static SCRIPT: LazyLock<LuaScript> = LazyLock::new(|| LuaScript::new(0, "redis.call('ZPOPMIN', KEYS[1])"));
+    static SCRIPT: LazyLock<LuaScript> =
+        LazyLock::new(|| LuaScript::new(0, "redis.call('ZPOPMIN', KEYS[1])"));
     let scene = Scene::new().await;
     let mut peer = scene.accept().await;
     peer.answer("HELLO", "+OK").await;
