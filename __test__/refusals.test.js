@@ -188,7 +188,7 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
       const lock = await locker.lock('held', { expire: 10, renew: true })
       const inQueue = locker.lock('held', { timeout: Number.POSITIVE_INFINITY })
       await until(async () => (await locker.inspect('held')).waiters.length === 1, 'it waits')
-      const impatient = newLocker(config, 300)
+      const impatient = newLocker(config, 2000)
       await impatient.isLocked('held')
       await until(async () => (await primary.call('WAIT', 1, 1000)) === 1, 'all is replicated')
 
