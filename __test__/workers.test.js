@@ -131,7 +131,7 @@ describe('worker threads', () => {
     const { child, messages, ended } = run(script, { ...specs()[1], settings: { prefix: 'late:' } })
     const key = `late:${lockFactory.hash('late')}`
     await until(() => messages.includes('ready'))
-    await server.call('CLIENT', 'PAUSE', '2000', 'WRITE')
+    await server.call('CLIENT', 'PAUSE', '60000', 'WRITE')
     child.stdin.write('go')
     await until(() => messages.includes('terminated'))
     await server.call('CLIENT', 'UNPAUSE')

@@ -74,6 +74,14 @@ const exceptions = [
       'Deno does not end a worker that is in an endless loop: terminate() resolves, and the loop goes on',
   },
   {
+    kinds: ['deno'],
+    file: 'workers.test.js',
+    test: 'worker threads do not leave a lock behind that was granted after they were terminated',
+    reason:
+      'Deno resolves terminate() before the worker has come to its end: what comes until then is still settled',
+    sometimes: true,
+  },
+  {
     kinds: ['bun'],
     file: 'workers.test.js',
     test: 'worker threads do not leave a lock behind that was granted while they were busy and that they never heard of',
@@ -220,10 +228,10 @@ async function test(name, binary) {
         problems.push(`${file}: ${exception.test}: is an exception, but not a test`)
       }
     }
-    for (const { fullName, status } of assertionResults) {
+    for (const { fullName, status, failureMessages } of assertionResults) {
       const exception = listed.find(({ test }) => test === fullName)
       if (status === 'failed' && exception) excused.push(exception)
-      else if (status === 'failed') problems.push(`${file}: ${fullName}`)
+      else if (status === 'failed') problems.push([`${file}: ${fullName}`, ...failureMessages].join('\n'))
       else if (status === 'passed' && exception && !exception.sometimes) {
         problems.push(`${file}: ${fullName}: is an exception, but passes`)
       } else if (status === 'passed') passed++

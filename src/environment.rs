@@ -310,6 +310,7 @@ unsafe extern "C" fn read_mail(
     }
     let env = Env::from_raw(env);
     if let Ok(Some(environment)) = env.get_instance_data::<Rc<Environment>>() {
+        environment.inbox.awake();
         environment.clone().read(&env);
     }
 }

@@ -40,7 +40,8 @@ struct InboxState {
     /// `None` before the environment is set up and from its teardown on.
     wakes: Option<Wakes>,
     mail: VecDeque<Mail>,
-    /// The JavaScript thread was woken, and has not read its mail since.
+    /// The JavaScript thread was woken, and has not come for that yet. Never twice at a time: it may have read its mail
+    /// meanwhile for another reason, but it will still come.
     woken: bool,
     /// The JavaScript thread is at work here, and reads its mail when it has done that.
     attended: bool,
@@ -128,12 +129,16 @@ impl Inbox {
         self.lock().attended = true;
     }
 
+    /// The thread comes because it was woken.
+    pub(crate) fn awake(&self) {
+        self.lock().woken = false;
+    }
+
     /// So many pieces at the most. For what is left, the thread is woken once more.
     pub(crate) fn take(&self, most: usize) -> Vec<Mail> {
         let mut state = self.lock();
         state.alive = Some(SystemClock.now());
         state.attended = false;
-        state.woken = false;
         let taken = most.min(state.mail.len());
         let taken = state.mail.drain(..taken).collect();
         if !state.mail.is_empty() {
