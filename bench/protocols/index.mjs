@@ -41,6 +41,33 @@ for index = 1, #KEYS do
 end
 return done`)
 
+// All that is called in one turn, each lock once. KEYS: the register, the locks to take, their queues, the locks to give up.
+// ARGV: how many are to be taken, their words, their leases, the words of those to give up.
+const TURN = script(`
+local call, takes, all = redis.call, tonumber(ARGV[1]), #KEYS
+local replies, gives, word = {}, all - 1 - 2 * takes, 1 + 2 * takes
+if gives > 0 then
+  local given, key = true, all - gives
+  local values = call('MGET', unpack(KEYS, key + 1, all))
+  for index = 1, gives do
+    given = given and values[index] == ARGV[word + index]
+  end
+  if given then call('DEL', unpack(KEYS, key + 1, all)) else
+    for index = 1, gives do
+      if values[index] == ARGV[word + index] then call('DEL', KEYS[key + index]) else replies[index] = 0 end
+    end
+  end
+end
+if takes == 0 then return replies end
+local free = call('EXISTS', unpack(KEYS, 2, 1 + 2 * takes)) == 0
+local token = call('INCRBY', KEYS[1], takes)
+for index = 1, takes do
+  if free or call('EXISTS', KEYS[1 + index], KEYS[1 + takes + index]) == 0 then
+    call('SET', KEYS[1 + index], ARGV[1 + index], 'PX', ARGV[1 + takes + index])
+  else replies[index] = 0 end
+end
+return {token, replies}`)
+
 const queueOf = (number) => `${keyOf(number)}:queue`
 
 const each = (commands) => (numbers) => numbers.flatMap((number) => commands(number))
@@ -84,6 +111,22 @@ const oursOf = (call) =>
     return [[script(ours(name)), String(keys.length), ...keys, ...args]]
   })
 
+const takeByTurn = (numbers) => [
+  [
+    TURN,
+    String(1 + 2 * numbers.length),
+    FENCE,
+    ...numbers.map(keyOf),
+    ...numbers.map(queueOf),
+    String(numbers.length),
+    ...numbers.map(wordOf),
+    ...numbers.map(() => LEASE_MS),
+  ],
+]
+const giveByTurn = (numbers) => [
+  [TURN, String(1 + numbers.length), FENCE, ...numbers.map(keyOf), '0', ...numbers.map(wordOf)],
+]
+
 export const PEERS = 'compare and delete'
 export const NOW = 'as it is'
 
@@ -108,6 +151,9 @@ export const protocols = {
     take: together(16, takeWithoutQueue),
     give: together(16, giveByOneScript),
   },
+  'turn 1': { take: together(1, takeByTurn), give: together(1, giveByTurn) },
+  'turn 4': { take: together(4, takeByTurn), give: together(4, giveByTurn) },
+  'turn 16': { take: together(16, takeByTurn), give: together(16, giveByTurn) },
   'word, DELIFEQ': { needs: 'DELIFEQ', take: together(1, takeByTransaction), give: giveByDelifeq },
   'word, DELIFEQ, no queue': { needs: 'DELIFEQ', take: together(1, takeWithoutQueue), give: giveByDelifeq },
   'word, 16 together, DELIFEQ': {
