@@ -123,11 +123,11 @@ describe('a call', () => {
       const calls = Array.from({ length: count }, (_, index) =>
         locker.lock(`resource ${index}`).then(() => settled++),
       )
-      // All at once would be thousands. It is two hundred at a time, for a socket that is read and for either of two wake-ups.
+      // All at once would be thousands. It is two hundred at a time, a few times: Bun looks for immediates after the ninth.
       while (settled < count) {
         const before = settled
         await new Promise(setImmediate)
-        expect(settled - before).toBeLessThan(1000)
+        expect(settled - before).toBeLessThan(2500)
       }
       await Promise.all(calls)
       await locker.purge()
