@@ -103,7 +103,8 @@ impl Keeper {
             let silent = live.silent().await;
             // If there is no other one to be had, the first is as good as any.
             if let Ok(connected) = self.connect().await {
-                silent.try_read();
+                // Whoever reads it at the moment is waited for: what has come counts, even if nobody has been told yet.
+                silent.read();
                 if silent.is_silent() {
                     return connected;
                 }

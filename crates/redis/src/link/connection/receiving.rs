@@ -52,7 +52,7 @@ impl Connection {
         }
     }
 
-    fn read(&self) {
+    pub(crate) fn read(&self) {
         self.read_all(self.receiving());
     }
 
