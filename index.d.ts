@@ -510,7 +510,7 @@ declare namespace lockFactory {
     readonly mode: 'exclusive'
   }
 
-  /** A holder; of lock-inc 1.2.0, which does not tell, nothing is known but the lease. */
+  /** A {@link Holder}; of lock-inc 1.2.0, which does not tell, nothing is known but the lease. */
   interface InspectedHolder {
     readonly clientId: string | null
     readonly host: string | null
@@ -530,10 +530,10 @@ declare namespace lockFactory {
     readonly host: string
     /** The id of its process. */
     readonly pid: number
-    /** When it got the lock, by the clock of Redis. */
-    readonly since: Date
-    /** Its fencing token. */
-    readonly token: number
+    /** When it got the lock, by the clock of Redis; `null` while that is not told, which is for its first 0.1 s. */
+    readonly since: Date | null
+    /** Its fencing token; `null` while that is not told. */
+    readonly token: number | null
   }
 
   /** An error from below: of the operating system, of TLS, or the server's own words. */

@@ -344,10 +344,10 @@ describe('a held lock', () => {
     await locker.isLocked('resource')
     const before = await scene.server.commandCount('pexpire')
     expect(before).toBeGreaterThan(100)
-    expect(await scene.server.call('KEYS', `${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])
+    expect(await scene.server.keys(`${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])
     await sleep(200)
     expect(await scene.server.commandCount('pexpire')).toBe(before)
-    expect(await scene.server.call('KEYS', `${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])
+    expect(await scene.server.keys(`${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])
   })
 
   it('may be one of ten thousand that are renewed', async () => {

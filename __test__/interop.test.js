@@ -72,6 +72,6 @@ describe('old and new processes together', () => {
     expect(results.map(({ messages }) => messages[0])).toEqual(
       ['old', 'new', 'old', 'new'].map((side) => ({ side, rounds: 40, overlaps: 0 })),
     )
-    expect(await server.call('KEYS', 'fleet:*')).toEqual(['fleet:fence'])
+    expect(await server.keys('fleet:*')).toEqual(['fleet:fence'])
   })
 })

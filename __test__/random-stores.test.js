@@ -68,6 +68,8 @@ async function play(seed, specOf) {
   /** Locks that were granted and not unlocked, and the names of all locks there have been, by their tokens. */
   const locks = []
   const lockNames = new Map()
+  /** The name of the lock that was granted last to a locker on a resource, by the names of both. */
+  const newest = new Map()
   const granted = { a: 0, b: 0 }
   const lastToken = { a: 0, b: 0 }
   /** Calls that wait. */
@@ -94,6 +96,7 @@ async function play(seed, specOf) {
     const grows = token > lastToken[resourceId]
     lastToken[resourceId] = token
     lockNames.set(token, name)
+    newest.set(`${owner.name} ${resourceId}`, name)
     locks.push({ owner, lock, name, renew })
     // After a purge, who gets which resource first is nobody's concern.
     locks.sort((one, other) => one.lock.resourceId.localeCompare(other.lock.resourceId))
@@ -102,8 +105,14 @@ async function play(seed, specOf) {
     return `${name} for ${lease}${grows ? '' : ', an old token'}`
   }
 
-  const toldError = ({ name, code, holder, position, details }) => {
-    const holds = holder ? `${lockNames.get(holder.token)} of ${named[holder.clientId]}` : undefined
+  /** The name of the lock that somebody holds. Of a young lock the token is not known: it is the locker's newest. */
+  const nameOf = (resource, { token, clientId }) => {
+    if (token !== null) return lockNames.get(token)
+    return newest.get(`${named[clientId]} ${resource}`)
+  }
+
+  const toldError = ({ name, code, resourceId, holder, position, details }) => {
+    const holds = holder ? `${nameOf(resourceId, holder)} of ${named[holder.clientId]}` : undefined
     return JSON.stringify({ name, code, holds, position, numberOfLocks: details?.numberOfLocks })
   }
 
@@ -123,14 +132,15 @@ async function play(seed, specOf) {
     await until(async () => {
       const waiting = waitingFor(resource).length
       const found = await lockers[0].locker.inspect(resource)
-      const token = found?.holders[0]?.token
-      const isKnown = waiting === 0 ? token === undefined || lockNames.has(token) : lockNames.has(token)
+      const holder = found?.holders[0]
+      const name = holder && nameOf(resource, holder)
+      const isKnown = waiting === 0 && !holder ? true : name !== undefined
       const told = locks.filter(({ owner, lock }) => lock.resourceId === resource && lockers.includes(owner))
       return (
         isKnown &&
         (found?.waiters.length ?? 0) === waiting &&
         waiting === waitingFor(resource).length &&
-        told.every(({ lock }) => (lock.token === token ? lock.held : lock.signal.aborted))
+        told.every((one) => (one.name === name ? one.lock.held : one.lock.signal.aborted))
       )
     }, `all know of ${resource}`)
   }
@@ -139,7 +149,7 @@ async function play(seed, specOf) {
     const found = await pick(lockers).locker.inspect(resource)
     if (found === null) return `${resource} is free`
     const [holder] = found.holders
-    const holds = `${lockNames.get(holder.token)} of ${named[holder.clientId]}`
+    const holds = `${nameOf(resource, holder)} of ${named[holder.clientId]}`
     const waiters = found.waiters.map(({ clientId }) => named[clientId])
     return `${resource}: ${holds}, asked for ${found.count} times, waiting: ${waiters}`
   }
@@ -170,9 +180,9 @@ async function play(seed, specOf) {
       const { name, locker } = pick(lockers)
       const resource = pick(resources)
       const isTheirs = ({ owner, lock }) => owner.locker === locker && lock.resourceId === resource
-      const newest = locks.findLast(isTheirs)
+      const last = locks.findLast(isTheirs)
       const unlocked = await locker.unlock(resource)
-      if (unlocked) locks.splice(locks.indexOf(newest), 1)
+      if (unlocked) locks.splice(locks.indexOf(last), 1)
       return `${name}, ${resource}: ${unlocked}`
     },
     async extend() {

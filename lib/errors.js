@@ -90,9 +90,9 @@ function toError(failure, resourceId) {
   return new Class(message, { code, resourceId, cause: cause && causeOf(cause) })
 }
 
-/** A holder or waiter, of whom the native side tells times as numbers. */
+/** A holder or waiter, of whom the native side tells times as numbers, where they are known. */
 function dated(who) {
-  return who && { ...who, since: new Date(who.since) }
+  return who && { ...who, since: who.since === null ? null : new Date(who.since) }
 }
 
 /** As the addon has it, too, where an answer takes too long. */

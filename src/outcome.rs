@@ -86,11 +86,14 @@ fn describe(env: &Env, object: &mut Object, contention: &Contention) -> NapiResu
     if let Some(place) = contention.place {
         object.set_named_property("position", number(place))?;
     }
-    if let Some(holder) = &contention.holder {
+    if let Some(holder) = &contention.holder
+        && let Some(identity) = &holder.identity
+    {
         let mut value = Object::new(env)?;
-        identify(&mut value, &holder.identity)?;
-        value.set_named_property("since", holder.since().as_secs_f64() * 1000.0)?;
-        value.set_named_property("token", number(holder.token))?;
+        identify(&mut value, identity)?;
+        let since = holder.since().map(|since| since.as_secs_f64() * 1000.0);
+        value.set_named_property("since", since)?;
+        value.set_named_property("token", holder.token.map(number))?;
         object.set_named_property("holder", value)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 const diagnostics = require('node:diagnostics_channel')
 const lockFactory = require('../..')
-const { block, lockerScene, lossOf } = require('./scene')
+const { block, introduced, lockerScene, lossOf } = require('./scene')
 const { until, rejection } = require('./until')
 
 const { LockLostError, ResourceLockedError } = lockFactory
@@ -343,7 +343,15 @@ function holding(specOf) {
     const locker = newLocker()
     expect(await locker.inspect('resource')).toBeNull()
     const lock = await locker.lock('resource', { expire: 20 })
+    const young = await newLocker().inspect('resource')
+    await introduced(locker, 'resource')
     const seen = await newLocker().inspect('resource')
+    const { clientId, host, pid } = seen.holders[0]
+    expect(young).toMatchObject({
+      holders: [{ clientId, host, pid, mode: 'exclusive' }],
+      waiters: [],
+      count: 1,
+    })
     expect(seen).toEqual({
       holders: [
         {
@@ -397,6 +405,7 @@ function holding(specOf) {
       const resourceId = `${scene.prefix}resource`
       const duration = expect.any(Number)
       const lock = await locker.lock(resourceId, { expire: 0.2, renew: true })
+      await introduced(locker, resourceId)
       await rejection(locker.lock(resourceId))
       await until(() => heard.some(({ name }) => name === 'renew'))
       await lock.unlock()

@@ -40,7 +40,7 @@ function redisScene({ throughProxy = false } = {}) {
     waiting: (resource, count) => waiting(scene.newLocker({ port: scene.server.port }), resource, count),
 
     key: (resource) => scene.prefix + lockFactory.hash(resource),
-    keys: async (pattern = `${scene.prefix}*`) => (await scene.server.call('KEYS', pattern)).sort(),
+    keys: (pattern = `${scene.prefix}*`) => scene.server.keys(pattern),
     exists: async (resource) => (await scene.server.call('EXISTS', scene.key(resource))) === 1,
   }
 
@@ -94,6 +94,12 @@ async function waiting(locker, resource, count) {
   await until(async () => (await number()) === count, `${count} wait for ${resource}`)
 }
 
+/** Waits until the server knows which lock somebody holds: that is told of one that lasts. What it knows. */
+function introduced(locker, resource) {
+  const known = async () => (await locker.inspect(resource))?.holders.find(({ token }) => token !== null)
+  return until(known, `it is known who holds ${resource}`)
+}
+
 /** The locker, as soon as it is connected: that may take longer than its calls may. */
 async function connected(locker) {
   const answers = () =>
@@ -119,4 +125,4 @@ function block(ms) {
   while (performance.now() < end);
 }
 
-module.exports = { block, connected, lockerScene, lossOf, redisScene }
+module.exports = { block, connected, introduced, lockerScene, lossOf, redisScene }

@@ -1,7 +1,7 @@
 'use strict'
 
 const lockFactory = require('../..')
-const { block, lockerScene, lossOf } = require('./scene')
+const { block, introduced, lockerScene, lossOf } = require('./scene')
 const { until, rejection } = require('./until')
 
 const { ClosedError, ResourceLockedError } = lockFactory
@@ -103,6 +103,7 @@ function waiting(specOf) {
 
     it.each(['forceUnlock', 'purge'])('is ended by %s, and the holder loses the lock', async (method) => {
       const lock = await newLocker().lock('resource')
+      await introduced(newLocker(), 'resource')
       const next = newLocker().lock('resource', { timeout })
       await scene.waiting('resource', 1)
       const loss = lossOf(lock)
@@ -225,6 +226,7 @@ function waiting(specOf) {
         calls.push(newLocker().lock('resource', { timeout }))
         await scene.waiting('resource', index)
       }
+      await introduced(locker, 'resource')
       const { holders, waiters, count } = await locker.inspect('resource')
       expect(holders.map((holder) => holder.token)).toEqual([lock.token])
       expect(count).toBe(4)

@@ -15,9 +15,10 @@ export function script(name) {
 export const sha = (source) => createHash('sha1').update(source).digest('hex')
 
 const PREFIX = 'bench:'
-// As long as real ones: a nonce and a client's id, and the base64 of a hash with 12 digits in it.
-const NONCE = 'A'.repeat(22)
-const CLIENT = 'B'.repeat(22)
+// As long as real ones: a nonce, a client's id, a token that none is below, and the base64 of a hash with 12 digits in it.
+const NONCE = '1'.repeat(13)
+const CLIENT = 'b'.repeat(16)
+const TOKEN = '1700000000000000'
 const hashed = (number) => `${'C'.repeat(31)}${number}=`
 const LEASE_MS = '60000'
 const RECORD = `${CLIENT} 12345 host cycles 0`
@@ -36,12 +37,12 @@ export const calls = {
   acquire: (number) => ({
     name: 'ACQUIRE',
     keys: keysOf(number),
-    args: [NONCE, LEASE_MS, RECORD, CHANNELS],
+    args: [NONCE, LEASE_MS, TOKEN, CHANNELS],
   }),
   release: (number) => ({ name: 'RELEASE', keys: keysOf(number), args: [NONCE, CLIENT, CHANNELS] }),
   renew: (number) => {
     const [lock, owner, , , alive] = keysOf(number)
-    return { name: 'RENEW', keys: [lock, owner, alive], args: [NONCE, LEASE_MS, 'raise'] }
+    return { name: 'RENEW', keys: [lock, owner, alive], args: [NONCE, LEASE_MS, 'raise', '0', TOKEN, RECORD] }
   },
 }
 

@@ -138,9 +138,9 @@ export const protocols = {
     take: each((number) => [setRandom(number)]),
     give: each((number) => [[COMPARE_AND_DELETE, '1', keyOf(number), randomOf(number)]]),
   },
-  // Scripts, a lock and a record of its owner, a token of the server's time, a look at the queue.
+  // Scripts, one word that says who holds the lock, a token that is counted, a look at the queue.
   [NOW]: { take: oursOf(calls.acquire), give: oursOf(calls.release) },
-  // One word that says who holds the lock, and a token that is counted.
+  // The same in other ways.
   'word, scripts': { take: takeByScript(TAKE_WORD), give: giveByScript },
   'word, scripts that look first': { take: takeByScript(TAKE_WORD_LATE), give: giveByScript },
   'word, transaction': { take: together(1, takeByTransaction), give: giveByScript },

@@ -10,7 +10,7 @@ pub struct Contention {
     /// Attempts on the resource since it was taken, the holder's and this one included: 2 for the first one that
     /// is turned away.
     pub count: u64,
-    /// `None` where the holder is a lock-inc 1.2.0 client, which leaves no record.
+    /// `None` where the holder is a lock-inc 1.2.0 client, which leaves no trace of itself.
     pub holder: Option<Holder>,
     /// What is left of the holder's lease.
     pub lease_left: Duration,

@@ -26,10 +26,30 @@ pub struct Hold {
     pub(crate) extensions: u64,
 }
 
+impl Hold {
+    /// When something is to be done about it, if nothing happens before.
+    fn regularly_due(&self) -> Moment {
+        if self.renewal.is_some() { self.lease.renew_at() } else { self.lease.end() }
+    }
+}
+
+/// What the removal of a lock means for the holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// It was this one.
+    Lost(Hold),
+    /// It may have been this one.
+    Doubtful(Hold),
+    /// None of them. Its grant may still be on the way.
+    Early,
+}
+
 /// What has to be done about a hold now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Renew(Hold),
+    /// The store is to learn who holds it.
+    Introduce(Hold),
     /// Its lease has ended, for the client. It is told once. `unanswered`: while a renewal was under way.
     Expired {
         hold: Hold,
@@ -53,8 +73,9 @@ struct Entry {
     hold: Hold,
     /// When it is due; also its place in the deadlines.
     due: Moment,
-    /// The end of its lease has been told. What is left is to forget it when it is gone.
-    loss_told: bool,
+    /// It is to be introduced at the next occasion.
+    introduction: bool,
+    standing: Standing,
     /// A renewal has been asked for, and no answer has come yet.
     unanswered: bool,
     /// What is being asked about it.
@@ -64,7 +85,20 @@ struct Entry {
     raised_from: Moment,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    ReliedOn,
+    /// As well, but it was said that the attempt's lock was removed, which may have been another one.
+    Doubtful,
+    /// The end of its lease has been told. What is left is to forget it when it is gone.
+    Over,
+}
+
 impl Entry {
+    fn is_relied_on(&self) -> bool {
+        self.standing != Standing::Over
+    }
+
     /// Whether a lease that was raised by a command that left at `sent` is the store's last word.
     fn may_be_raised(&self, sent: Moment) -> bool {
         !matches!(self.asked, Some(LeaseChange::Exactly(_))) && sent >= self.raised_from
@@ -80,27 +114,36 @@ pub(crate) struct Holds {
     by_hash: HashMap<Arc<str>, Vec<Entry>>,
     deadlines: Deadlines,
     /// Tokens of locks that were removed before they were among the holds, and until when to remember them.
-    removed_early: HashMap<u64, Moment>,
+    removed_early: HashMap<(Nonce, Option<u64>), Moment>,
 }
 
 /// For how long a removal may be ahead of the grant: both came over the same connection.
 const REMOVED_EARLY: Duration = Duration::from_secs(10);
 
 impl Holds {
-    /// `false` if it has been removed already.
+    /// `introduction`: when the store is to learn who holds it, if it must be told. `false` if it has been removed already.
     #[must_use]
-    pub(crate) fn insert(&mut self, hold: Hold) -> bool {
-        if !self.removed_early.is_empty() && self.removed_early.contains_key(&hold.token) {
+    pub(crate) fn insert(&mut self, hold: Hold, introduction: Option<Moment>) -> bool {
+        // Once: the attempt may be granted another one, sent again.
+        let mut was_removed = |token| self.removed_early.remove(&(hold.nonce, token)).is_some();
+        if was_removed(Some(hold.token)) || was_removed(None) {
             return false;
         }
-        let due = match hold.renewal {
-            Some(_) => hold.lease.renew_at(),
-            None => hold.lease.end(),
-        };
+        let regular = hold.regularly_due();
+        let introduction = introduction.filter(|introduction| *introduction < regular);
+        let due = introduction.unwrap_or(regular);
         let hash = hold.resource.shared_hash();
         self.deadlines.insert(due, hold.token, hash.clone());
         let raised_from = Moment::at(Duration::ZERO);
-        let entry = Entry { hold, due, loss_told: false, unanswered: false, asked: None, raised_from };
+        let entry = Entry {
+            hold,
+            due,
+            introduction: introduction.is_some(),
+            standing: Standing::ReliedOn,
+            unanswered: false,
+            asked: None,
+            raised_from,
+        };
         self.by_hash.entry(hash).or_default().push(entry);
         true
     }
@@ -129,8 +172,13 @@ impl Holds {
 
     /// Takes out the hold with this token, if it is relied on.
     pub(crate) fn take_relied_on(&mut self, hash: &str, token: u64) -> Option<Hold> {
-        let relied_on = self.entry(hash, token).is_some_and(|entry| !entry.loss_told);
+        let relied_on = self.entry(hash, token).is_some_and(|entry| entry.is_relied_on());
         relied_on.then(|| self.take(hash, Some(token))).flatten()
+    }
+
+    /// Whether it was said that the lock of the hold's attempt was [removed](Self::on_removed).
+    pub(crate) fn is_doubtful(&mut self, hash: &str, token: u64) -> bool {
+        self.entry(hash, token).is_some_and(|entry| entry.standing == Standing::Doubtful)
     }
 
     /// The store has renewed a hold. `false` if it is not relied on any more.
@@ -171,7 +219,7 @@ impl Holds {
                 .take_relied_on(hash, superseded)
                 .map_or(UnclaimedGrant::Unwanted, UnclaimedGrant::Superseded);
         }
-        let relied_on = !entry.loss_told && now < entry.hold.lease.end();
+        let relied_on = entry.is_relied_on() && now < entry.hold.lease.end();
         let Some(lease) = lease else { return UnclaimedGrant::Known };
         let (raises, ends) = (entry.may_be_raised(lease.sent), lease.end());
         if !relied_on {
@@ -211,7 +259,7 @@ impl Holds {
     pub(crate) fn anticipate(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
         entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
-        if entry.loss_told {
+        if !entry.is_relied_on() {
             let gone_by = entry.hold.gone_by;
             self.reschedule(hash, token, gone_by);
         } else if lease.end() < entry.hold.lease.end() {
@@ -244,16 +292,35 @@ impl Holds {
         }
     }
 
-    /// A lock was removed of which nothing is known: its grant may still be on the way to its hold.
-    pub(crate) fn record_early_removal(&mut self, token: u64, now: Moment) {
+    /// The lock of an attempt was removed. Its hold is taken, if it is relied on, and if it is sure that it is this one.
+    pub(crate) fn on_removed(
+        &mut self,
+        hash: &str,
+        nonce: Nonce,
+        token: Option<u64>,
+        now: Moment,
+    ) -> Removed {
+        if let Some(token) = token {
+            if let Some(lost) = self.take_relied_on(hash, token) {
+                return Removed::Lost(lost);
+            }
+        } else {
+            let entries = self.by_hash.get_mut(hash).into_iter().flatten();
+            let mut relied_on = entries.filter(|entry| entry.hold.nonce == nonce && entry.is_relied_on());
+            if let Some(entry) = relied_on.next() {
+                entry.standing = Standing::Doubtful;
+                return Removed::Doubtful(entry.hold.clone());
+            }
+        }
         self.removed_early.retain(|_, until| *until > now);
-        self.removed_early.insert(token, now + REMOVED_EARLY);
+        self.removed_early.insert((nonce, token), now + REMOVED_EARLY);
+        Removed::Early
     }
 
     /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.
     pub(crate) fn put_off(&mut self, hash: &str, token: u64, when: Moment) {
         let Some(entry) = self.entry(hash, token) else { return };
-        if !entry.loss_told {
+        if entry.is_relied_on() {
             let when = when.min(entry.hold.lease.end());
             self.reschedule(hash, token, when);
         }
@@ -277,7 +344,7 @@ impl Holds {
 
     /// The entry of a hold that is still relied on. One of which the end has only not been told yet is not.
     fn entry_at(&mut self, hash: &str, token: u64, now: Moment) -> Option<&mut Entry> {
-        self.entry(hash, token).filter(|entry| !entry.loss_told && now < entry.hold.lease.end())
+        self.entry(hash, token).filter(|entry| entry.is_relied_on() && now < entry.hold.lease.end())
     }
 
     /// When something is due next.
@@ -292,13 +359,16 @@ impl Holds {
         while let Some((hash, token)) = self.deadlines.pop_ended(now) {
             let Some(entry) = self.entry(&hash, token) else { continue };
             let hold = entry.hold.clone();
-            if entry.loss_told {
+            if !entry.is_relied_on() {
                 self.take(&hash, Some(token));
             } else if hold.lease.end() <= now {
-                entry.loss_told = true;
+                entry.standing = Standing::Over;
                 let unanswered = entry.unanswered;
                 self.reschedule(&hash, token, hold.gone_by.max(now));
                 due.push(Due::Expired { hold, unanswered });
+            } else if std::mem::replace(&mut entry.introduction, false) && now < hold.regularly_due() {
+                self.reschedule(&hash, token, hold.regularly_due());
+                due.push(Due::Introduce(hold));
             } else {
                 self.reschedule(&hash, token, hold.lease.end());
                 due.push(Due::Renew(hold));
@@ -309,7 +379,7 @@ impl Holds {
 
     /// The holds that are relied on.
     pub(crate) fn relied_on(&self) -> impl Iterator<Item = &Hold> {
-        self.by_hash.values().flatten().filter(|entry| !entry.loss_told).map(|entry| &entry.hold)
+        self.by_hash.values().flatten().filter(|entry| entry.is_relied_on()).map(|entry| &entry.hold)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

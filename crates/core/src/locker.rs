@@ -104,14 +104,14 @@ pub enum Event {
 }
 
 impl Locker {
-    /// `start`: 128 random bits for the nonces. Must be called on the runtime.
+    /// `seed`: 128 random bits for the nonces. Must be called on the runtime.
     pub fn open(
         store: SharedStore,
         timer: Arc<Timer>,
         random: Arc<dyn Random>,
         listener: Box<dyn Listener>,
         command_timeout: Duration,
-        start: u128,
+        seed: u128,
     ) -> Arc<Self> {
         let alarm = Arc::<Alarm>::default();
         let locker = Arc::new(Self {
@@ -126,7 +126,7 @@ impl Locker {
             random,
             listener,
             limit: Limit { time: command_timeout, option: "settings.commandTimeout" },
-            nonces: Nonces::new(start),
+            nonces: Nonces::new(seed),
         });
         locker.store.start(Arc::new(StoreHearing(Arc::downgrade(&locker))));
         tokio::spawn(locker.clone().run());

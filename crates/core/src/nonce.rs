@@ -6,25 +6,36 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+/// The smallest nonce, and how many there are. In front of a count of six digits, the largest one still makes a number
+/// below 2^63, with room above: what begins with 92 is no nonce.
+const FIRST: u64 = 1_000_000_000_000;
+const COUNT: u64 = 8_200_000_000_000;
 
-/// 128 bits that no other attempt of any process has.
+/// So many nonces a locker has.
+const ATTEMPTS: u64 = 10_000_000;
+
+/// A number of 13 digits, which no other attempt on the same resource has at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Nonce(u128);
+pub struct Nonce(u64);
 
 impl Nonce {
-    /// 22 characters of base64url: the form it has in the store.
-    pub fn text(self) -> [u8; 22] {
-        let mut text = [0; 22];
-        let len = URL_SAFE_NO_PAD.encode_slice(self.0.to_be_bytes(), &mut text);
-        debug_assert_eq!(len, Ok(text.len()));
-        text
+    /// Digits of a nonce.
+    pub const LEN: usize = 13;
+
+    /// The number: 13 decimal digits.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The number of the locker whose attempt it is: 6 decimal digits.
+    pub fn locker(self) -> u64 {
+        self.0 / ATTEMPTS
     }
 }
 
 impl fmt::Display for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
+        self.0.fmt(f)
     }
 }
 
@@ -36,53 +47,89 @@ impl FromStr for Nonce {
     type Err = NotANonce;
 
     fn from_str(text: &str) -> Result<Self, NotANonce> {
-        let mut bytes = [0; 16];
-        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(16) => Ok(Self(u128::from_be_bytes(bytes))),
-            _ => Err(NotANonce),
-        }
+        let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        number.filter(|number| (FIRST..FIRST + COUNT).contains(number)).map(Self).ok_or(NotANonce)
     }
 }
 
-/// A locker's source of nonces: a random start, then counting on.
-///
-/// Two lockers would have to start within the number of locks they ever take of each other, in a space of
-/// 2^128, to meet; and counting costs nothing per attempt.
+/// A locker's source of nonces: the number of the locker, six digits that are its own, and seven in which it counts from a
+/// random start on, and goes round.
 #[derive(Debug)]
 pub struct Nonces {
-    start: u128,
+    locker: AtomicU64,
+    start: u64,
     given: AtomicU64,
 }
 
 impl Nonces {
-    /// `start`: 128 random bits.
-    pub fn new(start: u128) -> Self {
-        Self { start, given: AtomicU64::new(0) }
+    /// `seed`: 128 random bits.
+    pub fn new(seed: u128) -> Self {
+        let [number, start] = [seed, seed >> 64].map(low_bits);
+        let nonces = Self { locker: AtomicU64::default(), start: start % ATTEMPTS, given: AtomicU64::new(0) };
+        nonces.redraw(number);
+        nonces
     }
 
-    pub fn next(&self) -> Nonce {
-        Nonce(self.start.wrapping_add(self.given.fetch_add(1, Ordering::Relaxed).into()))
+    /// Another locker has the same number. `random`: 64 random bits, of which another one is made.
+    pub(crate) fn redraw(&self, random: u64) {
+        self.locker.store((FIRST + random % COUNT) / ATTEMPTS, Ordering::Relaxed);
     }
+
+    /// A nonce that no attempt of this locker has. `in_use` says which ones have been in use for long.
+    pub fn next(&self, in_use: impl Fn(Nonce) -> bool) -> Nonce {
+        loop {
+            let given = self.given.fetch_add(1, Ordering::Relaxed);
+            let attempt = (self.start + given % ATTEMPTS) % ATTEMPTS;
+            let nonce = Nonce(self.locker.load(Ordering::Relaxed) * ATTEMPTS + attempt);
+            if given < ATTEMPTS || !in_use(nonce) {
+                return nonce;
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "that is what is wanted")]
+fn low_bits(number: u128) -> u64 {
+    number as u64
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
+    fn new(nonces: &Nonces) -> Nonce {
+        nonces.next(|_| false)
+    }
+
     #[test]
-    fn nonces_differ_also_where_the_start_wraps_around() {
-        let nonces = Nonces::new(u128::MAX);
-        let [first, second] = [nonces.next(), nonces.next()];
-        assert_ne!(first, second);
-        assert_eq!(first.to_string(), "_____________________w");
-        assert_eq!(second.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+    fn a_locker_counts_under_its_number_and_goes_round_around_what_is_in_use() {
+        for seed in [0, 1, u64::MAX.into(), u128::MAX, 0x1234_5678_9abc_def0_1122_3344_5566_7788] {
+            let nonces = Nonces::new(seed);
+            let first = new(&nonces);
+            let given: HashSet<_> = (1..ATTEMPTS).map(|_| new(&nonces).number() % ATTEMPTS).collect();
+            assert_eq!(given.len() + 1, usize::try_from(ATTEMPTS).unwrap(), "{seed}");
+            let again = nonces.next(|nonce| nonce == first);
+            assert_eq!(again.number() % ATTEMPTS, (first.number() + 1) % ATTEMPTS);
+            assert_eq!(again.locker(), first.locker());
+            nonces.redraw(first.number() + 5 * ATTEMPTS);
+            assert_ne!(new(&nonces).locker(), first.locker());
+        }
     }
 
     #[test]
     fn a_nonce_is_read_back_as_it_was_written_and_nothing_else_is_read() {
-        let nonce = Nonces::new(0x1234_5678_9abc_def0_1122_3344_5566_7788).next();
-        assert_eq!(nonce.to_string().parse(), Ok(nonce));
-        for text in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA*"] {
+        for seed in [0, 819_999 * u128::from(ATTEMPTS), u128::MAX, 0x1234_5678_9abc_def0_1122_3344_5566_7788]
+        {
+            let nonce = new(&Nonces::new(seed));
+            assert_eq!(nonce.to_string().len(), Nonce::LEN);
+            assert_eq!(nonce.to_string().parse(), Ok(nonce));
+            assert!((100_000..920_000).contains(&nonce.locker()));
+        }
+        for text in
+            ["", "1", "0999999999999", "+1000000000000", "9200000000000", "10000000000000", "100000000000x"]
+        {
             assert_eq!(text.parse::<Nonce>(), Err(NotANonce), "{text}");
         }
     }

@@ -28,7 +28,8 @@ impl Identity {
         if self.host.is_empty() { "-".into() } else { self.host.replace(char::is_whitespace, "-") }
     }
 
-    fn parse(record: &str) -> Option<Self> {
+    /// Reads what [`describe`](Self::describe) makes, whatever follows.
+    pub fn parse(record: &str) -> Option<Self> {
         let mut fields = record.splitn(4, ' ');
         Some(Self {
             client: fields.next()?.into(),
@@ -44,30 +45,32 @@ pub fn record(client: &str, name: &str) -> String {
     [client, " ", &name[..name.floor_char_boundary(NAME_MAX)]].concat()
 }
 
-/// The client that holds a resource.
+/// Who holds a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     pub nonce: Nonce,
-    /// Its fencing token.
-    pub token: u64,
-    pub identity: Identity,
+    /// Its fencing token. `None` where it has not been [introduced](crate::store::Store::introduces_after) yet.
+    pub token: Option<u64>,
+    /// `None` where the store does not know.
+    pub identity: Option<Identity>,
 }
 
 impl Holder {
-    /// Reads an owner record, `<nonce> <token> ` and what [`record`] makes. Behind the token may be a slash and the number
-    /// of extensions. `None` where it is not one of ours.
+    /// Reads an owner record, `<nonce> <token> ` and what [`record`] makes, or a nonce alone. Behind the token may be a
+    /// slash and the number of extensions. `None` where it is not one of ours.
     pub fn parse(record: &str) -> Option<Self> {
-        let mut fields = record.splitn(3, ' ');
-        Some(Self {
-            nonce: fields.next()?.parse().ok()?,
-            token: fields.next()?.split('/').next()?.parse().ok()?,
-            identity: Identity::parse(fields.next()?)?,
-        })
+        let Some((nonce, rest)) = record.split_once(' ') else {
+            return Some(Self { nonce: record.parse().ok()?, token: None, identity: None });
+        };
+        let (token, identity) = rest.split_once(' ')?;
+        let token = token.split('/').next()?.parse().ok()?;
+        let identity = Identity::parse(identity)?;
+        Some(Self { nonce: nonce.parse().ok()?, token: Some(token), identity: Some(identity) })
     }
 
-    /// When it got the lock: server time since 1970. Tokens are made of that clock.
-    pub fn since(&self) -> Duration {
-        Duration::from_micros(self.token)
+    /// When it got the lock, as far as that is known: server time since 1970. Tokens are made of that clock.
+    pub fn since(&self) -> Option<Duration> {
+        self.token.map(Duration::from_micros)
     }
 }
 
@@ -99,14 +102,17 @@ mod tests {
     #[test]
     fn records_are_read_back_as_they_were_written() {
         let record = record(&identity("my host").describe(), "Kühe  und Katzen");
-        let nonce = Nonces::new(7).next();
+        let nonce = Nonces::new(7).next(|_| false);
         let holder = Holder::parse(&format!("{nonce} 1700000000000001 {record}")).unwrap();
-        let token = 1_700_000_000_000_001;
-        assert_eq!(holder, Holder { nonce, token, identity: identity("my-host") });
-        assert_eq!(holder.since(), Duration::new(1_700_000_000, 1000));
-        assert_eq!(Holder::parse(&format!("{nonce} {token}/12 {record}")), Some(holder.clone()));
+        let (token, identity) = (1_700_000_000_000_001, identity("my-host"));
+        assert_eq!(holder.since(), Some(Duration::new(1_700_000_000, 1000)));
+        assert_eq!(holder, Holder { nonce, token: Some(token), identity: Some(identity.clone()) });
+        assert_eq!(Holder::parse(&format!("{nonce} {token}/12 {record}")), Some(holder));
+        let unknown = Holder { nonce, token: None, identity: None };
+        assert_eq!(Holder::parse(&nonce.to_string()), Some(unknown));
         let waiter = Waiter::parse(token, &format!("{nonce} 60000 {record}")).unwrap();
-        assert_eq!(waiter, Waiter { since: holder.since(), identity: holder.identity });
+        assert_eq!(waiter, Waiter { since: Duration::from_micros(token), identity: identity.clone() });
+        assert_eq!(Identity::parse(&identity.describe()), Some(identity));
     }
 
     #[test]
@@ -117,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_a_record_is_refused() {
-        let nonce = Nonces::new(7).next();
+        let nonce = Nonces::new(7).next(|_| false);
         for line in ["", "nonce", "nonce token c 1 h", "1 1 c 1 h name"] {
             assert_eq!(Holder::parse(line), None, "{line}");
         }

@@ -135,6 +135,7 @@ pub enum Released {
 pub struct Renew<'a> {
     pub resource: &'a Resource,
     pub nonce: Nonce,
+    pub token: u64,
     pub change: LeaseChange,
     /// How many times [`LeaseChange::Exactly`] has been asked for this lock, this time included: such a command that was
     /// held up on its way shortens nothing that was given later.
@@ -165,8 +166,11 @@ pub enum StoreEvent {
     /// There is a connection, once more or for the first time. Events may have been missed. `subscribed`: whether
     /// more will come.
     Connected { subscribed: bool },
-    /// The lock with this hash and token, which was ours, was removed.
-    Removed { hash: Arc<str>, token: u64 },
+    /// The [number](Nonce::locker) in our nonces is another locker's, too.
+    NumberTaken,
+    /// The lock with this hash that this attempt of ours had was removed. `token`: its token, if the store knew it; the
+    /// attempt may have been granted another one since.
+    Removed { hash: Arc<str>, nonce: Nonce, token: Option<u64> },
     /// A call that waits for the resource with this hash has got it. `at`: when, by the store's clock.
     Granted { hash: Arc<str>, hand_over: HandOver, at: Duration },
 }
@@ -198,8 +202,15 @@ pub trait Store: Send + Sync + 'static {
     /// unknown outcome is cancelled.
     fn release<'a>(&'a self, release: Release<'a>, deadline: Deadline) -> Answer<'a, Released>;
 
-    /// Renews the lease, if this nonce still holds the resource.
+    /// Renews the lease, if this nonce still holds the resource. That also introduces the holder to the store, where it
+    /// has to be.
     fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed>;
+
+    /// A store may learn who holds a lock only later, so that a short lock costs less: by a [renewal](Self::renew), which is
+    /// then asked for after this time, if only as a [check](LeaseChange::Check).
+    fn introduces_after(&self) -> Option<Duration> {
+        None
+    }
 
     /// Who holds the resource, and who waits for it.
     fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>>;

@@ -55,7 +55,8 @@ struct Held {
 
 impl Held {
     fn contention(&self, now: Moment) -> Contention {
-        let holder = Holder { nonce: self.nonce, token: self.token, identity: self.identity.clone() };
+        let holder =
+            Holder { nonce: self.nonce, token: Some(self.token), identity: Some(self.identity.clone()) };
         Contention { count: self.count, holder: Some(holder), lease_left: now.until(self.until), place: None }
     }
 }
@@ -322,7 +323,7 @@ impl LockTable {
         self.expire_and_hand_over(hash, now);
         let Some((hash, held)) = self.held.get_key_value(hash) else { return false };
         let client = held.identity.client.clone();
-        let event = StoreEvent::Removed { hash: hash.clone(), token: held.token };
+        let event = StoreEvent::Removed { hash: hash.clone(), nonce: held.nonce, token: Some(held.token) };
         self.events.push(Told { client, event });
         let hash = hash.clone();
         self.free(&hash, now);

@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use lock_inc_core::store::{HandOver, StoreEvent};
 
-/// Reads a message: `lost <token> <lock>`, or `grant <nonce> <token> <server time in microseconds> <lease in ms> <lock>`,
+/// Reads a message: `lost <nonce> <token or 0> <lock>`, or `grant <nonce> <token> <server time in microseconds> <lease in ms> <lock>`,
 /// where the last is the key of a lock, in which the prefix may have spaces.
 pub(crate) fn read(message: &[u8], prefix: &str) -> Option<StoreEvent> {
     let (kind, rest) = str::from_utf8(message).ok()?.split_once(' ')?;
     let hash = |lock: &str| Some(Arc::from(lock.strip_prefix(prefix)?));
     match kind {
         "lost" => {
-            let (token, lock) = rest.split_once(' ')?;
-            Some(StoreEvent::Removed { hash: hash(lock)?, token: token.parse().ok()? })
+            let mut fields = rest.splitn(3, ' ');
+            let (nonce, token) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            let token = (token > 0).then_some(token);
+            Some(StoreEvent::Removed { hash: hash(fields.next()?)?, nonce, token })
         }
         "grant" => {
             let mut fields = rest.splitn(5, ' ');
@@ -36,10 +38,13 @@ mod tests {
     #[test]
     fn messages_are_read_also_with_spaces_in_the_prefix_and_others_are_passed_over() {
         let prefix = "my app ";
-        let nonce = Nonces::new(3).next();
+        let nonce = Nonces::new(3).next(|_| false);
         let hash: Arc<str> = "abc=".into();
-        let removed = StoreEvent::Removed { hash: hash.clone(), token: 7 };
-        assert_eq!(read(b"lost 7 my app abc=", prefix), Some(removed));
+        for token in [None, Some(7)] {
+            let removed = StoreEvent::Removed { hash: hash.clone(), nonce, token };
+            let message = format!("lost {nonce} {} my app abc=", token.unwrap_or(0));
+            assert_eq!(read(message.as_bytes(), prefix), Some(removed));
+        }
         let hand_over = HandOver { nonce, token: 8, lease: Duration::from_secs(5) };
         let granted = StoreEvent::Granted { hash, hand_over, at: Duration::from_secs(1_700_000_000) };
         let message = format!("grant {nonce} 8 1700000000000000 5000 my app abc=");

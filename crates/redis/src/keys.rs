@@ -15,14 +15,14 @@ const ALIVE: &str = ":alive";
 pub(crate) struct Keys {
     prefix: String,
     fence: String,
-    channels: String,
+    clients: String,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: String) -> Self {
         let fence = format!("{prefix}fence");
-        let channels = format!("{prefix}client:");
-        Self { prefix, fence, channels }
+        let clients = format!("{prefix}client:");
+        Self { prefix, fence, clients }
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -41,7 +41,12 @@ impl Keys {
 
     /// What the names of the clients' channels begin with; the client's id follows.
     pub(crate) fn channels(&self) -> &str {
-        &self.channels
+        &self.clients
+    }
+
+    /// Who the locker with this number in its nonces is.
+    pub(crate) fn client(&self, number: u64) -> String {
+        format!("{}{number}", self.clients)
     }
 
     /// A `MATCH` pattern for everything under the prefix, whatever characters the prefix has.

@@ -4,6 +4,8 @@
 //!
 //! * [`operations`]: what is asked of the server: the commands, and the Lua scripts that most of them run.
 //! * [`keys`]: the names of keys. [`script`](mod@script): how scripts are called.
+//! * [`clients`]: who the lockers are that the locks are of.
+//! * [`server_clock`]: what the tokens say of the server's clock.
 //! * [`events`], [`refusal`]: what messages and errors of the server mean.
 //! * [`link`]: the connection that is always being kept up, and how a command gets its answer.
 //! * [`config`], [`tls`]: how to reach the server.
@@ -15,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use lock_inc_core::{
@@ -29,8 +32,9 @@ use lock_inc_core::{
 #[cfg(unix)]
 pub use self::link::socket;
 pub use self::link::{Link, Machine};
-use self::{keys::Keys, link::Member};
+use self::{clients::Clients, keys::Keys, link::Member, server_clock::ServerClock};
 
+mod clients;
 pub mod config;
 mod events;
 mod keys;
@@ -38,7 +42,11 @@ mod link;
 mod operations;
 mod refusal;
 mod script;
+mod server_clock;
 pub mod tls;
+
+/// Who holds a lock for longer than this says who it is. A shorter lock costs the server less than that.
+const INTRODUCTION: Duration = Duration::from_millis(100);
 
 /// A locker's locks in one Redis, under one prefix.
 pub struct Redis {
@@ -48,6 +56,8 @@ pub struct Redis {
     /// It uses the link no more.
     left: AtomicBool,
     keys: Keys,
+    clients: Clients,
+    clock: ServerClock,
     /// The id of this locker.
     client: String,
     /// What records in the store say of it.
@@ -66,8 +76,10 @@ impl Redis {
             member: Arc::new(Member::new(channel, keys.prefix().to_owned())),
             left: AtomicBool::new(false),
             keys,
+            clock: ServerClock::default(),
             description: identity.describe(),
-            client: identity.client,
+            client: identity.client.clone(),
+            clients: Clients::new(identity),
         }
     }
 
@@ -101,6 +113,10 @@ impl Store for Redis {
 
     fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed> {
         Box::pin(self.renew(renew, deadline))
+    }
+
+    fn introduces_after(&self) -> Option<Duration> {
+        Some(INTRODUCTION)
     }
 
     fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>> {

@@ -11,7 +11,7 @@ fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
     });
     Hold {
         resource: Resource::new(name),
-        nonce: Nonces::new(token.into()).next(),
+        nonce: Nonces::new(u128::from(token) << 64).next(|_| false),
         token,
         lease: Lease { sent, length },
         gone_by: sent + length,
@@ -26,11 +26,36 @@ fn hash(name: &str) -> String {
 }
 
 #[test]
+fn a_hold_is_introduced_once_before_it_is_renewed_or_ends() {
+    let now = Moment::at(Duration::from_secs(9));
+    let at = |ms| now + Duration::from_millis(ms);
+    for renewed in [false, true] {
+        let mut holds = Holds::default();
+        let first = hold("a", 1, now, 6000, renewed);
+        let regular = first.regularly_due();
+        assert!(holds.insert(first.clone(), Some(at(100))));
+        assert_eq!(holds.next_due(), Some(at(100)));
+        assert_eq!(holds.take_due(at(99)), []);
+        assert_eq!(holds.take_due(at(120)), [Due::Introduce(first)]);
+        assert_eq!(holds.next_due(), Some(regular));
+        // Seen too late, it is renewed, or over, which says as much.
+        let late = hold("b", 2, now, 6000, renewed);
+        assert!(holds.insert(late.clone(), Some(at(100))));
+        assert!(!holds.take_due(regular).contains(&Due::Introduce(late)));
+        // It is so short that it need not be.
+        let short = hold("c", 3, now, 90, renewed);
+        let due = short.regularly_due();
+        assert!(holds.insert(short, Some(at(100))));
+        assert_eq!(holds.next_due().map(|next| next <= due), Some(true));
+    }
+}
+
+#[test]
 fn a_hold_is_found_by_its_token_and_the_newest_one_without() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     for token in [1, 2, 3] {
-        assert!(holds.insert(hold("a", token, now, 1000, false)));
+        assert!(holds.insert(hold("a", token, now, 1000, false), None));
     }
     assert_eq!(holds.get(&hash("a"), Some(2)).unwrap().token, 2);
     assert_eq!(holds.get(&hash("a"), None).unwrap().token, 3);
@@ -47,20 +72,31 @@ fn a_hold_is_found_by_its_token_and_the_newest_one_without() {
 fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
-    holds.record_early_removal(7, now);
-    assert!(holds.insert(hold("a", 6, now, 1000, false)));
-    assert!(!holds.insert(hold("a", 7, now, 1000, false)));
+    let early = |token| hold("a", token, now, 1000, false);
+    let removed =
+        |holds: &mut Holds, token, known, now| holds.on_removed(&hash("a"), early(token).nonce, known, now);
+    assert_eq!(removed(&mut holds, 7, Some(7), now), Removed::Early);
+    assert!(holds.insert(early(6), None));
+    assert!(!holds.insert(early(7), None));
     assert_eq!(holds.get(&hash("a"), Some(7)), None);
-    holds.record_early_removal(8, now);
-    holds.record_early_removal(9, now + REMOVED_EARLY);
-    assert!(holds.insert(hold("a", 8, now, 1000, false)));
+    // Granted once more, it is another lock.
+    assert!(holds.insert(early(7), None));
+    assert_eq!(removed(&mut holds, 7, Some(6), now), Removed::Lost(early(6)));
+    assert_eq!(removed(&mut holds, 7, None, now), Removed::Doubtful(early(7)));
+    assert_eq!(removed(&mut holds, 7, Some(7), now), Removed::Lost(early(7)));
+    assert_eq!(removed(&mut holds, 8, None, now), Removed::Early);
+    assert!(!holds.insert(early(8), None));
+    assert!(holds.insert(early(8), None));
+    assert_eq!(removed(&mut holds, 9, None, now), Removed::Early);
+    assert_eq!(removed(&mut holds, 10, None, now + REMOVED_EARLY), Removed::Early);
+    assert!(holds.insert(early(9), None));
 }
 
 #[test]
 fn one_thing_is_asked_at_a_time_and_a_hold_has_something_to_give_up_until_what_was_asked_is_gone() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
-    assert!(holds.insert(hold("a", 1, now, 100, false)));
+    assert!(holds.insert(hold("a", 1, now, 100, false), None));
     assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_some());
     assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_none());
     let longer = Lease { sent: now, length: Duration::from_secs(9) };
@@ -79,12 +115,12 @@ fn what_has_expired_is_due_once_and_forgotten_when_it_is_gone() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     for (name, token, ms) in [("a", 1, 100), ("b", 2, 200), ("a", 3, 300)] {
-        assert!(holds.insert(hold(name, token, now, ms, false)));
+        assert!(holds.insert(hold(name, token, now, ms, false), None));
     }
     let tokens = |due: Vec<Due>| -> Vec<u64> {
         let expired = |due| match due {
             Due::Expired { hold, .. } => hold.token,
-            Due::Renew(hold) => panic!("{hold:?} is not renewed"),
+            Due::Renew(hold) | Due::Introduce(hold) => panic!("{hold:?} is not renewed"),
         };
         due.into_iter().map(expired).collect()
     };
@@ -106,7 +142,7 @@ fn a_hold_with_a_short_first_lease_is_renewed_once_unless_that_comes_to_nothing(
     let mut holds = Holds::default();
     let first = hold("a", 1, now, 300, true);
     let renewal = first.renewal.map(|renewal| Renewal { kind: RenewalKind::Completion, ..renewal });
-    assert!(holds.insert(Hold { renewal, ..first.clone() }));
+    assert!(holds.insert(Hold { renewal, ..first.clone() }, None));
     let due = first.lease.renew_at();
     assert_eq!(holds.take_due(due).len(), 1);
     holds.restore_lease(&hash("a"), 1, first.lease, due);
@@ -121,7 +157,7 @@ fn a_renewed_hold_is_due_at_a_third_and_again_after_its_new_lease_or_at_its_end(
     let (now, third) = (Moment::at(Duration::from_secs(9)), Duration::from_millis(100));
     let mut holds = Holds::default();
     let first = hold("a", 1, now, 300, true);
-    assert!(holds.insert(first.clone()));
+    assert!(holds.insert(first.clone(), None));
     assert_eq!(holds.take_due(now + third / 2), []);
     assert_eq!(holds.take_due(first.lease.renew_at()), [Due::Renew(first.clone())]);
     assert_eq!(holds.next_due(), Some(first.lease.end()));
@@ -153,7 +189,7 @@ fn a_grant_that_is_told_again_lengthens_a_lease_but_never_shortens_it() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     let first = hold("a", 1, now, 5000, false);
-    assert!(holds.insert(first.clone()));
+    assert!(holds.insert(first.clone(), None));
     let mut told = |length, sent| {
         let lease = Lease { sent, length: Duration::from_millis(length) };
         assert_eq!(
@@ -171,7 +207,7 @@ fn what_was_raised_before_a_lease_was_set_does_not_count() {
     let (now, ms) = (Moment::at(Duration::from_secs(9)), Duration::from_millis);
     let mut holds = Holds::default();
     let first = hold("a", 1, now, 5000, false);
-    assert!(holds.insert(first.clone()));
+    assert!(holds.insert(first.clone(), None));
     let shorter = Lease { sent: now + ms(10), length: ms(300) };
     let raised = |sent| Some(Lease { sent, length: ms(60_000) });
     let relied_on = |holds: &Holds| holds.get(&hash("a"), Some(1)).unwrap().lease;
@@ -194,7 +230,7 @@ fn of_two_locks_of_one_attempt_the_one_with_the_greater_token_is_held_by_the_sto
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     let first = hold("a", 5, now, 5000, false);
-    assert!(holds.insert(first.clone()));
+    assert!(holds.insert(first.clone(), None));
     let lease = Some(first.lease);
     assert_eq!(holds.on_unclaimed_grant(&hash("a"), first.nonce, 4, lease, now), UnclaimedGrant::Known);
     let superseded = holds.on_unclaimed_grant(&hash("a"), first.nonce, 6, lease, now);

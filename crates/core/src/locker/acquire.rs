@@ -20,7 +20,11 @@ const PAUSE_AFTER_LATE_GRANT: Duration = Duration::from_millis(10);
 impl Locker {
     pub(super) fn attempt(&self, resource: Resource, options: &LockOptions) -> Attempt {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        Attempt { resource, nonce: self.nonces.next(), lease, waits: options.wait != Wait::No }
+        Attempt { nonce: self.new_nonce(&resource), resource, lease, waits: options.wait != Wait::No }
+    }
+
+    pub(super) fn new_nonce(&self, resource: &Resource) -> Nonce {
+        self.nonces.next(|nonce| self.waiting.lock().contains(nonce) || self.held.has(resource.hash(), nonce))
     }
 
     /// Takes the resource, unless somebody else holds it, or `cancelled` comes first. For one that waits there is
@@ -105,7 +109,9 @@ impl Locker {
             observed,
             extensions: 0,
         };
-        let entered = self.held.change(|holds| holds.insert(hold.clone()));
+        // Who hands a lock over says to whom.
+        let introduction = self.store.introduces_after().filter(|_| !handed_over).map(|after| now + after);
+        let entered = self.held.change(|holds| holds.insert(hold.clone(), introduction));
         if entered { Ok(hold) } else { Err(hold.resource) }
     }
 }

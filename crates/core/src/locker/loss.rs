@@ -1,20 +1,30 @@
 //! How a lock is lost. The listener is told each loss once.
 
+use std::sync::Arc;
+
 use super::{Event, Locker, LostReason};
-use crate::Hold;
+use crate::{Hold, Nonce, holds::Removed, store::Ownership};
 
 impl Locker {
-    /// The store says that a lock is gone: tells so, if it is still relied on.
-    pub(super) fn record_loss(&self, hash: &str, token: u64, reason: LostReason) {
+    /// The store says that nobody or somebody else has a lock: tells so, if it is still relied on.
+    pub(super) fn record_loss(&self, hash: &str, token: u64, ownership: Ownership) {
         let lost = self.held.change_without_alarm(|holds| {
-            let lost = holds.take_relied_on(hash, token);
-            if lost.is_none() {
-                holds.record_early_removal(token, self.now());
-            }
-            lost
+            let doubtful = holds.is_doubtful(hash, token);
+            Some((holds.take_relied_on(hash, token)?, doubtful))
         });
-        if let Some(hold) = lost {
-            self.tell_loss(hold, reason);
+        let Some((hold, doubtful)) = lost else { return };
+        let is_purged = doubtful || ownership == Ownership::Gone;
+        self.tell_loss(hold, if is_purged { LostReason::Purged } else { LostReason::Stolen });
+    }
+
+    /// Somebody has removed the lock of an attempt, whose grant may still be on the way to its hold.
+    pub(super) fn on_removed(self: &Arc<Self>, hash: &str, nonce: Nonce, token: Option<u64>) {
+        let removed =
+            self.held.change_without_alarm(|holds| holds.on_removed(hash, nonce, token, self.now()));
+        match removed {
+            Removed::Lost(hold) => self.tell_loss(hold, LostReason::Purged),
+            Removed::Doubtful(hold) => self.recheck(hold),
+            Removed::Early => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{Event, Locker, LostReason, held::RenewalPermit};
+use super::{Event, Locker, held::RenewalPermit};
 use crate::{
     Hold, LeaseChange, Moment, Resource,
     error::{Error, Limit, Result},
@@ -27,13 +27,13 @@ impl Locker {
         let (nonce, extensions) = (hold.nonce, hold.extensions);
         let Some(permit) = permit else {
             // Nothing is sent any more: the store says why the time was not enough.
-            let look = Renew { resource: &resource, nonce, change: LeaseChange::Check, extensions };
+            let look = Renew { resource: &resource, nonce, token, change: LeaseChange::Check, extensions };
             return self.store.renew(look, deadline).await.map(|_| false);
         };
         let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
         self.anticipate(&hold, length, self.limit.time);
         let (change, extensions) = (LeaseChange::Exactly(length), permit.extensions);
-        let renew = Renew { resource: &resource, nonce, change, extensions };
+        let renew = Renew { resource: &resource, nonce, token, change, extensions };
         match self.store.renew(renew, deadline).await {
             Ok(renewed) => Ok(self.on_renewed(&hold, renewed, Some(length))),
             Err(error) => {
@@ -61,6 +61,9 @@ impl Locker {
                         self.ask(hold, change);
                     }
                 }
+                // Whoever closes leaves its locks as they are.
+                Due::Introduce(_) if self.shutdown.has_begun() => {}
+                Due::Introduce(hold) => self.recheck(hold),
                 Due::Expired { hold, unanswered } => self.tell_expiry(hold, unanswered),
             }
         }
@@ -69,9 +72,13 @@ impl Locker {
     /// After a connection was lost: asks about every hold.
     pub(super) fn recheck_holds(self: &Arc<Self>) {
         for hold in self.held.relied_on() {
-            let change = self.plan_renewal(&hold).unwrap_or(LeaseChange::Check);
-            self.ask(hold, change);
+            self.recheck(hold);
         }
+    }
+
+    pub(super) fn recheck(self: &Arc<Self>, hold: Hold) {
+        let change = self.plan_renewal(&hold).unwrap_or(LeaseChange::Check);
+        self.ask(hold, change);
     }
 
     /// What is to be asked for a hold, unless it is meant to run out, as all are when the locker is closed. Of one that
@@ -97,11 +104,18 @@ impl Locker {
         next.or_else(gives_sign)
     }
 
-    /// Asks for a new lease, or only whether the lock is still held, for as long as it can be relied on. Not while
-    /// something else is being asked: what is on its way goes on over the next connection by itself.
+    /// Asks for a new lease, or only whether the lock is still held, for as long as it can be relied on. While something
+    /// else is being asked, which goes on over the next connection by itself, a new lease has to wait.
     fn ask(self: &Arc<Self>, hold: Hold, change: LeaseChange) {
-        let Some(permit) = RenewalPermit::begin(self, &hold.resource, hold.token, change) else { return };
-        let time = self.now().until(hold.lease.end());
+        let now = self.now();
+        let time = now.until(hold.lease.end());
+        let Some(permit) = RenewalPermit::begin(self, &hold.resource, hold.token, change) else {
+            if change.lease().is_some() {
+                let again = now + (time / 8).max(SHORTEST_PAUSE);
+                self.held.change(|holds| holds.put_off(hold.resource.hash(), hold.token, again));
+            }
+            return;
+        };
         if let Some(length) = change.lease() {
             self.held
                 .change_without_alarm(|holds| holds.set_unanswered(hold.resource.hash(), hold.token, true));
@@ -111,7 +125,8 @@ impl Locker {
         tokio::spawn(async move {
             let _permit = permit;
             let deadline = Deadline::after(Limit { time, option: "options.expire" });
-            let renew = Renew { resource: &hold.resource, nonce: hold.nonce, change, extensions };
+            let Hold { ref resource, nonce, token, .. } = hold;
+            let renew = Renew { resource, nonce, token, change, extensions };
             match locker.store.renew(renew, deadline).await {
                 Ok(renewed) => {
                     let relied_on = locker.on_renewed(&hold, renewed, change.lease());
@@ -158,9 +173,9 @@ impl Locker {
         let renewal = hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Completion);
         let Some(length) = renewal.and_then(|renewal| renewal.next(self.now(), hold.lease)) else { return };
         self.anticipate(&hold, length, self.limit.time);
-        let (nonce, extensions) = (hold.nonce, hold.extensions);
+        let Hold { ref resource, nonce, token, extensions, .. } = hold;
         let change = LeaseChange::AtLeast(length);
-        let renew = Renew { resource: &hold.resource, nonce, change, extensions };
+        let renew = Renew { resource, nonce, token, change, extensions };
         // Without an answer the lock has its short lease, which is what is relied on.
         if let Ok(renewed) = self.store.renew(renew, Deadline::after(self.limit)).await {
             self.on_renewed(&hold, renewed, Some(length));
@@ -182,9 +197,7 @@ impl Locker {
             (Ownership::Held, Some(length)) => self.enter_lease(hold, Lease { sent, length }),
             (Ownership::Held, None) => true,
             (Ownership::Gone | Ownership::Taken, _) => {
-                let reason =
-                    if ownership == Ownership::Gone { LostReason::Purged } else { LostReason::Stolen };
-                self.record_loss(hold.resource.hash(), hold.token, reason);
+                self.record_loss(hold.resource.hash(), hold.token, ownership);
                 false
             }
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Event, Locker, LostReason};
+use super::{Event, Locker};
 use crate::{
     Moment, StoreClock,
     mutex::lock,
@@ -61,7 +61,8 @@ impl StoreEvents for StoreHearing {
         let Some(locker) = self.0.upgrade() else { return };
         match event {
             StoreEvent::Connected { subscribed } => locker.on_connected(subscribed),
-            StoreEvent::Removed { hash, token } => locker.record_loss(&hash, token, LostReason::Purged),
+            StoreEvent::NumberTaken => locker.nonces.redraw(locker.random.unit().to_bits()),
+            StoreEvent::Removed { hash, nonce, token } => locker.on_removed(&hash, nonce, token),
             StoreEvent::Granted { hash, hand_over, at } => locker.on_granted(&hash, hand_over, at),
         }
     }

@@ -185,7 +185,7 @@ impl PendingAcquire {
     /// As another attempt: what is given back is so by the name of the old one.
     fn start_anew(&mut self, lost: Given) {
         self.locker.abandon(lost.hold);
-        self.attempt.nonce = self.locker.nonces.next();
+        self.attempt.nonce = self.locker.new_nonce(&self.attempt.resource);
         self.outcome = self.locker.begin_waiting(&self.attempt, lost.options);
     }
 

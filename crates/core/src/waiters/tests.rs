@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Holder, Identity, Nonces};
+use crate::{Holder, Nonces};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -19,7 +19,7 @@ impl Scene {
     }
 
     fn wait(&mut self, name: &str, ticket: u64, poll: u64) -> Nonce {
-        let nonce = self.nonces.next();
+        let nonce = self.nonces.next(|_| false);
         self.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
         self.waiters.enter_queue(nonce, ticket, INTERVAL, self.now, Duration::from_millis(poll));
         nonce
@@ -86,7 +86,7 @@ fn an_event_about_a_call_before_it_is_known_to_be_in_the_queue_is_not_forgotten(
     let mut scene = Scene::new();
     scene.wait("a", 1, 100);
     for name in ["a", "b"] {
-        let nonce = scene.nonces.next();
+        let nonce = scene.nonces.next(|_| false);
         scene.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
         scene.waiters.doubt(nonce, scene.now);
         assert!(scene.due(0).iter().all(|due| due.1 == [1]));
@@ -101,7 +101,7 @@ fn an_event_about_a_call_before_it_is_known_to_be_in_the_queue_is_not_forgotten(
 fn nothing_is_left_of_those_who_have_gone() {
     let mut scene = Scene::new();
     let all = [scene.wait("a", 1, 10), scene.wait("a", 2, 5), scene.wait("b", 3, 1)];
-    let asking = scene.nonces.next();
+    let asking = scene.nonces.next(|_| false);
     scene.waiters.join(Resource::new("a"), asking, Duration::from_secs(1), ());
     assert_eq!(scene.due(1).len(), 1);
     for nonce in all.into_iter().chain([asking]) {
@@ -117,9 +117,8 @@ fn nothing_is_left_of_those_who_have_gone() {
 
 #[test]
 fn polls_follow_the_end_of_the_lease_but_not_by_more_than_the_limit_and_an_old_holder_at_the_interval() {
-    let nonce = Nonces::new(1).next();
-    let identity = Identity { client: "c".into(), pid: 1, host: "h".into() };
-    let holder = Holder { nonce, token: 1, identity };
+    let nonce = Nonces::new(1).next(|_| false);
+    let holder = Holder { nonce, token: None, identity: None };
     let held = |ms| Contention {
         count: 2,
         holder: Some(holder.clone()),

@@ -69,6 +69,11 @@ impl Member {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// The number of the connection in use; 0 before there is one.
+    pub(crate) fn connection(&self) -> u32 {
+        self.subscribed_on.load(Ordering::Relaxed)
+    }
+
     /// True of the connection that a command is about to be sent on.
     pub(crate) fn is_subscribed(&self) -> bool {
         self.subscribed.load(Ordering::Relaxed)
@@ -79,7 +84,7 @@ impl Member {
         self.closing.cancel();
     }
 
-    fn tell(&self, event: StoreEvent) {
+    pub(crate) fn tell(&self, event: StoreEvent) {
         if let Some(events) = self.events.get() {
             events.hear(event);
         }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Random,
+    Clock, Moment, Random,
     error::{Cause, Refusal},
     lock,
     store::StoreEvents,
@@ -197,6 +197,10 @@ impl Link {
         {
             live.messages().wake_vigil();
         }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.machine.clock.now()
     }
 
     fn live(&self) -> Option<Arc<Live>> {

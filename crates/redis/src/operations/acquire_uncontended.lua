@@ -2,15 +2,13 @@
 -- anything is defined that only the other cases need.
 local call = redis.call
 if call('EXISTS', KEYS[1], KEYS[4]) == 0 then
-  local time = call('TIME')
-  local text = time[1] .. string.format('%06d', time[2])
-  local last = call('SET', KEYS[3], text, 'GET')
-  local token = tonumber(text)
-  if (tonumber(last or 0) or token) < token then
-    call('SET', KEYS[1], text, 'PX', ARGV[2])
-    call('SET', KEYS[2], ARGV[1] .. ' ' .. text .. ' ' .. ARGV[3], 'PX', ARGV[2])
-    return token
+  -- pcall: what is no number stays what it is, and is told below.
+  local token = redis.pcall('INCR', KEYS[3])
+  if type(token) == 'number' then
+    if token >= tonumber(ARGV[3]) and token <= 9007199254740980 then
+      call('SET', KEYS[1], ARGV[1] .. '000001', 'PX', ARGV[2])
+      return token
+    end
+    if token > 9007199254740980 then call('DECR', KEYS[3]) end
   end
-  -- No token, or one that is ahead of the clock.
-  call('SET', KEYS[3], last)
 end

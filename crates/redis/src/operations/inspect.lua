@@ -1,11 +1,10 @@
 -- KEYS: lock, owner record, queue, clients alive.
--- Returns {attempts since the grant or 0 if nobody holds the lock, lease left in ms, owner record or '', then ticket and
+-- Returns {attempts since the grant or 0 if nobody holds the lock, lease left in ms, the owner record or the nonce of the holder or '', then ticket and
 -- queue member of each waiter that is alive, in order}.
-local count = tonumber(redis.call('GET', KEYS[1]) or 0)
-if not count then return {0, 0, ''} end
-local record, _, granted = bound_owner(count)
-if granted then count = count - granted + 1 end
-local reply = {count, redis.call('PTTL', KEYS[1]), record or ''}
+local value = redis.call('GET', KEYS[1])
+if value and not tonumber(value) then return {0, 0, ''} end
+local nonce = nonce_of(value)
+local reply = {value and attempts(value) or 0, redis.call('PTTL', KEYS[1]), record_of(nonce) or nonce or ''}
 
 local alive = {}
 local time = redis.call('TIME')

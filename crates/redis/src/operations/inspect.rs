@@ -11,7 +11,7 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static INSPECT: LazyLock<LuaScript> = script!(5, "shared/owner", "inspect");
+static INSPECT: LazyLock<LuaScript> = script!(5, "shared/word", "inspect");
 
 impl Redis {
     pub(crate) async fn inspect(
@@ -27,8 +27,10 @@ impl Redis {
         let queue = fields.split_off(fields.len().min(3));
         let (count, left, record): (u64, i64, String) = decode(Value::Array(fields))?;
         let queue: Vec<(u64, String)> = decode(Value::Array(queue))?;
+        let mut holding = (count > 0).then(|| contention(count, left, &record, 0));
+        self.find_holder(holding.as_mut(), deadline).await;
         let inspection = Inspection {
-            holding: (count > 0).then(|| contention(count, left, &record, 0)),
+            holding,
             waiters: queue.iter().filter_map(|(ticket, member)| Waiter::parse(*ticket, member)).collect(),
         };
         Ok((inspection.holding.is_some() || !inspection.waiters.is_empty()).then_some(inspection))

@@ -2,7 +2,7 @@
 //!
 //! Most run a script, which is in the Lua file of the same name. `acquire` and `release` have their commonest case in a
 //! second one, and what scripts share is in `shared/`. `purge` removes lock after lock, by `remove`, and `is_locked`,
-//! which is in `inspect`, is a plain command. `permissions` is asked once for each connection.
+//! which is in `inspect`, and those of `clients` are plain commands. `permissions` is asked once for each connection.
 
 use std::{fmt, time::Duration};
 
@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod acquire;
+mod clients;
 mod inspect;
 pub(crate) mod permissions;
 mod poll;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 static POLL: LazyLock<LuaScript> =
-    script!(1, "shared/clock", "shared/owner", "shared/lease", "shared/queue", "poll");
+    script!(1, "shared/clock", "shared/word", "shared/owner", "shared/lease", "shared/queue", "poll");
 
 /// As the script returns them.
 type PolledFields = (u64, u64, Vec<u64>, Value, u64, i64, String);
@@ -44,9 +44,13 @@ impl Redis {
         let keys = self.keys.of(resource);
         let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
         let (time, missing, places, granted, count, left, record) = decode::<PolledFields>(value)?;
+        let mut contention = (count > 0).then(|| contention(count, left, &record, 0));
+        if last {
+            self.find_holder(contention.as_mut(), deadline).await;
+        }
         Ok(Polled {
             missing,
-            contention: (count > 0).then(|| contention(count, left, &record, 0)),
+            contention,
             hand_over: if granted == Value::Nil { None } else { Some(hand_over(granted)?) },
             places: places.into_iter().map(|place| (place > 0).then_some(place)).collect(),
             clock: StoreClock { sent, time: Duration::from_micros(time) },

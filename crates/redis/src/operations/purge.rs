@@ -27,12 +27,16 @@ impl Redis {
                 decode(self.call(scan, Deadline::after(patience)).await?)?;
             // All that belongs to a lock goes in one step, whichever of its keys the page has.
             let locks: BTreeSet<_> = page.iter().filter_map(|key| self.keys.lock_of(key)).collect();
-            try_join_all(
-                locks
-                    .into_iter()
-                    .map(async |lock| self.remove(&self.keys.of_lock(lock), Deadline::after(patience)).await),
-            )
-            .await?;
+            if !locks.is_empty() {
+                let look = |command: &mut Cmd| {
+                    command.arg("MGET").arg(&locks);
+                };
+                let values: Vec<Option<Vec<u8>>> = decode(self.call(look, Deadline::after(patience)).await?)?;
+                let remove = async |(lock, value): (&&str, Option<Vec<u8>>)| {
+                    self.remove(&self.keys.of_lock(lock), value.as_deref(), Deadline::after(patience)).await
+                };
+                try_join_all(locks.iter().zip(values).map(remove)).await?;
+            }
             if next == 0 {
                 return Ok(());
             }

@@ -3,9 +3,8 @@
 -- Returns 0 if this nonce did not hold the lock, 1 if it did, or {nonce, token, lease in ms} if it did and the lock
 -- goes to another call of this client.
 -- A lock of a foreign type makes it fail.
-if type(waiting) ~= 'number' then waiting = waiters() end
-local _, nonce = bound_owner(tonumber(held[1] or redis.call('GET', KEYS[1]) or nil), held[2])
-if nonce ~= ARGV[1] then
+local waiting = waiters()
+if nonce_of(redis.call('GET', KEYS[1])) ~= ARGV[1] then
   heard_from(ARGV[2])
   drop_leftover(ARGV[1])
   if ARGV[4] and waiting > 0 then leave(ARGV[4]) end

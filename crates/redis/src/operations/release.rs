@@ -18,6 +18,7 @@ static RELEASE: LazyLock<LuaScript> = script!(
     2,
     "release_uncontended",
     "shared/clock",
+    "shared/word",
     "shared/owner",
     "shared/lease",
     "shared/queue",
@@ -30,10 +31,9 @@ impl Redis {
         Release { resource, nonce, queued }: Release<'_>,
         deadline: Deadline,
     ) -> Result<Released> {
-        let nonce_text = nonce.text();
         let member = queued.map(|lease| self.queue_member(resource, nonce, lease));
         let arguments = |command: &mut Cmd| {
-            command.arg(&nonce_text).arg(&self.client).arg(self.keys.channels()).arg(&member);
+            command.arg(nonce.number()).arg(&self.client).arg(self.keys.channels()).arg(&member);
         };
         let reply = self.run_with_queue(&RELEASE, &self.keys.of(resource), arguments, deadline).await?;
         Ok(match reply.value {

@@ -16,21 +16,21 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static RENEW: LazyLock<LuaScript> = script!(4, "shared/owner", "shared/lease", "renew");
+static RENEW: LazyLock<LuaScript> = script!(4, "shared/word", "shared/owner", "shared/lease", "renew");
 
 impl Redis {
     pub(crate) async fn renew(
         &self,
-        Renew { resource, nonce, change, extensions }: Renew<'_>,
+        Renew { resource, nonce, token, change, extensions }: Renew<'_>,
         deadline: Deadline,
     ) -> Result<Renewed> {
         let lease = in_ms(change.lease().unwrap_or_default());
         let how = if matches!(change, LeaseChange::Exactly(_)) { "set" } else { "raise" };
-        let nonce = nonce.text();
+        let record = self.record(resource);
         let keys = self.keys.of(resource);
         let fill = |command: &mut Cmd| {
             command.arg(keys.lock()).arg(keys.owner()).arg(keys.alive());
-            command.arg(&nonce).arg(lease).arg(how).arg(extensions);
+            command.arg(nonce.number()).arg(lease).arg(how).arg(extensions).arg(token).arg(&record);
         };
         let Reply { value, sent, .. } = self.run(&RENEW, 3, fill, deadline).await?;
         let ownership = match decode(value)? {

@@ -125,7 +125,7 @@ impl World {
             Arc::new(Dice::new(id.into())),
             Box::new(Recorder(heard.clone())),
             COMMAND_TIMEOUT,
-            u128::from(id) << 64,
+            u128::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
         );
         network.connect();
         // Whoever has just connected knows it.

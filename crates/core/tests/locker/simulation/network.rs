@@ -437,7 +437,7 @@ impl Store for Network {
     }
 
     fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed> {
-        let Renew { resource, nonce, change, extensions } = renew;
+        let Renew { resource, nonce, change, extensions, .. } = renew;
         let request = Request::Renew { resource: resource.clone(), nonce, change, extensions };
         self.request(request, deadline, |reply, sent, _| match reply {
             Reply::Renewed(ownership) => Renewed { ownership, sent },

@@ -242,7 +242,8 @@ impl Server {
             let queue = self.queues.get(hash)?;
             queue.keys().position(|(_, queued)| *queued == nonce)
         });
-        let holder = Holder { nonce: held.nonce, token: held.token, identity: identity(held.client) };
+        let holder =
+            Holder { nonce: held.nonce, token: Some(held.token), identity: Some(identity(held.client)) };
         Some(Contention {
             count: held.count,
             holder: Some(holder),
@@ -389,7 +390,10 @@ impl Server {
     fn remove(&mut self, hash: &Arc<str>, now: Moment) -> bool {
         self.end_lease(hash, now);
         let Some(held) = self.held.remove(hash) else { return false };
-        self.events.push((held.client, StoreEvent::Removed { hash: hash.clone(), token: held.token }));
+        self.events.push((
+            held.client,
+            StoreEvent::Removed { hash: hash.clone(), nonce: held.nonce, token: Some(held.token) },
+        ));
         self.hand_over(hash, None, now);
         true
     }

@@ -37,8 +37,3 @@ end
 local function no_token()
   return redis.error_reply('WRONGTYPE the fence register ' .. KEYS[3] .. ' does not hold a token')
 end
-
--- Makes a nonce the owner. `part`: what its client says of itself.
-local function own(nonce, token, part, ms)
-  redis.call('SET', KEYS[2], nonce .. ' ' .. digits(token) .. ' ' .. part, 'PX', ms)
-end

@@ -71,8 +71,8 @@ end
 
 -- Makes a waiter the holder.
 local function grant(nonce, token, now, part, client, lease)
-  redis.call('SET', KEYS[1], digits(token), 'PX', digits(lease))
-  own(nonce, token, part, digits(lease))
+  redis.call('SET', KEYS[1], word(nonce, COMPANY + 1), 'PX', digits(lease))
+  own(nonce, digits(token), part, digits(lease))
   redis.call('HSET', KEYS[5], grant_of(client), digits(ms(now) + lease))
 end
 

@@ -1,0 +1,65 @@
+//! Tells the server who this locker is, and asks who another one is.
+
+use std::{future::poll_fn, task::Poll};
+
+use lock_inc_core::{
+    Contention, Identity,
+    store::{Attempt, Deadline, StoreEvent},
+};
+use redis::{Cmd, Value};
+
+use super::{decode, in_ms};
+use crate::{Redis, link::Command};
+
+impl Redis {
+    /// Before a lock is taken. What comes of it is not waited for.
+    pub(super) async fn tell_who_takes(&self, attempt: &Attempt, deadline: Deadline) {
+        let number = attempt.nonce.locker();
+        let Some(kept) = self.clients.due(number, self.member.connection(), attempt.lease, self.link.now())
+        else {
+            return;
+        };
+        let (link, member) = (self.link.clone(), self.member.clone());
+        let (key, description) = (self.keys.client(number), self.description.clone());
+        let mut telling = Box::pin(async move {
+            let fill = |command: &mut Cmd| {
+                command.arg("SET").arg(&key).arg(&description).arg("PX").arg(in_ms(kept)).arg("GET");
+            };
+            // Where it comes to nothing, errors will not say who holds a lock that was just taken.
+            if let Ok(reply) = link.call(&member, Command { script: None, fill: &fill }, deadline).await
+                && let Value::BulkString(before) = reply.value
+                && before != description.as_bytes()
+            {
+                member.tell(StoreEvent::NumberTaken);
+            }
+        });
+        // It leaves before what follows.
+        if poll_fn(|context| Poll::Ready(telling.as_mut().poll(context))).await.is_pending() {
+            tokio::spawn(telling);
+        }
+    }
+
+    /// Finds out who holds a lock, where only the number of its locker is known.
+    pub(super) async fn find_holder(&self, contention: Option<&mut Contention>, deadline: Deadline) {
+        if let Some(holder) = contention.and_then(|contention| contention.holder.as_mut())
+            && holder.identity.is_none()
+        {
+            holder.identity = self.identify(holder.nonce.locker(), deadline).await;
+        }
+    }
+
+    /// Which locker has a number. Without an answer it stays unknown, and so it does where nobody has it any more.
+    pub(super) async fn identify(&self, number: u64, deadline: Deadline) -> Option<Identity> {
+        if let Some(identity) = self.clients.known(number, self.link.now()) {
+            return Some(identity);
+        }
+        let key = self.keys.client(number);
+        let get = |command: &mut Cmd| {
+            command.arg("GET").arg(&key);
+        };
+        let value = Box::pin(self.call(get, deadline)).await.ok()?;
+        let identity = Identity::parse(&decode::<Option<String>>(value).ok()??)?;
+        self.clients.learn(number, identity.clone(), self.link.now());
+        Some(identity)
+    }
+}
