@@ -163,23 +163,23 @@ export interface Locker {
 }
 
 export interface Inspection {
-  /** Absent where the holder is lock-inc 1.2.0. */
+  /** Absent where the holder is lock-inc 1.2.0, or unknown. */
   holder?: Holder
   /** Absent where nobody holds the resource at the moment, as is `numberOfLocks`. */
   leaseLeft?: number
   /** Attempts since the resource was taken. */
   numberOfLocks?: number
   /** In the order of their turns. */
-  waiters: Omit<Holder, 'token'>[]
+  waiters: (Omit<Holder, 'since' | 'token'> & { since: number })[]
 }
 
 export interface Holder {
   clientId: string
   host: string
   pid: number
-  /** In milliseconds since 1970, by the clock of the store. */
-  since: number
-  token: number
+  /** In milliseconds since 1970, by the clock of the store. Both are `null` while the store does not know. */
+  since: number | null
+  token: number | null
 }
 
 /** What the addon rejects with, and throws of `tls`. */

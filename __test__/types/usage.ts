@@ -344,8 +344,8 @@ if (error instanceof locker.ResourceLockedError) {
   expectType<Holder | null>()(error.holder, true)
   expectType<string | undefined>()(error.holder?.clientId, true)
   expectType<number | undefined>()(error.holder?.pid, true)
-  expectType<number | undefined>()(error.holder?.token, true)
-  expectType<Date | undefined>()(error.holder?.since, true)
+  expectType<number | null | undefined>()(error.holder?.token, true)
+  expectType<Date | null | undefined>()(error.holder?.since, true)
   // @ts-expect-error: it may be unknown
   error.holder.host
 }
