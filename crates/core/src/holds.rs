@@ -125,8 +125,9 @@ impl Holds {
     #[must_use]
     pub(crate) fn insert(&mut self, hold: Hold, introduction: Option<Moment>) -> bool {
         // Once: the attempt may be granted another one, sent again.
+        let is_empty = self.removed_early.is_empty();
         let mut was_removed = |token| self.removed_early.remove(&(hold.nonce, token)).is_some();
-        if was_removed(Some(hold.token)) || was_removed(None) {
+        if !is_empty && (was_removed(Some(hold.token)) || was_removed(None)) {
             return false;
         }
         let regular = hold.regularly_due();

@@ -1,6 +1,6 @@
 -- KEYS: lock, owner record, queue, clients alive.
--- Returns {attempts since the grant or 0 if nobody holds the lock, lease left in ms, the owner record or the nonce of the holder or '', then ticket and
--- queue member of each waiter that is alive, in order}.
+-- Returns {attempts since the grant or 0 if nobody holds the lock, lease left in ms, the owner record or the nonce of the
+-- holder or '', then ticket and queue member of each waiter that is alive, in order}.
 local value = redis.call('GET', KEYS[1])
 if value and not tonumber(value) then return {0, 0, ''} end
 local nonce = nonce_of(value)
