@@ -95,7 +95,7 @@ fn low_bits(number: u128) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::mem;
 
     use super::*;
 
@@ -108,8 +108,12 @@ mod tests {
         for seed in [0, 1, u64::MAX.into(), u128::MAX, 0x1234_5678_9abc_def0_1122_3344_5566_7788] {
             let nonces = Nonces::new(seed);
             let first = new(&nonces);
-            let given: HashSet<_> = (1..ATTEMPTS).map(|_| new(&nonces).number() % ATTEMPTS).collect();
-            assert_eq!(given.len() + 1, usize::try_from(ATTEMPTS).unwrap(), "{seed}");
+            let mut given = vec![false; usize::try_from(ATTEMPTS).unwrap()];
+            let mut is_new = |nonce: Nonce| {
+                !mem::replace(&mut given[usize::try_from(nonce.number() % ATTEMPTS).unwrap()], true)
+            };
+            assert!(is_new(first));
+            assert!((1..ATTEMPTS).all(|_| is_new(new(&nonces))), "{seed}");
             let again = nonces.next(|nonce| nonce == first);
             assert_eq!(again.number() % ATTEMPTS, (first.number() + 1) % ATTEMPTS);
             assert_eq!(again.locker(), first.locker());
