@@ -206,8 +206,8 @@ pub trait Store: Send + Sync + 'static {
     /// has to be.
     fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed>;
 
-    /// A store may learn who holds a lock only later, so that a short lock costs less: by a [renewal](Self::renew), which is
-    /// then asked for after this time, if only as a [check](LeaseChange::Check).
+    /// A store may learn who holds a lock only later, so that a short lock costs less: by a [check](LeaseChange::Check),
+    /// which is [asked for](Self::renew) after this time.
     fn introduces_after(&self) -> Option<Duration> {
         None
     }

@@ -63,7 +63,7 @@ impl Locker {
                 }
                 // Whoever closes leaves its locks as they are.
                 Due::Introduce(_) if self.shutdown.has_begun() => {}
-                Due::Introduce(hold) => self.recheck(hold),
+                Due::Introduce(hold) => self.ask(hold, LeaseChange::Check),
                 Due::Expired { hold, unanswered } => self.tell_expiry(hold, unanswered),
             }
         }

@@ -145,6 +145,20 @@ async fn a_lock_is_not_renewed_while_its_thread_gives_no_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_is_introduced_without_a_new_lease() {
+    let world = World::new();
+    let [ann] = world.peers().await;
+    ann.network.introduce_after(ms(100));
+    let hold = ann.lock("a", renewed(secs(3))).await.unwrap();
+    sleep(ms(500)).await;
+    assert_eq!(world.server().count(1, Kind::Renew), 1);
+    assert!(world.lease_left("a") <= ms(2500));
+    sleep(secs(1)).await;
+    assert_eq!(world.server().count(1, Kind::Renew), 2);
+    assert!(ann.remaining(&hold) > ms(2000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_that_is_answered_after_the_loss_is_given_back() {
     let world = World::new();
     let [ann] = world.peers().await;

@@ -122,6 +122,7 @@ pub(crate) struct Network {
     chaos: Mutex<Option<Chaos>>,
     /// What was asked for events: how many more `true` than `false` there have been.
     expecting: Mutex<i32>,
+    introduction: Mutex<Option<Duration>>,
 }
 
 impl Network {
@@ -137,6 +138,7 @@ impl Network {
             planned_events: Mutex::default(),
             chaos: Mutex::default(),
             expecting: Mutex::default(),
+            introduction: Mutex::default(),
         });
         connections.networks.lock().unwrap().insert(client, Arc::downgrade(&network));
         network
@@ -163,6 +165,11 @@ impl Network {
     /// Whether events are expected by the locker.
     pub(crate) fn is_expecting(&self) -> bool {
         *self.expecting.lock().unwrap() > 0
+    }
+
+    /// Locks have to be introduced after this time.
+    pub(crate) fn introduce_after(&self, time: Duration) {
+        *self.introduction.lock().unwrap() = Some(time);
     }
 
     pub(crate) fn connect(self: &Arc<Self>) {
@@ -443,6 +450,10 @@ impl Store for Network {
             Reply::Renewed(ownership) => Renewed { ownership, sent },
             other => unexpected(&other),
         })
+    }
+
+    fn introduces_after(&self) -> Option<Duration> {
+        *self.introduction.lock().unwrap()
     }
 
     fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>> {
