@@ -112,7 +112,11 @@ impl Locker {
         let Some(permit) = RenewalPermit::begin(self, &hold.resource, hold.token, change) else {
             if change.lease().is_some() {
                 let again = now + (time / 8).max(SHORTEST_PAUSE);
-                self.held.change(|holds| holds.put_off(hold.resource.hash(), hold.token, again));
+                let hash = hold.resource.hash();
+                self.held.change(|holds| {
+                    holds.set_unanswered(hash, hold.token, true);
+                    holds.put_off(hash, hold.token, again);
+                });
             }
             return;
         };

@@ -159,6 +159,17 @@ async fn a_lock_is_introduced_without_a_new_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_whose_introduction_is_not_answered_is_lost_with_the_connection() {
+    let world = World::new();
+    let [ann] = world.peers().await;
+    ann.network.introduce_after(ms(90));
+    let hold = ann.lock("a", renewed(ms(300))).await.unwrap();
+    ann.network.plan(Kind::Renew, Fault::ReplyLate(secs(5)));
+    sleep(ms(310)).await;
+    assert_eq!(ann.losses(), [(hold.token, LostReason::Connection)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_that_is_answered_after_the_loss_is_given_back() {
     let world = World::new();
     let [ann] = world.peers().await;
