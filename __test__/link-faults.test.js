@@ -115,8 +115,8 @@ describe('a server', () => {
       await Promise.all(locks.map((lock) => lock.unlock()))
       await sleeping
     }
-    await until(async () => (await own()).length === 1, 'there is one connection')
-    expect(await own()).toEqual(before)
+    // Another one was tried beside it, which the server may see only now.
+    await until(async () => String(await own()) === String(before), 'there is the one connection')
   })
 
   it('that is stopped for long ends each call at its deadline, and goes on', async () => {

@@ -20,25 +20,6 @@ describe('a call', () => {
     return Number(reply.match(/^:(\d+)/)[1])
   }
 
-  /** How many pieces of whatever size the server has read. */
-  const reads = async () =>
-    Number((await scene.server.call('INFO', 'stats')).match(/total_reads_processed:(\d+)/)[1])
-
-  it('of many in one turn of the event loop is sent with others, in few pieces', async () => {
-    const locker = newLocker()
-    const names = Array.from({ length: 100 }, (_, index) => `resource ${index}`)
-    // The connection is there, and the server knows the scripts.
-    await (await locker.lock('warm-up')).unlock()
-    const before = await reads()
-    const locks = await Promise.all(names.map((name) => locker.lock(name)))
-    // The first ones by themselves, and then half as many at a time as are under way: a dozen. One by one, they would be
-    // sixty reads and more. If the thread is kept from working meanwhile, it begins anew.
-    const between = await reads()
-    expect(between - before).toBeLessThan(40)
-    expect(new Set(await Promise.all(locks.map((lock) => lock.unlock())))).toEqual(new Set([true]))
-    expect((await reads()) - between).toBeLessThan(40)
-  })
-
   it('is sent at once, also if its thread is busy from then on', async () => {
     const locker = newLocker()
     await (await locker.lock('warm-up')).unlock()

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 use std::{
+    io::Read,
     os::fd::BorrowedFd,
     sync::atomic::{AtomicBool, AtomicUsize},
     time::Duration,
@@ -178,6 +179,32 @@ async fn commands_that_are_sent_together_have_nothing_between_them() {
     let packed: Vec<u8> = transaction.iter().flat_map(Cmd::get_packed_command).collect();
     assert_eq!(sent.matches("MULTI").count(), 100);
     assert_eq!(sent.matches(str::from_utf8(&packed).unwrap()).count(), 100);
+}
+
+#[tokio::test]
+async fn what_is_called_in_one_turn_leaves_in_few_pieces_and_a_third_of_it_at_the_most_at_its_end() {
+    let Scene { connection, peer, .. } = Scene::with(Speech::Replies, None);
+    let mut peer = peer.into_std().unwrap();
+    let mut commands_read = || {
+        let mut buffer = [0; 65536];
+        match peer.read(&mut buffer) {
+            Ok(count) => count / cmd("PING").get_packed_command().len(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    turn::begin();
+    let (mut read, mut pieces) = (0, 0);
+    for called in 1..=100 {
+        drop(connection.send_one(&cmd("PING")));
+        let piece = commands_read();
+        read += piece;
+        pieces += usize::from(piece > 0);
+        assert!((called - read) * 3 < called, "{read} of {called}");
+    }
+    turn::end(&tokio::runtime::Handle::current());
+    assert_eq!(read + commands_read(), 100);
+    assert!(pieces < 15, "{pieces}");
 }
 
 #[tokio::test]
