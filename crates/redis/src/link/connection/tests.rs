@@ -186,7 +186,7 @@ async fn what_is_called_in_one_turn_leaves_in_few_pieces_and_a_third_of_it_at_th
     let Scene { connection, peer, .. } = Scene::with(Speech::Replies, None);
     let mut peer = peer.into_std().unwrap();
     let mut commands_read = || {
-        let mut buffer = [0; 65536];
+        let mut buffer = vec![0; 65536];
         match peer.read(&mut buffer) {
             Ok(count) => count / cmd("PING").get_packed_command().len(),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
