@@ -25,40 +25,41 @@ describe('worker threads', () => {
     const ended = (worker) => new Promise((resolve) => worker.once('exit', resolve))
   `
   const run = (script, spec) => runNode(workers + script, { spec, module: require.resolve('..') })
-  const specs = () => [
-    { driver: 'memory', settings: { prefix: 'workers:' } },
-    { driver: 'redis', config: { port: server.port }, settings: { prefix: 'workers:' } },
-  ]
+  const drivers = ['memory', 'redis']
+  /** For workers under a prefix. */
+  const specOf = (driver, prefix) => ({
+    driver,
+    ...(driver === 'redis' && { config: { port: server.port } }),
+    settings: { prefix },
+  })
 
-  it('exclude each other, on Redis as in memory', async () => {
-    for (const spec of specs()) {
-      const script = `
-        const shared = new Int32Array(new SharedArrayBuffer(8))
-        const code = \`
-          const locker = lockFactory(workerData.spec)
-          const main = async () => {
-            for (let round = 0; round < 50; round++) {
-              const lock = await locker.lock('one', { retry: true, retryInterval: 1, maxRetryAttempts: 1e6 })
-              if (Atomics.add(workerData.shared, 0, 1) !== 0) throw new Error('overlap')
-              Atomics.add(workerData.shared, 1, 1)
-              await new Promise(setImmediate)
-              Atomics.sub(workerData.shared, 0, 1)
-              await lock.unlock()
-            }
-            await locker.close()
+  it.each(drivers)('exclude each other (%s)', async (driver) => {
+    const script = `
+      const shared = new Int32Array(new SharedArrayBuffer(8))
+      const code = \`
+        const locker = lockFactory(workerData.spec)
+        const main = async () => {
+          for (let round = 0; round < 50; round++) {
+            const lock = await locker.lock('one', { retry: true, retryInterval: 1, maxRetryAttempts: 1e6 })
+            if (Atomics.add(workerData.shared, 0, 1) !== 0) throw new Error('overlap')
+            Atomics.add(workerData.shared, 1, 1)
+            await new Promise(setImmediate)
+            Atomics.sub(workerData.shared, 0, 1)
+            await lock.unlock()
           }
-          main()
-        \`
-        const all = Array.from({ length: 4 }, () => start(code, { spec: args.spec, shared }))
-        Promise.all(all.map(ended)).then((codes) => tell({ codes, count: shared[1] }))
-      `
-      const { code, messages, stderr } = await run(script, spec).ended
-      expect({ code, messages, stderr }).toEqual({
-        code: 0,
-        messages: [{ codes: [0, 0, 0, 0], count: 200 }],
-        stderr: '',
-      })
-    }
+          await locker.close()
+        }
+        main()
+      \`
+      const all = Array.from({ length: 4 }, () => start(code, { spec: args.spec, shared }))
+      Promise.all(all.map(ended)).then((codes) => tell({ codes, count: shared[1] }))
+    `
+    const { code, messages, stderr } = await run(script, specOf(driver, 'workers:')).ended
+    expect({ code, messages, stderr }).toEqual({
+      code: 0,
+      messages: [{ codes: [0, 0, 0, 0], count: 200 }],
+      stderr: '',
+    })
   })
 
   it('share the locks in memory with the main thread', async () => {
@@ -70,38 +71,35 @@ describe('worker threads', () => {
         await ended(worker)
       })
     `
-    expect((await run(script, specs()[0]).ended).messages).toEqual(['ERR_RESOURCE_LOCKED'])
+    expect((await run(script, specOf('memory', 'workers:')).ended).messages).toEqual(['ERR_RESOURCE_LOCKED'])
   })
 
-  it('can be terminated at any moment while they lock and unlock', async () => {
-    for (const spec of specs()) {
-      const script = `
-        const code = \`
-          const locker = lockFactory(workerData)
-          const work = async (id) => { for (;;) await (await locker.lock('resource ' + id, { expire: 600 })).unlock() }
-          for (let id = 0; id < 20; id++) work(id).catch(() => {})
-          parentPort.postMessage('busy')
-        \`
-        const main = async () => {
-          for (let round = 0; round < 30; round++) {
-            const worker = start(code, args.spec)
-            await new Promise((resolve) => worker.once('message', resolve))
-            await new Promise((resolve) => setTimeout(resolve, round % 7))
-            await worker.terminate()
-          }
-          tell('survived')
+  it.each(drivers)('can be terminated at any moment while they lock and unlock (%s)', async (driver) => {
+    const script = `
+      const code = \`
+        const locker = lockFactory(workerData)
+        const work = async (id) => { for (;;) await (await locker.lock('resource ' + id, { expire: 600 })).unlock() }
+        for (let id = 0; id < 20; id++) work(id).catch(() => {})
+        parentPort.postMessage('busy')
+      \`
+      const main = async () => {
+        for (let round = 0; round < 30; round++) {
+          const worker = start(code, args.spec)
+          await new Promise((resolve) => worker.once('message', resolve))
+          await new Promise((resolve) => setTimeout(resolve, round % 7))
+          await worker.terminate()
         }
-        main()
-      `
-      const { code, signal, messages, stderr } = await run(script, { ...spec, settings: { prefix: 'term:' } })
-        .ended
-      expect({ code, signal, messages, stderr }).toEqual({
-        code: 0,
-        signal: null,
-        messages: ['survived'],
-        stderr: '',
-      })
-    }
+        tell('survived')
+      }
+      main()
+    `
+    const { code, signal, messages, stderr } = await run(script, specOf(driver, 'term:')).ended
+    expect({ code, signal, messages, stderr }).toEqual({
+      code: 0,
+      signal: null,
+      messages: ['survived'],
+      stderr: '',
+    })
   })
 
   it('do not leave a lock behind that was granted after they were terminated', async () => {
@@ -128,7 +126,7 @@ describe('worker threads', () => {
       }
       main()
     `
-    const { child, messages, ended } = run(script, { ...specs()[1], settings: { prefix: 'late:' } })
+    const { child, messages, ended } = run(script, specOf('redis', 'late:'))
     const key = `late:${lockFactory.hash('late')}`
     await until(() => messages.includes('ready'))
     await server.call('CLIENT', 'PAUSE', '60000', 'WRITE')
@@ -156,7 +154,7 @@ describe('worker threads', () => {
         process.stdin.once('data', () => process.exit(0))
       })
     `
-    const { child, messages, ended } = run(script, { ...specs()[1], settings: { prefix: 'unheard:' } })
+    const { child, messages, ended } = run(script, specOf('redis', 'unheard:'))
     const key = `unheard:${lockFactory.hash('unheard')}`
     await until(async () => (await server.call('EXISTS', key)) === 1, 'the lock was granted')
     child.stdin.write('terminate')
@@ -179,7 +177,7 @@ describe('worker threads', () => {
       }
       main()
     `
-    const bare = `const args = ${JSON.stringify({ spec: specs()[1], module: require.resolve('..') })}
+    const bare = `const args = ${JSON.stringify({ spec: specOf('redis', 'workers:'), module: require.resolve('..') })}
       const tell = (message) => process.stdout.write(JSON.stringify(message) + '\\n'); ${workers} ${script}`
     const { execFile } = require('node:child_process')
     const output = await new Promise((resolve, reject) => {
