@@ -53,7 +53,7 @@ describe('when something goes wrong', () => {
       expect(error.message).toMatch(/did not answer within 200 ms/)
       scene.proxy.forwardReplies()
       await until(async () => !(await exists('resource')), 'the ghost is gone')
-      expect(await scene.server.call('EXISTS', `${key('resource')}:owner`)).toBe(0)
+      expect(await scene.server.call('EXISTS', `${key('resource')}:clients`)).toBe(0)
     })
   })
 

@@ -10,13 +10,13 @@ const { rejection, until } = require('./support/until')
 
 // What is said once in each language, as the scripts say it.
 describe('the times of the queue', () => {
-  const queue = read('shared/queue.lua')
+  const [queue, clients] = [read('shared/queue.lua'), read('shared/clients.lua')]
   const root = path.join(__dirname, '..')
   /** The number that follows a name in a file. */
   const numberIn = (text, pattern) => Number(text.match(pattern)[1])
   const numberOf = (file, pattern) => numberIn(fs.readFileSync(path.join(root, file), 'utf8'), pattern)
   const grace = numberIn(queue, /local GRACE = (\d+)/)
-  const alive = numberIn(queue, /local ALIVE = (\d+)/)
+  const alive = numberIn(clients, /local ALIVE = (\d+)/)
   const simulation = 'crates/core/tests/locker/simulation/server.rs'
 
   it('have one grace period', () => {
@@ -111,9 +111,9 @@ describe('the wire protocol', () => {
     const lock = await locker.lock('User:1602 and more', { expire: 30 })
     const lockKey = key('User:1602 and more')
     await introduced(locker, 'User:1602 and more')
-    expect(await keys()).toEqual([lockKey, `${lockKey}:owner`, `${scene.prefix}fence`].sort())
+    expect(await keys()).toEqual([lockKey, `${lockKey}:clients`, `${scene.prefix}fence`].sort())
 
-    const record = await scene.server.call('GET', `${lockKey}:owner`)
+    const record = await scene.server.call('HGET', `${lockKey}:clients`, 'holder')
     const [nonce, token, client, pid, host, ...name] = record.split(' ')
     expect(await scene.server.call('GET', lockKey)).toBe(`${nonce}000001`)
     expect(Number(token)).toBe(lock.token)
@@ -125,7 +125,7 @@ describe('the wire protocol', () => {
     expect(host).toBe(require('node:os').hostname())
     expect(name.join(' ')).toBe('User:1602 and more')
 
-    for (const leased of [lockKey, `${lockKey}:owner`]) {
+    for (const leased of [lockKey, `${lockKey}:clients`]) {
       const ttl = await scene.server.call('PTTL', leased)
       expect(ttl).toBeGreaterThan(20_000)
       expect(ttl).toBeLessThanOrEqual(30_000)
@@ -168,15 +168,14 @@ describe('the wire protocol', () => {
   it('a renewal or an attempt that was held up on its way shortens no lease', async () => {
     const lock = await locker.lock('resource', { expire: 3 })
     await introduced(locker, 'resource')
-    const names = [key('resource'), `${key('resource')}:owner`]
-    const [nonce, token, ...record] = (await scene.server.call('GET', names[1])).split(' ')
+    const names = [key('resource'), `${key('resource')}:clients`]
+    const [nonce, token, ...record] = (await scene.server.call('HGET', names[1], 'holder')).split(' ')
     await lock.extend(60)
-    const alive = `${key('resource')}:alive`
     const renewal = [nonce, 3000, 'raise', 0, token, record.join(' ')]
-    expect(await scene.server.call('EVAL', script('renew'), 3, ...names, alive, ...renewal)).toBe(1)
-    const rest = [`${scene.prefix}fence`, `${key('resource')}:queue`, alive]
+    expect(await scene.server.call('EVAL', script('renew'), 2, ...names, ...renewal)).toBe(1)
+    const rest = [`${scene.prefix}fence`, `${key('resource')}:queue`]
     const args = [nonce, 3000, 0, `${scene.prefix}client:`]
-    const again = ['EVAL', script('acquire'), 5, ...names, ...rest, ...args]
+    const again = ['EVAL', script('acquire'), 4, ...names, ...rest, ...args]
     expect(await scene.server.call(...again)).toBe(lock.token)
     for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(50_000)
     // Where the lease is shorter, whoever gets the answer has a full one.
@@ -332,7 +331,7 @@ describe('the wire protocol', () => {
       expect(await old.lock('resource')).toBe(1)
       expect(await lock.unlock()).toBe(false)
       expect(await scene.server.call('GET', key('resource'))).toBe('1')
-      expect(await scene.server.call('EXISTS', `${key('resource')}:owner`)).toBe(0)
+      expect(await scene.server.call('EXISTS', `${key('resource')}:clients`)).toBe(0)
     })
 
     it('the record of a holder whose lock was taken over does not speak for the new holder', async () => {
@@ -386,7 +385,7 @@ describe('the wire protocol', () => {
       expect(await keys()).toEqual([...others, `${scene.prefix}fence`].sort())
     })
 
-    it('removes an owner record whose lock is gone', async () => {
+    it('removes the record of a holder whose lock is gone', async () => {
       await locker.lock('a')
       await introduced(locker, 'a')
       await scene.server.call('DEL', key('a'))
@@ -401,7 +400,7 @@ describe('the wire protocol', () => {
     const lockKey = `app-${scene.prefix}${key('resource')}`
     await introduced(both, 'resource')
     expect(await keys(`app-${scene.prefix}*`)).toEqual(
-      [lockKey, `${lockKey}:owner`, `app-${scene.prefix}${scene.prefix}fence`].sort(),
+      [lockKey, `${lockKey}:clients`, `app-${scene.prefix}${scene.prefix}fence`].sort(),
     )
     await lock.unlock()
     await both.lock('resource')

@@ -83,8 +83,7 @@ describe('whatever happens to those who wait, in whatever order', () => {
           if (holder === undefined) return 'nobody'
           // Nothing is asked for it from then on for long.
           await introduced(watcher, resource)
-          for (const name of [key(resource), `${key(resource)}:owner`])
-            await scene.server.call('PEXPIRE', name, 1)
+          await scene.server.call('PEXPIRE', key(resource), 1)
           await until(async () => !(await stillOf(resource, holder)), 'the lease has ended')
           const busy = queue.length > 0
           const lock = await watcher.tryLock(resource)

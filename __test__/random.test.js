@@ -79,7 +79,8 @@ describe('whatever happens in whatever order', () => {
           const resource = pick(resources)
           // Nothing is asked for it from then on for long.
           if (holder[resource]?.token) await introduced(lockers[0], resource)
-          for (const name of [key(resource), `${key(resource)}:owner`]) await server.call('PEXPIRE', name, 1)
+          for (const name of [key(resource), `${key(resource)}:clients`])
+            await server.call('PEXPIRE', name, 1)
           await until(async () => !(await lockers[0].isLocked(resource)))
           holder[resource] = undefined
           return resource

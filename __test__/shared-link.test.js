@@ -210,7 +210,7 @@ describe('lockers with the same config', () => {
     await lock.unlock()
     const last = await stop
     // Until all are to give another sign of life with their next poll.
-    const alive = (await scene.server.call('HVALS', `${scene.key('resource')}:alive`)).map(Number)
+    const alive = (await scene.server.call('HVALS', `${scene.key('resource')}:clients`)).map(Number)
     const newest = Math.max(...alive.filter((end) => end > 0))
     const time = async () => Number((await scene.server.call('TIME'))[0]) * 1000
     await until(async () => (await time()) > newest - 15_000 * 0.9, 'it is time')

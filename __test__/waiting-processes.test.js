@@ -191,7 +191,7 @@ describe('processes that wait for one lock', () => {
     await first.unlock()
     const begin = performance.now()
     // Another call of the same client, which it has sent before it was stopped.
-    const [member] = [await scene.server.call('GET', `${key('resource')}:owner`)]
+    const member = await scene.server.call('HGET', `${key('resource')}:clients`, 'holder')
     const [, token, ...part] = member.split(' ')
     const { clientId } = (await newLocker().inspect('resource')).holders[0]
     await scene.server.call(
@@ -200,7 +200,7 @@ describe('processes that wait for one lock', () => {
       token,
       `AAAAAAAAAAAAAAAAAAAAAA 60000 ${part.join(' ')}`,
     )
-    await scene.server.call('HSET', `${key('resource')}:alive`, clientId, Date.now() + 15_000)
+    await scene.server.call('HSET', `${key('resource')}:clients`, clientId, Date.now() + 15_000)
     next.send({ id: 1, call: 'lock', resource: 'resource' })
     await waiting('resource', 2)
     await until(() => find(next, 1, 'token'), 'the next process has its turn')

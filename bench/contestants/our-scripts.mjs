@@ -26,7 +26,7 @@ const CHANNELS = `${PREFIX}client:`
 
 function keysOf(number) {
   const lock = PREFIX + hashed(number)
-  return [lock, `${lock}:owner`, `${PREFIX}fence`, `${lock}:queue`, `${lock}:alive`]
+  return [lock, `${lock}:clients`, `${PREFIX}fence`, `${lock}:queue`]
 }
 
 /**
@@ -41,8 +41,8 @@ export const calls = {
   }),
   release: (number) => ({ name: 'RELEASE', keys: keysOf(number), args: [NONCE, CLIENT, CHANNELS] }),
   renew: (number) => {
-    const [lock, owner, , , alive] = keysOf(number)
-    return { name: 'RENEW', keys: [lock, owner, alive], args: [NONCE, LEASE_MS, 'raise', '0', TOKEN, RECORD] }
+    const [lock, clients] = keysOf(number)
+    return { name: 'RENEW', keys: [lock, clients], args: [NONCE, LEASE_MS, 'raise', '0', TOKEN, RECORD] }
   },
 }
 

@@ -5,10 +5,8 @@ use lock_inc_core::{
     resource::{HASH_LEN, is_hash},
 };
 
-// All of one length.
-const OWNER: &str = ":owner";
+const CLIENTS: &str = ":clients";
 const QUEUE: &str = ":queue";
-const ALIVE: &str = ":alive";
 
 /// Builds and recognises the keys under one prefix.
 #[derive(Clone, Debug)]
@@ -35,7 +33,7 @@ impl Keys {
     }
 
     fn made_of(&self, prefix: &str, rest: &str) -> LockKeys<'_> {
-        let text = [prefix, rest, OWNER, prefix, rest, QUEUE, prefix, rest, ALIVE].concat();
+        let text = [prefix, rest, CLIENTS, prefix, rest, QUEUE].concat();
         LockKeys { lock_len: prefix.len() + rest.len(), text, fence: &self.fence }
     }
 
@@ -66,7 +64,7 @@ impl Keys {
     pub(crate) fn lock_of<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?;
         let (hash, suffix) = rest.split_at_checked(HASH_LEN)?;
-        let is_ours = suffix.is_empty() || [OWNER, QUEUE, ALIVE].iter().any(|ours| suffix == ours.as_bytes());
+        let is_ours = suffix.is_empty() || [CLIENTS, QUEUE].iter().any(|ours| suffix == ours.as_bytes());
         let lock = &key[..key.len() - suffix.len()];
         if is_hash(hash) && is_ours { str::from_utf8(lock).ok() } else { None }
     }
@@ -93,24 +91,14 @@ impl LockKeys<'_> {
         &self.text[..self.lock_len]
     }
 
-    /// Who holds it.
-    pub(crate) fn owner(&self) -> &str {
-        self.with_suffix(0)
+    /// Who has to do with it.
+    pub(crate) fn clients(&self) -> &str {
+        &self.text[..self.lock_len + CLIENTS.len()]
     }
 
     /// Who waits for it.
     pub(crate) fn queue(&self) -> &str {
-        self.with_suffix(1)
-    }
-
-    /// Which of the clients of those who wait have shown that they live.
-    pub(crate) fn alive(&self) -> &str {
-        self.with_suffix(2)
-    }
-
-    fn with_suffix(&self, index: usize) -> &str {
-        let len = self.lock_len + OWNER.len();
-        &self.text[index * len..(index + 1) * len]
+        &self.text[self.lock_len + CLIENTS.len()..]
     }
 }
 
@@ -129,10 +117,10 @@ mod tests {
     fn a_lock_is_found_by_each_of_its_keys_and_by_no_other() {
         let (keys, resource) = (Keys::new("l".into()), Resource::new("abc"));
         let all = keys.of(&resource);
-        for (key, suffix) in [(all.owner(), ":owner"), (all.queue(), ":queue"), (all.alive(), ":alive")] {
+        for (key, suffix) in [(all.clients(), ":clients"), (all.queue(), ":queue")] {
             assert_eq!(key.strip_suffix(suffix), Some(all.lock()));
         }
-        for key in [all.lock(), all.owner(), all.queue(), all.alive()] {
+        for key in [all.lock(), all.clients(), all.queue()] {
             assert_eq!(keys.of_lock(keys.lock_of(key.as_bytes()).unwrap()), all);
         }
         for key in ["lfence", "l", "", "lother:key", &format!("l2{}", resource.hash())] {

@@ -1,10 +1,9 @@
--- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: nonce, lease in ms, what a token that is only
--- counted must not be below, what channels begin with; and, to join the queue if need be, the client's part of the record,
+-- KEYS: lock, clients, fence register, queue. ARGV: nonce, lease in ms, what a token that is only counted must not be
+-- below, what channels begin with; and, to join the queue if need be, the client's part of the record,
 -- and '1', or '0' if messages do not reach the client.
 -- Returns the token (an integer), or {attempts since the grant, lease left in ms, the owner record or the nonce of the holder
 -- or '', server time in microseconds, ticket, place in the queue}.
--- A key of a foreign type makes it fail before the first write. (That of the record is overwritten; and only who waits looks
--- at those of the queue.)
+-- A key of a foreign type makes it fail before the first write. (Only who waits looks at those of queue and clients.)
 local now, token = next_token()
 if not token then return no_token() end
 local waiting = waiters()
@@ -26,7 +25,7 @@ if nonce == ARGV[1] then
   -- Sent again: the lease is a full one from now on, as whoever gets this answer counts it. Nobody has heard of a token
   -- that is in no record.
   if not granted and keep_token(token) then granted = token end
-  raise_lease(ARGV[2])
+  raise_lease(ARGV[2], record)
   if client then heard_from(client) end
   return granted or no_token()
 end

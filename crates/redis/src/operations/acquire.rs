@@ -21,7 +21,7 @@ static ACQUIRE: LazyLock<LuaScript> = script!(
     "acquire_uncontended",
     "shared/clock",
     "shared/word",
-    "shared/owner",
+    "shared/clients",
     "shared/lease",
     "shared/queue",
     "acquire"

@@ -1,4 +1,4 @@
--- KEYS: lock, owner record, queue, clients alive.
+-- KEYS: lock, clients, queue.
 -- Returns {attempts since the grant or 0 if nobody holds the lock, lease left in ms, the owner record or the nonce of the
 -- holder or '', then ticket and queue member of each waiter that is alive, in order}.
 local value = redis.call('GET', KEYS[1])
@@ -8,7 +8,7 @@ local reply = {value and attempts(value) or 0, redis.call('PTTL', KEYS[1]), reco
 
 local alive = {}
 local time = redis.call('TIME')
-local clients = redis.call('HGETALL', KEYS[4])
+local clients = redis.call('HGETALL', KEYS[2])
 for index = 1, #clients, 2 do
   alive[clients[index]] = math.abs(tonumber(clients[index + 1]) or 0)
 end

@@ -21,9 +21,9 @@ impl Redis {
     ) -> Result<Option<Inspection>> {
         let keys = self.keys.of(resource);
         let fill = |command: &mut Cmd| {
-            command.arg(keys.lock()).arg(keys.owner()).arg(keys.queue()).arg(keys.alive());
+            command.arg(keys.lock()).arg(keys.clients()).arg(keys.queue());
         };
-        let mut fields: Vec<Value> = decode(self.run(&INSPECT, 4, fill, deadline).await?.value)?;
+        let mut fields: Vec<Value> = decode(self.run(&INSPECT, 3, fill, deadline).await?.value)?;
         let queue = fields.split_off(fields.len().min(3));
         let (count, left, record): (u64, i64, String) = decode(Value::Array(fields))?;
         let queue: Vec<(u64, String)> = decode(Value::Array(queue))?;

@@ -57,10 +57,10 @@ impl Redis {
         deadline: Deadline,
     ) -> impl Future<Output = Result<Reply>> + 'a {
         let fill = move |command: &mut Cmd| {
-            command.arg(keys.lock()).arg(keys.owner()).arg(keys.fence).arg(keys.queue()).arg(keys.alive());
+            command.arg(keys.lock()).arg(keys.clients()).arg(keys.fence).arg(keys.queue());
             arguments(command);
         };
-        self.run(script, 5, fill, deadline)
+        self.run(script, 4, fill, deadline)
     }
 
     /// Runs a command that is no script.

@@ -1,7 +1,7 @@
 -- What a client sends for those of its calls that wait for a lock: when their timer fires, after a reconnect, and as a
 -- last look before they give up.
--- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: client, what channels begin with, '1' if messages
--- reach the client, '1' for a last look, then ticket and queue member of each waiter.
+-- KEYS: lock, clients, fence register, queue. ARGV: client, what channels begin with, '1' if messages reach the client,
+-- '1' for a last look, then ticket and queue member of each waiter.
 -- Returns {server time in microseconds, how many of them were not in the queue, after a last look their places in it,
 -- {nonce, token, lease in ms} of a grant to one of them or false, attempts since the grant or 0 if nobody holds the
 -- lock, lease left in ms, the owner record or the nonce of the holder or ''}.
@@ -18,7 +18,7 @@ for index = 5, #ARGV, 2 do
   local nonce, lease = string.match(ARGV[index + 1], '^(%S+) (%d+)')
   if nonce == owner then
     -- The message about it was lost, or has yet to come.
-    raise_lease(lease)
+    raise_lease(lease, record)
     if not granted and keep_token(token) then granted = token end
     heard_from(ARGV[1])
     grant = granted and { owner, granted, tonumber(lease) } or false

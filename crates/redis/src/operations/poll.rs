@@ -17,7 +17,7 @@ use crate::{
 };
 
 static POLL: LazyLock<LuaScript> =
-    script!(1, "shared/clock", "shared/word", "shared/owner", "shared/lease", "shared/queue", "poll");
+    script!(1, "shared/clock", "shared/word", "shared/clients", "shared/lease", "shared/queue", "poll");
 
 /// As the script returns them.
 type PolledFields = (u64, u64, Vec<u64>, Value, u64, i64, String);

@@ -1,5 +1,5 @@
--- KEYS: lock, owner record, fence register, queue, clients alive. ARGV: nonce, client, what channels begin with, and for
--- a call that may wait in the queue its member there.
+-- KEYS: lock, clients, fence register, queue. ARGV: nonce, client, what channels begin with, and for a call that may wait
+-- in the queue its member there.
 -- Returns 0 if this nonce did not hold the lock, 1 if it did, or {nonce, token, lease in ms} if it did and the lock
 -- goes to another call of this client.
 -- A lock of a foreign type makes it fail.
@@ -10,9 +10,7 @@ if nonce_of(redis.call('GET', KEYS[1])) ~= ARGV[1] then
   if ARGV[4] and waiting > 0 then leave(ARGV[4]) end
   return 0
 end
-if waiting == 0 then
-  redis.call('DEL', KEYS[5])
-else
+if waiting > 0 then
   local now, token = take_token()
   heard_from(ARGV[2])
   if token then
@@ -20,5 +18,6 @@ else
     if done then return mine or 1 end
   end
 end
-redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('DEL', KEYS[1])
+disown(waiting)
 return 1

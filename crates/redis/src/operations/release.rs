@@ -19,7 +19,7 @@ static RELEASE: LazyLock<LuaScript> = script!(
     "release_uncontended",
     "shared/clock",
     "shared/word",
-    "shared/owner",
+    "shared/clients",
     "shared/lease",
     "shared/queue",
     "release"

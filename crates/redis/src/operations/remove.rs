@@ -13,7 +13,7 @@ use crate::{
 };
 
 static REMOVE: LazyLock<LuaScript> =
-    script!(3, "shared/clock", "shared/word", "shared/owner", "shared/queue", "remove");
+    script!(3, "shared/clock", "shared/word", "shared/clients", "shared/queue", "remove");
 
 impl Redis {
     /// Removes the lock that somebody has now, and no other, however often that is sent. `false` if nobody has one.

@@ -1,5 +1,5 @@
--- KEYS: lock, owner record, clients alive. ARGV: nonce, new lease in ms or 0 to only look, 'set' if the lease may become
--- shorter, how many times that was asked for, this time included, token, and the client's part of the record.
+-- KEYS: lock, clients. ARGV: nonce, new lease in ms or 0 to only look, 'set' if the lease may become shorter, how many
+-- times that was asked for, this time included, token, and the client's part of the record.
 -- Returns 1 if this nonce holds the lock, 0 if nobody does, -1 if somebody else does.
 local value = redis.call('GET', KEYS[1])
 if nonce_of(value) ~= ARGV[1] then
@@ -15,13 +15,12 @@ if new_lease then
   -- In this order: where memory is short, a script may begin with this, and not with SET.
   redis.call('PEXPIRE', KEYS[1], lease)
 elseif lease > 0 and (not sets or times == set_before) then
-  raise_lease(lease)
+  raise_lease(lease, record)
 end
 if new_lease or not record then
   local token = ARGV[5] .. (times > 0 and '/' .. ARGV[4] or '')
   own(ARGV[1], token, ARGV[6], math.max(redis.call('PTTL', KEYS[1]), 1))
 end
 if attempts(value) > MANY then expect_company(value, 1) end
--- A sign of life after a hand-over, see queue.lua.
-redis.pcall('HDEL', KEYS[3], 'granted:' .. string.match(ARGV[6], '^%S+'))
+heard_from(string.match(ARGV[6], '^%S+'))
 return 1

@@ -16,7 +16,7 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static RENEW: LazyLock<LuaScript> = script!(4, "shared/word", "shared/owner", "shared/lease", "renew");
+static RENEW: LazyLock<LuaScript> = script!(4, "shared/word", "shared/clients", "shared/lease", "renew");
 
 impl Redis {
     pub(crate) async fn renew(
@@ -29,10 +29,10 @@ impl Redis {
         let record = self.record(resource);
         let keys = self.keys.of(resource);
         let fill = |command: &mut Cmd| {
-            command.arg(keys.lock()).arg(keys.owner()).arg(keys.alive());
+            command.arg(keys.lock()).arg(keys.clients());
             command.arg(nonce.number()).arg(lease).arg(how).arg(extensions).arg(token).arg(&record);
         };
-        let Reply { value, sent, .. } = self.run(&RENEW, 3, fill, deadline).await?;
+        let Reply { value, sent, .. } = self.run(&RENEW, 2, fill, deadline).await?;
         let ownership = match decode(value)? {
             1 => Ownership::Held,
             0 => Ownership::Gone,

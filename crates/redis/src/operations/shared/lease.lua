@@ -1,9 +1,16 @@
--- Gives lock and record a lease of `ms`, unless they have a longer one: a command that was held up on its way must
--- not take away what a later one has given.
-local function raise_lease(ms)
-  if redis.call('PTTL', KEYS[1]) >= tonumber(ms) then return end
-  redis.call('PEXPIRE', KEYS[1], ms)
-  redis.call('PEXPIRE', KEYS[2], ms)
+-- Beyond so many attempts, whoever looks at a lock counts anew: lock-inc 1.2.0 counts without looking.
+local MANY = 250000
+
+-- From now on a release looks who else is there. `value`: what KEYS[1] holds, a word.
+local function expect_company(value, count)
+  redis.call('SET', KEYS[1], word(nonce_of(value), COMPANY + (count or attempts(value))), 'KEEPTTL')
+end
+
+-- Gives the lock a lease of `ms`, unless it has a longer one: a command that was held up on its way must not take away what
+-- a later one has given. The same goes for the record of the holder, where there is one.
+local function raise_lease(ms, record)
+  keep(KEYS[1], ms)
+  if record then keep(KEYS[2], ms) end
 end
 
 -- What 1.2.0 gives in ms, unless told otherwise.
@@ -16,12 +23,4 @@ local function lease_left()
   if left ~= -1 then return left end
   redis.call('PEXPIRE', KEYS[1], OLD_LEASE)
   return OLD_LEASE
-end
-
--- Removes what is left of a lock of this nonce that an old client has deleted.
-local function drop_leftover(nonce)
-  local record = redis.pcall('GET', KEYS[2])
-  if type(record) == 'string' and string.sub(record, 1, #nonce + 1) == nonce .. ' ' then
-    redis.call('DEL', KEYS[2])
-  end
 end

@@ -1,37 +1,27 @@
 -- KEYS[4]: the queue, a sorted set of waiters, '<nonce> <lease in ms> <client> <pid> <host> <name>', by their tickets.
--- KEYS[5]: until when each client with waiters counts as alive, in ms of the server's clock, negative for one that no
--- message reaches; and, in a field of the name that `grant_of` makes, the end of the first lease that it was handed, until
--- it has given a sign of life.
 
 -- A waiter's first lease: a process that hangs keeps the others for no longer. It asks for the rest in time.
 local GRACE = 5000
--- For so long after its last poll a client counts as alive: three times the longest time between two of them.
-local ALIVE = 15000
 
 local function ms(now) return math.floor(now / 1000) end
-
-local function grant_of(client) return 'granted:' .. client end
-
--- A client has given a sign of life. pcall: what is of a foreign type says nothing.
-local function heard_from(client) redis.pcall('HDEL', KEYS[5], grant_of(client)) end
 
 -- Forgets the clients that have left, unless there are few of them. They are no more than the waiters, at the most. Where
 -- there are many it is done now and then only: most may have been served just now, and count as alive for a while.
 local function forget_dead(now)
-  local count = redis.call('HLEN', KEYS[5])
+  local count = redis.call('HLEN', KEYS[2])
   if count <= 2 * redis.call('ZCARD', KEYS[4]) + 16 or now % count >= 64 then return end
-  local clients = redis.call('HGETALL', KEYS[5])
+  local clients = redis.call('HGETALL', KEYS[2])
   for index = 1, #clients, 2 do
     local ends = tonumber(clients[index + 1])
     local client = clients[index]
     if ends and math.abs(ends) < ms(now) and string.sub(client, 1, 8) ~= grant_of('') then
-      redis.call('HDEL', KEYS[5], client, grant_of(client))
+      redis.call('HDEL', KEYS[2], client, grant_of(client))
     end
   end
 end
 
--- What KEYS[5] has of a client. For whoever joins the queue: before anything is written, as it may be of a foreign type.
-local function signs_of(client) return redis.call('HMGET', KEYS[5], client, grant_of(client)) end
+-- What KEYS[2] has of a client. For whoever joins the queue: before anything is written, as it may be of a foreign type.
+local function signs_of(client) return redis.call('HMGET', KEYS[2], client, grant_of(client)) end
 
 -- `signs`: what there was of the client. `hears`: '1' if messages reach it. `anew`: the queue may have no TTL yet.
 local function mark_alive(client, signs, now, hears, anew)
@@ -39,9 +29,9 @@ local function mark_alive(client, signs, now, hears, anew)
   if signs[2] then heard_from(client) end
   local known = tonumber(signs[1] or 0) * sign
   if not anew and known > ms(now) + ALIVE * 0.9 then return end
-  redis.call('HSET', KEYS[5], client, digits(sign * (ms(now) + ALIVE)))
+  redis.call('HSET', KEYS[2], client, digits(sign * (ms(now) + ALIVE)))
   redis.call('PEXPIRE', KEYS[4], ALIVE)
-  redis.call('PEXPIRE', KEYS[5], ALIVE)
+  keep(KEYS[2], ALIVE)
   forget_dead(now)
 end
 
@@ -54,16 +44,16 @@ end
 
 -- Takes a waiter out of the queue.
 local function leave(waiter)
-  if redis.call('ZREM', KEYS[4], waiter) == 1 and redis.call('EXISTS', KEYS[4]) == 0 then
-    redis.call('DEL', KEYS[5])
+  if redis.call('ZREM', KEYS[4], waiter) == 1 and redis.call('EXISTS', KEYS[1], KEYS[4]) == 0 then
+    redis.call('DEL', KEYS[2])
   end
 end
 
--- Until when a client counts as alive, as KEYS[5] has it; 0 if it does not. One that was handed the lock and has let
--- its first lease end without a sign of life hangs: its other waiters need not be tried, and come back with its next poll.
+-- Until when a client counts as alive; 0 if it does not. One that was handed the lock and has let its first lease end
+-- without a sign of life hangs: its other waiters need not be tried, and come back with its next poll.
 local function alive_until(client, now)
   -- pcall: what is of a foreign type says nothing.
-  local found = redis.pcall('HMGET', KEYS[5], client, grant_of(client))
+  local found = redis.pcall('HMGET', KEYS[2], client, grant_of(client))
   local ends, grant_ends = tonumber(found[1] or 0), tonumber(found[2] or nil)
   if not ends or math.abs(ends) <= ms(now) or grant_ends and grant_ends <= ms(now) then return 0 end
   return ends
@@ -72,8 +62,7 @@ end
 -- Makes a waiter the holder.
 local function grant(nonce, token, now, part, client, lease)
   redis.call('SET', KEYS[1], word(nonce, COMPANY + 1), 'PX', digits(lease))
-  own(nonce, digits(token), part, digits(lease))
-  redis.call('HSET', KEYS[5], grant_of(client), digits(ms(now) + lease))
+  own(nonce, digits(token), part, lease, grant_of(client), digits(ms(now) + lease))
 end
 
 -- Gives the lock, with a token that is in the register already, to the first waiter whose client is alive and listens.
@@ -84,7 +73,7 @@ local function hand_over(now, token, channels, caller)
   while true do
     local head = redis.pcall('ZPOPMIN', KEYS[4])
     if head.err or #head == 0 then
-      redis.call('DEL', KEYS[5])
+      redis.call('DEL', KEYS[2])
       return
     end
     local nonce, whole, part, client = string.match(head[1], '^(%S+) (%d+) ((%S+).*)$')

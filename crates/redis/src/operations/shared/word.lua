@@ -15,12 +15,11 @@ local function attempts(value)
   return (tonumber(string.sub(value, 14)) or 0) % COMPANY
 end
 
--- What the owner record KEYS[2] says of the holder with this nonce, if it does: the record, the token, and how many times
+-- What KEYS[2] (see clients.lua) says of the holder with this nonce, if it does: the record, the token, and how many times
 -- the lease was set.
 local function record_of(nonce)
-  -- pcall: what is of a foreign type is no record.
-  local record = nonce and redis.pcall('GET', KEYS[2])
-  if type(record) ~= 'string' then return end
+  local record = nonce and redis.pcall('HMGET', KEYS[2], 'holder')[1]
+  if not record then return end
   local owner, token, set = string.match(record, '^(%S+) (%d+)/?(%d*) ')
   if owner == nonce then return record, tonumber(token), tonumber(set) or 0 end
 end
