@@ -356,7 +356,7 @@ declare namespace lockFactory {
     /**
      * Waits for so long, without `retry` too, while somebody else holds the resource, there is no connection, or the
      * server is loading or busy: milliseconds from 0 on, or `Infinity`. 0 is one attempt. Default: as `retry` says.
-     * Where Redis does not answer at the end, the call may settle a tenth of it later, half a second at the most.
+     * Where Redis does not answer at the end, the call may settle as much later again, half a second at the most.
      */
     timeout?: Time | null | undefined
     /**

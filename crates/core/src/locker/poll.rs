@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// So many calls at the most are asked about in one poll, after which other clients have their turn.
-pub(super) const POLL_PAGE: usize = 256;
+pub(super) const POLL_PAGE: usize = 512;
 
 impl Locker {
     /// Asks about those whose time has come.

@@ -268,7 +268,7 @@ impl PendingAcquire {
     /// The patience is over: a last poll, which also takes the call out of the queue and says who is in the way now.
     async fn leave_queue(&mut self, joined: JoinAnswer, limit: Limit) -> WaitOutcome {
         let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
-        let enough = (limit.time / 10).clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(joined.round_trip * 4);
+        let enough = limit.time.clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(joined.round_trip * 4);
         let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
         let call = QueuedCall { nonce, lease, ticket: joined.ticket };
         let mut answer = self.locker.poll_last(resource, call, deadline);
