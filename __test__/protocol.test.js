@@ -143,17 +143,34 @@ describe('the wire protocol', () => {
     expect(await keys()).toEqual([`${scene.prefix}fence`])
   })
 
-  it('takes one command to lock, one to be refused, and one to unlock', async () => {
-    await (await locker.lock('warm-up')).unlock()
+  it('takes one transaction or script to lock, one or two to be refused, and one to unlock', async () => {
+    const other = newLocker()
+    // The server gets to know all scripts.
+    const known = await locker.lock('warm-up')
+    await rejection(other.lock('warm-up'))
+    await known.unlock()
+    await (await locker.lock('other')).unlock()
     await scene.server.call('CONFIG', 'RESETSTAT')
+    const counts = async () => {
+      const kinds = ['exec', 'evalsha'].map((name) => scene.server.commandCount(name))
+      return (await Promise.all(kinds)).reduce((sum, count) => sum + count)
+    }
     const lock = await locker.lock('resource')
-    expect(await scene.server.commandCount('evalsha')).toBe(1)
+    expect(await counts()).toBe(1)
+    expect(await lock.unlock()).toBe(true)
+    expect(await counts()).toBe(2)
+    const again = await locker.lock('resource')
+    expect(await counts()).toBe(3)
+    await rejection(other.lock('resource'))
+    const refused = await counts()
+    expect([4, 5]).toContain(refused)
+    // Who holds it, or was refused it, knows that it is of no use to try.
     await rejection(locker.lock('resource'))
-    expect(await scene.server.commandCount('evalsha')).toBe(2)
-    await lock.unlock()
-    expect(await scene.server.commandCount('evalsha')).toBe(3)
-    for (const other of ['eval', 'script|load', 'multi', 'watch', 'publish']) {
-      expect(await scene.server.commandCount(other)).toBe(0)
+    await rejection(other.lock('resource'))
+    await again.unlock()
+    expect(await counts()).toBe(refused + 3)
+    for (const name of ['eval', 'script|load', 'watch', 'publish']) {
+      expect(await scene.server.commandCount(name)).toBe(0)
     }
   })
 
@@ -174,7 +191,7 @@ describe('the wire protocol', () => {
     const renewal = [nonce, 3000, 'raise', 0, token, record.join(' ')]
     expect(await scene.server.call('EVAL', script('renew'), 2, ...names, ...renewal)).toBe(1)
     const rest = [`${scene.prefix}fence`, `${key('resource')}:queue`]
-    const args = [nonce, 3000, 0, `${scene.prefix}client:`]
+    const args = [nonce, 3000, `${scene.prefix}client:`]
     const again = ['EVAL', script('acquire'), 4, ...names, ...rest, ...args]
     expect(await scene.server.call(...again)).toBe(lock.token)
     for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(50_000)

@@ -3,16 +3,17 @@
 const { kill, runLocker } = require('./support/child')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { randomFrom, seeds } = require('./support/random')
+const { SERVERS } = require('./support/redis-server')
 const { introduced, redisScene } = require('./support/scene')
 const { until } = require('./support/until')
 
 // Random steps of processes that take, wait for, give up and lose two resources, against a model that knows whose turn
 // it is.
-describe('whatever happens to those who wait, in whatever order', () => {
-  const scene = redisScene()
+describe.each(SERVERS)('whatever happens to those who wait, in whatever order (%s)', (name) => {
+  const scene = redisScene({ name })
   const { newLocker, key, keys } = scene
 
-  it.each(seeds(6))(
+  it.each(seeds(2))(
     'the first that lives is next, nobody else is, tokens grow, and nothing is left (seed %i)',
     async (seed) => {
       const random = randomFrom(seed)

@@ -4,19 +4,19 @@ const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
 const { randomFrom, seeds } = require('./support/random')
-const { startRedis } = require('./support/redis-server')
+const { SERVERS, startRedis } = require('./support/redis-server')
 const { introduced } = require('./support/scene')
 const { until } = require('./support/until')
 
 // Random steps of three lockers and two old clients on two resources, against a model that knows who holds what.
-describe('whatever happens in whatever order', () => {
+describe.each(SERVERS)('whatever happens in whatever order (%s)', (name) => {
   let server
   let prefix
   let lockers
   let old
 
   beforeAll(async () => {
-    server = await startRedis()
+    server = await startRedis({ name })
   })
 
   afterAll(() => server.stop())
@@ -34,7 +34,7 @@ describe('whatever happens in whatever order', () => {
     await old.close()
   })
 
-  it.each(seeds(8))(
+  it.each(seeds(3))(
     'there is one holder, tokens grow, and nobody gives up what another one holds (seed %i)',
     async (seed) => {
       const random = randomFrom(seed)

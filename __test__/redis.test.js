@@ -4,10 +4,10 @@ const { behaviour } = require('./support/behaviour')
 const { holding } = require('./support/holding')
 const { requesting } = require('./support/requesting')
 const { waiting } = require('./support/waiting')
-const { startRedis, serverVersion } = require('./support/redis-server')
+const { SERVERS, serverVersion, startRedis } = require('./support/redis-server')
 
 // The machine's own server, and an older, a newer and a related one.
-describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('a locker on %s', (name) => {
+describe.each(SERVERS)('a locker on %s', (name) => {
   let server
 
   beforeAll(async () => {

@@ -4,7 +4,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const lockFactory = require('..')
 const { FaultyProxy } = require('./support/proxy')
-const { startRedis } = require('./support/redis-server')
+const { SERVERS, startRedis } = require('./support/redis-server')
 const { introduced } = require('./support/scene')
 const { allSources } = require('./support/scripts')
 const { rejection, until } = require('./support/until')
@@ -13,7 +13,7 @@ const protocol = path.join(__dirname, '../docs/protocol.md')
 const documentedRule = () => fs.readFileSync(protocol, 'utf8').match(/^ACL SETUSER locks .*$/m)[0]
 
 // A server that answers with an error: the error names the cause and says what to do, on old servers and new ones.
-describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s', (name) => {
+describe.each(SERVERS)('refusals of %s', (name) => {
   let server
   let opened
 
@@ -236,6 +236,7 @@ describe.each(['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1'])('refusals of %s
       const [, , , ...rule] = documentedRule().split(' ')
       const commands = rule.filter((word) => word.startsWith('+')).map((word) => word.slice(1))
       const unneeded = ['select', 'client|setname', 'subscribe', 'publish', 'pubsub|numpat', 'pubsub|numsub']
+      unneeded.push('multi', 'exec', 'incrby')
       /** With all but this command. */
       const work = async (command) => {
         const settings = { prefix: `refused:without ${command}:`, commandTimeout: 5000 }

@@ -25,8 +25,9 @@ describe('calls that wait', () => {
       const before = await counts()
       await first.unlock()
       await Promise.all(calls)
-      // They have joined the queue with one command each; what is left is an unlock for each, and the first one.
-      expect(await counts()).toEqual([before[0] + 41, before[1]])
+      // They have joined the queue with one command each; what is left is an unlock for each, and the first one, which has
+      // to find out that somebody has come.
+      expect(await counts()).toEqual([before[0] + 42, before[1]])
     })
 
     it('nothing while the lease of the holder is long', async () => {

@@ -18,6 +18,8 @@ const binaries = {
   'valkey-9.1': () => fetched('valkey-9.1'),
 }
 
+const SERVERS = Object.keys(binaries)
+
 /** A real server in a folder and on a port of its own. */
 class RedisServer {
   #binary
@@ -152,4 +154,4 @@ function serverVersion(name) {
   return execFileSync(binaries[name](), ['--version'], { encoding: 'utf8' })
 }
 
-module.exports = { startRedis, freePort, serverVersion }
+module.exports = { SERVERS, startRedis, freePort, serverVersion }

@@ -8,9 +8,10 @@ const { until } = require('./until')
 
 /**
  * What most tests on Redis need, in place before each of them: a server for the file, and for each test a prefix of
- * its own and lockers that are closed at its end. `throughProxy`: they connect through a proxy that can misbehave.
+ * its own and lockers that are closed at its end. `throughProxy`: they connect through a proxy that can misbehave. `name`: of
+ * which server there is one.
  */
-function redisScene({ throughProxy = false } = {}) {
+function redisScene({ throughProxy = false, name } = {}) {
   const opened = []
   const scene = {
     server: undefined,
@@ -45,7 +46,7 @@ function redisScene({ throughProxy = false } = {}) {
   }
 
   beforeAll(async () => {
-    scene.server = await startRedis()
+    scene.server = await startRedis({ name })
   })
 
   afterAll(() => scene.server.stop())

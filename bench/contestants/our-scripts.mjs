@@ -1,16 +1,10 @@
 // Our own acquire and release as redis-benchmark can send them. This is the one place to adapt when the scripts
 // get other keys or arguments: `calls` mirrors what crates/redis/src/operations/ sends.
 import { createHash } from 'node:crypto'
-import fs from 'node:fs'
+import scripts from '../../__test__/support/scripts.js'
 
-const sources = new URL('../../crates/redis/src/operations/', import.meta.url)
-const read = (name) => fs.readFileSync(new URL(name, sources), 'utf8')
-
-/** The source of the script of an operation, put together of the parts that its file names. */
-export function script(name) {
-  const [, parts] = read(`${name.toLowerCase()}.rs`).match(/script!\(\s*\d+,([^)]*)\)/)
-  return Array.from(parts.matchAll(/"(.*?)"/g), ([, part]) => read(`${part}.lua`)).join('')
-}
+/** The source of the script of an operation. */
+export const script = (name) => scripts.script(name.toLowerCase())
 
 export const sha = (source) => createHash('sha1').update(source).digest('hex')
 
@@ -37,7 +31,7 @@ export const calls = {
   acquire: (number) => ({
     name: 'ACQUIRE',
     keys: keysOf(number),
-    args: [NONCE, LEASE_MS, TOKEN, CHANNELS],
+    args: [NONCE, LEASE_MS, CHANNELS],
   }),
   release: (number) => ({ name: 'RELEASE', keys: keysOf(number), args: [NONCE, CLIENT, CHANNELS] }),
   renew: (number) => {
@@ -45,6 +39,23 @@ export const calls = {
     return { name: 'RENEW', keys: [lock, clients], args: [NONCE, LEASE_MS, 'raise', '0', TOKEN, RECORD] }
   },
 }
+
+/** What a lock holds that nobody has come for. */
+const WORD = `${NONCE}000001`
+
+/** What is sent for takes and gives that leave together. */
+export const takes = (numbers) => [
+  ['MULTI'],
+  ['INCRBY', `${PREFIX}fence`, String(numbers.length)],
+  ...numbers.map((number) => ['SET', keysOf(number)[0], WORD, 'NX', 'PX', LEASE_MS]),
+  ['EXISTS', ...numbers.map((number) => keysOf(number)[3])],
+  ['EXEC'],
+]
+export const gives = (numbers) => ({
+  name: 'GIVE',
+  keys: numbers.map((number) => keysOf(number)[0]),
+  args: numbers.map(() => WORD),
+})
 
 /** How many bytes a call has on the wire. */
 export function bytesOf({ name, keys, args }) {

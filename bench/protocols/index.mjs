@@ -2,7 +2,7 @@
 // been thought of. Each is `{ label, needs?, take, give }`. `needs` is a command without which the server cannot do it.
 // `take(numbers)` and `give(numbers)` are lists of commands for the locks with these numbers, each a list of strings;
 // `script(source)` in place of a command's name sends the script by its hash.
-import { calls, script as ours } from '../contestants/our-scripts.mjs'
+import { calls, gives, script as ours, takes } from '../contestants/our-scripts.mjs'
 
 const LEASE_MS = '60000'
 const PREFIX = 'bench:'
@@ -105,11 +105,13 @@ const giveByOneScript = (numbers) => [
 const giveByDelifeq = each((number) => [['DELIFEQ', keyOf(number), wordOf(number)]])
 
 /** One of our own scripts, with the keys and arguments that the addon sends. */
-const oursOf = (call) =>
-  each((number) => {
-    const { name, keys, args } = call(number)
-    return [[script(ours(name)), String(keys.length), ...keys, ...args]]
-  })
+const callOf = ({ name, keys, args }) => [script(ours(name)), String(keys.length), ...keys, ...args]
+const oursOf = (call) => each((number) => [callOf(call(number))])
+/** What the addon sends of so many calls of one turn. */
+const oursTogether = (size) => ({
+  take: together(size, takes),
+  give: together(size, (numbers) => [callOf(gives(numbers))]),
+})
 
 const takeByTurn = (numbers) => [
   [
@@ -138,8 +140,13 @@ export const protocols = {
     take: each((number) => [setRandom(number)]),
     give: each((number) => [[COMPARE_AND_DELETE, '1', keyOf(number), randomOf(number)]]),
   },
-  // Scripts, one word that says who holds the lock, a token that is counted, a look at the queue.
-  [NOW]: { take: oursOf(calls.acquire), give: oursOf(calls.release) },
+  // One word that says who holds the lock, a token that is counted, a look at the queue: by itself, and of one turn.
+  [NOW]: oursTogether(1),
+  [`${NOW}, 4 together`]: oursTogether(4),
+  [`${NOW}, 16 together`]: oursTogether(16),
+  [`${NOW}, 64 together`]: oursTogether(64),
+  // What is contended, or was held for longer.
+  'scripts, as they are': { take: oursOf(calls.acquire), give: oursOf(calls.release) },
   // The same in other ways.
   'word, scripts': { take: takeByScript(TAKE_WORD), give: giveByScript },
   'word, scripts that look first': { take: takeByScript(TAKE_WORD_LATE), give: giveByScript },

@@ -66,6 +66,17 @@ impl Error {
         }
     }
 
+    /// The same error, where something had left for the store before.
+    #[must_use]
+    pub fn after_sending(mut self) -> Self {
+        match &mut self {
+            Self::Unavailable(unavailable) => unavailable.sent = true,
+            Self::Refused(refusal) => refusal.unanswered = true,
+            Self::Locked(_) | Self::Closed | Self::Cancelled | Self::Internal => {}
+        }
+        self
+    }
+
     /// Whether the command may have been carried out although no answer came.
     pub fn outcome_unknown(&self) -> bool {
         match self {

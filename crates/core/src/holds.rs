@@ -24,6 +24,8 @@ pub struct Hold {
     pub(crate) observed: bool,
     /// How many times another lease has been set for it, or was asked to be.
     pub(crate) extensions: u64,
+    /// As far as is known it was granted at once, and nothing has been asked about it since.
+    pub(crate) is_untouched: bool,
 }
 
 impl Hold {
@@ -279,6 +281,7 @@ impl Holds {
             return None;
         }
         entry.asked = Some(asked);
+        entry.hold.is_untouched = false;
         if matches!(asked, LeaseChange::Exactly(_)) {
             entry.hold.extensions += 1;
         }

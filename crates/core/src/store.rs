@@ -54,6 +54,8 @@ pub struct Attempt {
     pub lease: Duration,
     /// Whether to join the queue while somebody else holds the resource.
     pub waits: bool,
+    /// Whether it is this client that holds the resource, as far as is known.
+    pub is_held_here: bool,
 }
 
 /// The store's answer to an [`Attempt`].
@@ -116,6 +118,9 @@ pub struct Release<'a> {
     pub nonce: Nonce,
     /// The lease that it has asked for, if it may be in the queue: then it leaves that.
     pub queued: Option<Duration>,
+    /// As far as is known here it was granted at once, and nothing has been asked about it since: the store has nothing of it
+    /// but the lock.
+    pub is_untouched: bool,
 }
 
 /// The store's answer to a [`Release`].

@@ -147,7 +147,7 @@ impl Store for Memory {
     }
 
     fn acquire<'a>(&'a self, attempt: &'a Attempt, _deadline: Deadline) -> Answer<'a, Acquired> {
-        let Attempt { ref resource, nonce, lease, waits } = *attempt;
+        let Attempt { ref resource, nonce, lease, waits, .. } = *attempt;
         answer(self.with(|table, now| {
             match table.acquire(Claim { resource, nonce, lease, identity: &self.identity, waits, now }) {
                 Ok(token) => Acquired::Granted(Grant { token, sent: now.moment }),

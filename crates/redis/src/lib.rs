@@ -5,9 +5,9 @@
 //! * [`operations`]: what is asked of the server: the commands, and the Lua scripts that most of them run.
 //! * [`keys`]: the names of keys. [`script`](mod@script): how scripts are called.
 //! * [`clients`]: who the lockers are that the locks are of.
-//! * [`server_clock`]: what the tokens say of the server's clock.
+//! * [`server_clock`]: what the tokens say of the server's clock. [`contended`]: names that somebody has lately waited for.
 //! * [`events`], [`refusal`]: what messages and errors of the server mean.
-//! * [`link`]: the connection that is always being kept up, and how a command gets its answer.
+//! * [`resp`]: commands as bytes. [`link`]: the connection that is always being kept up, and how a command gets its answer.
 //! * [`config`], [`tls`]: how to reach the server.
 
 use std::{
@@ -32,15 +32,20 @@ use lock_inc_core::{
 #[cfg(unix)]
 pub use self::link::socket;
 pub use self::link::{Link, Machine};
-use self::{clients::Clients, keys::Keys, link::Member, server_clock::ServerClock};
+use self::{
+    clients::Clients, contended::Contended, keys::Keys, link::Member, operations::take::TakePause,
+    server_clock::ServerClock,
+};
 
 mod clients;
 pub mod config;
+mod contended;
 mod events;
 mod keys;
 mod link;
 mod operations;
 mod refusal;
+mod resp;
 mod script;
 mod server_clock;
 pub mod tls;
@@ -58,6 +63,8 @@ pub struct Redis {
     keys: Keys,
     clients: Clients,
     clock: ServerClock,
+    contended: Contended,
+    takes: TakePause,
     /// The id of this locker.
     client: String,
     /// What records in the store say of it.
@@ -77,6 +84,8 @@ impl Redis {
             left: AtomicBool::new(false),
             keys,
             clock: ServerClock::default(),
+            contended: Contended::default(),
+            takes: TakePause::default(),
             description: identity.describe(),
             client: identity.client.clone(),
             clients: Clients::new(identity),

@@ -3,6 +3,8 @@
 
 use redis::{Cmd, Script};
 
+use crate::resp;
+
 /// A script and its SHA-1.
 pub(crate) struct LuaScript {
     source: &'static str,
@@ -23,6 +25,15 @@ impl LuaScript {
     /// Whether it may call this command.
     pub(crate) fn calls(&self, command: &str) -> bool {
         self.source.contains(&format!("call('{command}'"))
+    }
+
+    /// Begins the same as [`write`](Self::write) in bytes, where so many keys and arguments are to follow.
+    pub(crate) fn begin(&self, out: &mut Vec<u8>, with_source: bool, keys: usize, arguments: usize) {
+        resp::begin(out, 3 + keys + arguments);
+        let [name, script] = if with_source { ["EVAL", self.source] } else { ["EVALSHA", &self.sha] };
+        resp::word(out, name.as_bytes());
+        resp::word(out, script.as_bytes());
+        resp::decimal(out, keys as u64);
     }
 
     /// Begins an `EVALSHA`, or, with the source, an `EVAL`, which also leaves the script in the server's cache. So many

@@ -22,6 +22,8 @@ struct Known {
     connection: u32,
     /// How far it is ahead of our own clock.
     ahead: Duration,
+    /// The newest token.
+    last: u64,
 }
 
 impl ServerClock {
@@ -34,13 +36,20 @@ impl ServerClock {
         micros((known.ahead + now.since_start()).saturating_sub(SLACK))
     }
 
+    /// Whether the next token that is only counted will not have to be lifted, as far as can be told.
+    pub(crate) fn is_near(&self, connection: u32, now: Moment) -> bool {
+        let last = lock(&self.0).last;
+        last >= self.floor(connection, now)
+    }
+
     /// A token has come over this connection, in answer to a command that left at `sent`. `now` says when.
     pub(crate) fn on_token(&self, connection: u32, token: u64, sent: Moment, now: impl FnOnce() -> Moment) {
         let time = Duration::from_micros(token);
         let mut known = lock(&self.0);
         if known.connection != connection {
-            *known = Known { connection, ahead: Duration::ZERO };
+            *known = Known { connection, ..Known::default() };
         }
+        known.last = known.last.max(token);
         // Most are counted, and say less than is known.
         if time.saturating_sub(sent.since_start()) > known.ahead {
             known.ahead = known.ahead.max(time.saturating_sub(now().since_start()));
@@ -67,6 +76,7 @@ mod tests {
         assert_eq!(clock.floor(1, at(10)), NONE);
         clock.on_token(1, 5_000_000, at(10), || at(12));
         assert_eq!(clock.floor(1, at(12)), 4_900_000);
+        assert!(clock.is_near(1, at(112)) && !clock.is_near(1, at(113)) && !clock.is_near(2, at(12)));
         // Counted: behind the clock by then.
         clock.on_token(1, 5_000_001, at(62), || at(64));
         assert_eq!(clock.floor(1, at(1012)), 5_900_000);

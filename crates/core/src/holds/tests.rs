@@ -18,6 +18,7 @@ fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
         renewal,
         observed: false,
         extensions: 0,
+        is_untouched: true,
     }
 }
 

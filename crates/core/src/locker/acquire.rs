@@ -20,7 +20,8 @@ const PAUSE_AFTER_LATE_GRANT: Duration = Duration::from_millis(10);
 impl Locker {
     pub(super) fn attempt(&self, resource: Resource, options: &LockOptions) -> Attempt {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        Attempt { nonce: self.new_nonce(&resource), resource, lease, waits: options.wait != Wait::No }
+        let (nonce, is_held_here) = (self.new_nonce(&resource), self.held.has_any(resource.hash()));
+        Attempt { nonce, resource, lease, waits: options.wait != Wait::No, is_held_here }
     }
 
     pub(super) fn new_nonce(&self, resource: &Resource) -> Nonce {
@@ -108,6 +109,7 @@ impl Locker {
             renewal,
             observed,
             extensions: 0,
+            is_untouched: !handed_over,
         };
         // Who hands a lock over says to whom.
         let introduction = self.store.introduces_after().filter(|_| !handed_over).map(|after| now + after);

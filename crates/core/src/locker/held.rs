@@ -45,6 +45,11 @@ impl Held {
         change(&mut self.lock())
     }
 
+    /// Whether anything is held here.
+    pub(super) fn has_any(&self, hash: &str) -> bool {
+        self.lock().get(hash, None).is_some()
+    }
+
     pub(super) fn take(&self, hash: &str, token: Option<u64>) -> Option<Hold> {
         self.lock().take(hash, token)
     }

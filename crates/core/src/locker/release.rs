@@ -23,12 +23,11 @@ impl Locker {
         self.renew_due(now);
         // From here on it is not renewed any more.
         let hold = self.held.take(resource.hash(), token);
-        let Some((nonce, lease, gone_by)) = hold.map(|hold| (hold.nonce, hold.lease, hold.gone_by)) else {
-            return Ok(false);
-        };
+        let hold = hold.map(|hold| (hold.nonce, hold.lease, hold.gone_by, hold.is_untouched));
+        let Some((nonce, lease, gone_by, is_untouched)) = hold else { return Ok(false) };
         // What has expired is given up all the same: the store may still keep it, if only for a moment.
         let expired = now >= lease.end();
-        let release = Release { resource: &resource, nonce, queued: None };
+        let release = Release { resource: &resource, nonce, queued: None, is_untouched };
         match self.store.release(release, self.deadline()).await {
             Ok(Released::Yes(next)) => {
                 if let Some((hand_over, since)) = next {
@@ -68,7 +67,7 @@ impl Locker {
         self.shutdown.spawn_cancel(async move {
             for attempt in 1.. {
                 // An error is no news to anybody: the caller has been told, and the next try is under way.
-                let release = Release { resource: &resource, nonce, queued };
+                let release = Release { resource: &resource, nonce, queued, is_untouched: false };
                 let answer = locker.store.release(release, locker.deadline()).await;
                 if let Ok(Released::Yes(Some((hand_over, since)))) = answer {
                     locker.on_hand_over(&resource, hand_over, since);

@@ -85,7 +85,7 @@ impl Call<'_> {
                 Some(live) if self.may_use(&live) => live,
                 _ => Box::pin(self.wait_for_live()).await?,
             };
-            if let Some((script, _)) = self.command.script
+            if let Some(script) = self.command.script()
                 && !live.allows(script)
             {
                 Box::pin(self.find_allowed(&live, script)).await?;
@@ -118,7 +118,7 @@ impl Call<'_> {
 
     /// The server has answered with an error.
     async fn refused(&mut self, number: u32, forgotten: u32, error: ServerError) -> Result<()> {
-        if self.command.script.is_some() && error.code() == "NOSCRIPT" {
+        if self.command.script().is_some() && error.code() == "NOSCRIPT" {
             if let Some(live) = self.link.live().filter(|live| live.number == number) {
                 live.commands.forget(forgotten);
             }

@@ -21,12 +21,16 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
 use self::receiving::Reader;
-pub(crate) use self::sending::Command;
+pub(crate) use self::{
+    batch::{Calls, Gathered, Part},
+    sending::Command,
+};
 use self::{receiving::Receiving, sending::Sending, vigil::Vigil};
 #[cfg(unix)]
 use super::socket::Watcher;
 use super::{Expectations, transport::Transport};
 
+mod batch;
 mod receiving;
 mod sending;
 mod vigil;
@@ -123,7 +127,7 @@ impl Connection {
             watcher.unwatch(transport.socket().as_fd());
         }
         for waiting in awaited {
-            waiting.settle(Err(cause.clone()));
+            waiting.fail(&cause);
         }
         // Whoever drives it drops the last piece of the socket.
         self.ended.cancel();

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use self::socket::Watcher;
 pub(crate) use self::{
     call::Reply,
-    connection::Command,
+    connection::{Calls, Command, Gathered, Part},
     members::{Member, Members},
 };
 use self::{connect::Owned, connection::Connection, failure::ConnectError, keeper::Keeper};

@@ -102,7 +102,7 @@ impl Scene {
             let fill = |command: &mut Cmd| {
                 command.arg("ECHO").arg(if member.is_subscribed() { "subscribed" } else { "deaf" });
             };
-            link.call(&member, Command { script: None, fill: &fill }, Deadline::after(limit)).await
+            link.call(&member, Command::Plain(&fill), Deadline::after(limit)).await
         }
     }
 }
@@ -273,7 +273,7 @@ async fn a_link_that_was_given_up_takes_nobody_more() {
     let Scene { listener, link } = scene;
     drop(listener);
     let limit = Limit { time: Duration::from_secs(3), option: "a test" };
-    let command = Command { script: None, fill: &|_| () };
+    let command = Command::Plain(&|_| ());
     let answer = link.call(&member, command, Deadline::after(limit)).await;
     assert!(matches!(answer, Err(Error::Unavailable(error)) if error.is_final));
     assert!(!link.reserve());
@@ -325,7 +325,7 @@ async fn what_is_forbidden_is_asked_with_the_first_script_where_nobody_had_joine
     let (link, caller) = (scene.link.clone(), member.clone());
     let call = tokio::spawn(async move {
         let limit = Limit { time: Duration::from_secs(3), option: "a test" };
-        let command = Command { script: Some((&SCRIPT, 0)), fill: &|_| {} };
+        let command = Command::Script(&SCRIPT, 0, &|_| {});
         link.call(&caller, command, Deadline::after(limit)).await
     });
     peer.confirm("subscribe").await;

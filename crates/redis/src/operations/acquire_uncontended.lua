@@ -1,14 +1,17 @@
 -- The first part of acquire, see there: a resource that is free and that nobody waits for. In few steps, and before
 -- anything is defined that only the other cases need.
-local call = redis.call
-if call('EXISTS', KEYS[1], KEYS[4]) == 0 then
-  -- pcall: what is no number stays what it is, and is told below.
-  local token = redis.pcall('INCR', KEYS[3])
-  if type(token) == 'number' then
-    if token >= tonumber(ARGV[3]) and token <= 9007199254740980 then
-      call('SET', KEYS[1], ARGV[1] .. '000001', 'PX', ARGV[2])
+if redis.call('EXISTS', KEYS[1], KEYS[4]) == 0 then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local last = redis.pcall('SET', KEYS[3], string.format('%.0f', now), 'GET')
+  -- Refused without memory, or as it is of a foreign type: that is told below.
+  if type(last) ~= 'table' then
+    local number = tonumber(last or 0)
+    local token = number and number <= 9007199254740980 and math.max(now, number + 1)
+    if token ~= now then redis.call('SET', KEYS[3], token and string.format('%.0f', token) or last) end
+    if token then
+      redis.call('SET', KEYS[1], ARGV[1] .. '000001', 'PX', ARGV[2])
       return token
     end
-    if token > 9007199254740980 then call('DECR', KEYS[3]) end
   end
 end

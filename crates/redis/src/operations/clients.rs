@@ -26,7 +26,7 @@ impl Redis {
                 command.arg("SET").arg(&key).arg(&description).arg("PX").arg(in_ms(kept)).arg("GET");
             };
             // Where it comes to nothing, errors will not say who holds a lock that was just taken.
-            if let Ok(reply) = link.call(&member, Command { script: None, fill: &fill }, deadline).await
+            if let Ok(reply) = link.call(&member, Command::Plain(&fill), deadline).await
                 && let Value::BulkString(before) = reply.value
                 && before != description.as_bytes()
             {

@@ -1,7 +1,8 @@
 //! What is asked of the server: the commands that leave, and what their replies say. `docs/protocol.md` is the reference.
 //!
-//! Most run a script, which is in the Lua file of the same name. `acquire` and `release` have their commonest case in a
-//! second one, and what scripts share is in `shared/`. `purge` removes lock after lock, by `remove`, and `is_locked`,
+//! Most run a script, which is in the Lua file of the same name; what scripts share is in `shared/`. The commonest case of
+//! `acquire` and `release` is that of `take` and `give`, which many calls of one turn have in common. `purge` removes lock
+//! after lock, by `remove`, and `is_locked`,
 //! which is in `inspect`, and those of `clients` are plain commands. `permissions` is asked once for each connection.
 
 use std::{fmt, time::Duration};
@@ -24,6 +25,7 @@ use crate::{
 
 mod acquire;
 mod clients;
+mod give;
 mod inspect;
 pub(crate) mod permissions;
 mod poll;
@@ -31,6 +33,7 @@ mod purge;
 mod release;
 mod remove;
 mod renew;
+pub(crate) mod take;
 
 impl Redis {
     /// Runs a script. `fill` adds the keys, of which there are so many, and the arguments.
@@ -43,7 +46,7 @@ impl Redis {
         deadline: Deadline,
     ) -> impl Future<Output = Result<Reply>> + 'a {
         async move {
-            let command = Command { script: Some((script, keys)), fill: &fill };
+            let command = Command::Script(script, keys, &fill);
             self.link.call(&self.member, command, deadline).await
         }
     }
@@ -65,7 +68,7 @@ impl Redis {
 
     /// Runs a command that is no script.
     async fn call(&self, fill: impl Fn(&mut Cmd) + Send + Sync, deadline: Deadline) -> Result<Value> {
-        let command = Command { script: None, fill: &fill };
+        let command = Command::Plain(&fill);
         Ok(self.link.call(&self.member, command, deadline).await?.value)
     }
 
@@ -88,6 +91,11 @@ impl Redis {
 fn contention(count: u64, left: i64, record: &str, place: u64) -> Contention {
     let lease_left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     Contention { count, holder: Holder::parse(record), lease_left, place: (place > 0).then_some(place) }
+}
+
+/// What the key of a lock holds that was taken while nobody waited, and that nobody has come for since.
+fn untouched(nonce: Nonce) -> u64 {
+    nonce.number() * 1_000_000 + 1
 }
 
 /// As scripts have it.

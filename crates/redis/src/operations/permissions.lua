@@ -23,7 +23,6 @@ allows('TIME')
 -- And of a string that is no number, these. Who may not write it takes no lock in any case.
 if allows('SET', key, 'x', 'PX', 1) then
   allows('INCR', key)
-  allows('DECR', key)
   allows('ZADD', key, 1, 'x')
   allows('HSET', key, 'x', 1)
   redis.pcall('DEL', key)

@@ -14,7 +14,7 @@ use crate::{
     script::{LuaScript, script},
 };
 
-static RELEASE: LazyLock<LuaScript> = script!(
+pub(super) static RELEASE: LazyLock<LuaScript> = script!(
     2,
     "release_uncontended",
     "shared/clock",
@@ -28,16 +28,25 @@ static RELEASE: LazyLock<LuaScript> = script!(
 impl Redis {
     pub(crate) async fn release(
         &self,
-        Release { resource, nonce, queued }: Release<'_>,
+        Release { resource, nonce, queued, is_untouched }: Release<'_>,
         deadline: Deadline,
     ) -> Result<Released> {
+        let keys = self.keys.of(resource);
+        let mut resent = false;
+        if is_untouched && !self.contended.has(resource.hash(), self.link.now()) {
+            let reply = self.give(nonce, &keys, deadline).await?;
+            if reply.value == Value::Int(1) {
+                return Ok(Released::Yes(None));
+            }
+            resent = reply.resent;
+        }
         let member = queued.map(|lease| self.queue_member(resource, nonce, lease));
         let arguments = |command: &mut Cmd| {
             command.arg(nonce.number()).arg(&self.client).arg(self.keys.channels()).arg(&member);
         };
-        let reply = self.run_with_queue(&RELEASE, &self.keys.of(resource), arguments, deadline).await?;
+        let reply = self.run_with_queue(&RELEASE, &keys, arguments, deadline).await?;
         Ok(match reply.value {
-            Value::Int(0) if reply.resent => Released::NotAnyMore,
+            Value::Int(0) if resent || reply.resent => Released::NotAnyMore,
             Value::Int(0) => Released::No,
             Value::Int(_) => Released::Yes(None),
             granted => Released::Yes(Some((hand_over(granted)?, reply.sent))),

@@ -433,8 +433,9 @@ impl Store for Network {
     }
 
     fn release<'a>(&'a self, release: Release<'a>, deadline: Deadline) -> Answer<'a, Released> {
-        let Release { resource, nonce, queued } = release;
-        let request = Request::Release { resource: resource.clone(), nonce, queued: queued.is_some() };
+        let Release { resource, nonce, queued, is_untouched } = release;
+        let (resource, queued) = (resource.clone(), queued.is_some());
+        let request = Request::Release { resource, nonce, queued, is_untouched };
         self.request(request, deadline, |reply, sent, resent| match reply {
             Reply::Released { held: true, next } => Released::Yes(next.map(|next| (next, sent))),
             Reply::Released { .. } if resent => Released::NotAnyMore,

@@ -23,7 +23,7 @@ pub(crate) type Client = u32;
 pub(crate) enum Request {
     Acquire(Attempt),
     Poll { resource: Resource, waiting: Vec<QueuedCall>, last: bool },
-    Release { resource: Resource, nonce: Nonce, queued: bool },
+    Release { resource: Resource, nonce: Nonce, queued: bool, is_untouched: bool },
     Renew { resource: Resource, nonce: Nonce, change: LeaseChange, extensions: u64 },
     Inspect(Resource),
     Remove(Resource),
@@ -87,6 +87,8 @@ struct Held {
     extensions: u64,
     /// It was handed over, and there has been no sign of life since.
     in_grace: bool,
+    /// It has been renewed, or looked at.
+    is_touched: bool,
 }
 
 #[derive(Debug)]
@@ -126,8 +128,8 @@ impl Server {
         match request {
             Request::Acquire(attempt) => self.acquire(client, attempt, now),
             Request::Poll { resource, waiting, last } => self.poll(client, resource, waiting, *last, now),
-            Request::Release { resource, nonce, queued } => {
-                self.release(client, resource, *nonce, *queued, now)
+            Request::Release { resource, nonce, queued, is_untouched } => {
+                self.release(client, resource, *nonce, *queued, *is_untouched, now)
             }
             Request::Renew { resource, nonce, change, extensions } => {
                 self.renew(resource, *nonce, *change, *extensions, now)
@@ -210,8 +212,10 @@ impl Server {
         grace: bool,
     ) {
         self.grants.push(client);
-        self.held
-            .insert(hash, Held { nonce, token, client, count: 1, until, extensions: 0, in_grace: grace });
+        self.held.insert(
+            hash,
+            Held { nonce, token, client, count: 1, until, extensions: 0, in_grace: grace, is_touched: false },
+        );
     }
 
     /// Gives a resource that nobody holds to whoever is next. `caller` learns by the reply.
@@ -253,7 +257,7 @@ impl Server {
     }
 
     fn acquire(&mut self, client: Client, attempt: &Attempt, now: Moment) -> Reply {
-        let Attempt { resource, nonce, lease, waits } = attempt;
+        let Attempt { resource, nonce, lease, waits, .. } = attempt;
         let hash = resource.shared_hash();
         self.end_lease(&hash, now);
         if !self.held.contains_key(&hash) {
@@ -333,6 +337,7 @@ impl Server {
         resource: &Resource,
         nonce: Nonce,
         queued: bool,
+        is_untouched: bool,
         now: Moment,
     ) -> Reply {
         let hash = resource.shared_hash();
@@ -343,7 +348,8 @@ impl Server {
             }
             return Reply::Released { held: false, next: None };
         }
-        self.held.remove(&hash);
+        let held = self.held.remove(&hash);
+        assert!(!is_untouched || held.is_some_and(|held| !held.is_touched), "{hash} is not untouched");
         Reply::Released { held: true, next: self.hand_over(&hash, Some(client), now) }
     }
 
@@ -370,6 +376,7 @@ impl Server {
             held.extensions = held.extensions.max(extensions);
         }
         held.in_grace = false;
+        held.is_touched = true;
         Reply::Renewed(Ownership::Held)
     }
 

@@ -96,15 +96,14 @@ impl Connection {
                     // The answer to a PING, for one.
                     _ => return self.settle(Value::Array(data)),
                 };
-                self.take_push(&kind, &data);
+                self.take_push(&kind, &data)
             }
-            Value::Attribute { data, .. } => return self.take(*data),
-            reply => return self.settle(reply),
+            Value::Attribute { data, .. } => self.take(*data),
+            reply => self.settle(reply),
         }
-        Ok(())
     }
 
-    fn take_push(&self, kind: &PushKind, data: &[Value]) {
+    fn take_push(&self, kind: &PushKind, data: &[Value]) -> Result<(), Cause> {
         match (kind, data) {
             (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) => {
                 self.messages.on_message(channel, message);
@@ -113,21 +112,19 @@ impl Connection {
                 // The server may also end a subscription by itself: that is no answer to anything.
                 let waiting = self.sending().next_subscription();
                 if let Some(waiting) = waiting {
-                    waiting.settle(Ok(Value::Okay));
+                    return waiting.settle(Value::Okay);
                 }
             }
             // Of a kind that was not asked for.
             _ => {}
         }
+        Ok(())
     }
 
     fn settle(&self, reply: Value) -> Result<(), Cause> {
         let waiting = self.sending().next();
         match waiting {
-            Some(waiting) => {
-                waiting.settle(Ok(reply));
-                Ok(())
-            }
+            Some(waiting) => waiting.settle(reply),
             None => Err(unasked(&reply)),
         }
     }

@@ -7,11 +7,16 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use lock_inc_core::error::Cause;
 use lock_inc_exec::turn::{self, Flush};
-use redis::{Cmd, cmd};
+use redis::{Cmd, Value, cmd};
 use tokio::sync::oneshot;
 
-use super::{Answer, Connection, closed};
+use super::{
+    Answer, Connection,
+    batch::{Batch, Part, Together},
+    closed,
+};
 use crate::{
     link::{
         failure,
@@ -22,19 +27,37 @@ use crate::{
 
 /// What is to be sent.
 #[derive(Clone, Copy)]
-pub(crate) struct Command<'a> {
-    /// A script and how many keys it gets; without one `fill` writes the whole command.
-    pub(crate) script: Option<(&'a LuaScript, usize)>,
-    /// Adds keys and arguments.
-    pub(crate) fill: &'a (dyn Fn(&mut Cmd) + Sync),
+pub(crate) enum Command<'a> {
+    /// No script. This writes all of it.
+    Plain(Write<'a>),
+    /// A script, how many keys it gets, and what adds keys and arguments.
+    Script(&'a LuaScript, usize, Write<'a>),
+    /// One of several calls, perhaps, that leave together.
+    Part(&'a Part<'a>),
+}
+
+type Write<'a> = &'a (dyn Fn(&mut Cmd) + Sync);
+
+impl<'a> Command<'a> {
+    pub(crate) fn script(self) -> Option<&'a LuaScript> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Script(script, ..) => Some(script),
+            Self::Part(part) => Some(part.script),
+        }
+    }
 }
 
 pub(super) struct Sending {
     transport: Option<Arc<Transport>>,
     outgoing: Outgoing,
-    /// Commands that have not left yet.
-    unsent: usize,
+    /// What leaves behind that, and may have more in it by then.
+    batch: Option<Batch>,
     awaited: VecDeque<Awaited>,
+    /// Calls that an answer is awaited for,
+    calls: usize,
+    /// and those of them that have not left yet.
+    unsent: usize,
     /// The command in the making. Kept, as its memory is.
     scratch: Cmd,
     /// Scripts that the server has been sent on this connection, a bit for each.
@@ -46,15 +69,32 @@ pub(super) struct Sending {
 /// What the next reply is for.
 pub(super) enum Awaited {
     Reply(oneshot::Sender<Answer>),
+    Together(Together),
+    /// One of several replies to the same calls, of which the last one says all.
+    Nobody,
     /// The confirmation of a subscription or of its end, which comes as a message does; or an error.
     Subscription(oneshot::Sender<Answer>),
 }
 
 impl Awaited {
-    pub(super) fn settle(self, answer: Answer) {
-        let (Self::Reply(waiting) | Self::Subscription(waiting)) = self;
-        // Whoever waits no more needs no answer.
-        let _ = waiting.send(answer);
+    /// An error that is no reply to what was asked ends the connection.
+    pub(super) fn settle(self, reply: Value) -> Result<(), Cause> {
+        match self {
+            Self::Together(together) => return together.settle(reply),
+            Self::Nobody => {}
+            // Whoever waits no more needs no answer.
+            Self::Reply(waiting) | Self::Subscription(waiting) => drop(waiting.send(Ok(reply))),
+        }
+        Ok(())
+    }
+
+    /// There will be no reply.
+    pub(super) fn fail(self, cause: &Cause) {
+        match self {
+            Self::Together(together) => together.fail(cause),
+            Self::Nobody => {}
+            Self::Reply(waiting) | Self::Subscription(waiting) => drop(waiting.send(Err(cause.clone()))),
+        }
     }
 }
 
@@ -73,9 +113,13 @@ impl Connection {
     ) -> (u32, impl Future<Output = Answer> + use<>) {
         let (settle, settled) = answer();
         let mut sending = self.sending();
-        sending.put(command);
         let forgotten = sending.forgotten;
-        self.await_reply(sending, [Awaited::Reply(settle)]);
+        match command {
+            Command::Part(part) => sending.put_part(part, settle),
+            Command::Script(script, keys, write) => sending.put_script((script, keys, write), settle),
+            Command::Plain(write) => sending.put_plain(write, settle),
+        }
+        self.see_off(sending);
         (forgotten, settled)
     }
 
@@ -119,8 +163,8 @@ impl Connection {
     ) -> impl Future<Output = Answer> + use<> {
         let (settle, settled) = answer();
         let mut sending = self.sending();
-        command.write_packed_command(sending.outgoing.bytes());
-        self.await_reply(sending, [awaited(settle)]);
+        sending.put(command, awaited(settle));
+        self.see_off(sending);
         settled
     }
 
@@ -130,43 +174,32 @@ impl Connection {
         awaited: fn(oneshot::Sender<Answer>) -> Awaited,
     ) -> Vec<impl Future<Output = Answer> + use<>> {
         let mut sending = self.sending();
-        let (settle, settled): (Vec<_>, Vec<_>) = commands
-            .iter()
-            .map(|command| {
-                command.write_packed_command(sending.outgoing.bytes());
-                let (settle, settled) = answer();
-                (awaited(settle), settled)
-            })
-            .unzip();
-        self.await_reply(sending, settle);
+        let put = |command| {
+            let (settle, settled) = answer();
+            sending.put(command, awaited(settle));
+            settled
+        };
+        let settled = commands.iter().map(put).collect();
+        self.see_off(sending);
         settled
     }
 
-    /// The commands are ready to leave; these are to be told what becomes of them.
-    fn await_reply(
-        self: &Arc<Self>,
-        mut sending: MutexGuard<'_, Sending>,
-        awaited: impl IntoIterator<Item = Awaited>,
-    ) {
+    /// Something is ready to leave.
+    fn see_off(self: &Arc<Self>, mut sending: MutexGuard<'_, Sending>) {
         if sending.transport.is_none() {
-            sending.outgoing = Outgoing::default();
+            let (_, awaited) = sending.end();
             drop(sending);
+            let why = self.why();
             for waiting in awaited {
-                waiting.settle(Err(self.why()));
+                waiting.fail(&why);
             }
             return;
         }
-        let before = sending.awaited.len();
-        sending.awaited.extend(awaited);
-        sending.unsent += sending.awaited.len() - before;
-        // What follows in this turn leaves together; but half as much as is under way is enough, as the server has
-        // something to do then while more is called.
-        let enough = sending.unsent * 3 >= sending.awaited.len();
         if !turn::is_open() {
             drop(sending);
             // It comes after all tasks of the runtime that have been woken by now: what they send leaves together, too.
             self.unwritten.notify_one();
-        } else if enough {
+        } else if sending.is_enough() {
             self.flush_now(sending);
         } else {
             drop(sending);
@@ -233,8 +266,10 @@ impl Sending {
         Self {
             transport: Some(transport),
             outgoing: Outgoing::default(),
-            unsent: 0,
+            batch: None,
             awaited: VecDeque::new(),
+            calls: 0,
+            unsent: 0,
             scratch: Cmd::new(),
             known: 0,
             forgotten: 0,
@@ -247,39 +282,103 @@ impl Sending {
 
     /// How many answers are awaited.
     pub(super) fn awaited(&self) -> usize {
-        self.awaited.len()
+        self.calls
     }
 
     /// Whose answer comes next.
     pub(super) fn next(&mut self) -> Option<Awaited> {
+        match self.awaited.front_mut()? {
+            Awaited::Together(together) if together.replies > 1 => {
+                together.replies -= 1;
+                return Some(Awaited::Nobody);
+            }
+            Awaited::Together(together) => self.calls -= together.waiting.len(),
+            _ => self.calls -= 1,
+        }
         self.awaited.pop_front()
     }
 
     /// The same, if it is about a subscription.
     pub(super) fn next_subscription(&mut self) -> Option<Awaited> {
         let is_next = matches!(self.awaited.front(), Some(Awaited::Subscription(_)));
-        if is_next { self.awaited.pop_front() } else { None }
+        if is_next { self.next() } else { None }
     }
 
     /// Nothing is sent any more.
     pub(super) fn end(&mut self) -> (Option<Arc<Transport>>, VecDeque<Awaited>) {
+        self.close_batch();
+        self.outgoing = Outgoing::default();
+        (self.calls, self.unsent) = (0, 0);
         (self.transport.take(), take(&mut self.awaited))
     }
 
-    fn put(&mut self, Command { script, fill }: Command<'_>) {
-        let command = &mut self.scratch;
-        command.clear();
-        if let Some((script, keys)) = script {
-            // What comes later on this connection finds the script there, as the server keeps to the order.
-            script.write(command, self.known & script.bit() == 0, keys);
-            self.known |= script.bit();
-        }
-        fill(command);
+    fn put(&mut self, command: &Cmd, awaited: Awaited) {
+        self.close_batch();
         command.write_packed_command(self.outgoing.bytes());
+        self.wait(awaited);
+    }
+
+    fn put_plain(&mut self, write: Write<'_>, settle: oneshot::Sender<Answer>) {
+        self.close_batch();
+        self.scratch.clear();
+        write(&mut self.scratch);
+        self.scratch.write_packed_command(self.outgoing.bytes());
+        self.wait(Awaited::Reply(settle));
+    }
+
+    fn put_script(
+        &mut self,
+        (script, keys, write): (&LuaScript, usize, Write<'_>),
+        settle: oneshot::Sender<Answer>,
+    ) {
+        self.close_batch();
+        self.begin_script(script, keys);
+        write(&mut self.scratch);
+        self.scratch.write_packed_command(self.outgoing.bytes());
+        self.wait(Awaited::Reply(settle));
+    }
+
+    fn put_part(&mut self, part: &Part<'_>, settle: oneshot::Sender<Answer>) {
+        if self.batch.as_ref().is_some_and(|batch| !batch.takes(part)) {
+            self.close_batch();
+        }
+        self.batch.get_or_insert_with(|| Batch::of(part)).add(part, settle);
+        self.calls += 1;
+        self.unsent += 1;
+    }
+
+    fn wait(&mut self, awaited: Awaited) {
+        self.awaited.push_back(awaited);
+        self.calls += 1;
+        self.unsent += 1;
+    }
+
+    /// What follows in this turn leaves together; but half as much as is under way is enough, as the server has something to
+    /// do then while more is called.
+    fn is_enough(&self) -> bool {
+        self.unsent * 3 >= self.calls
+    }
+
+    /// What is called next does not leave together with what was called before.
+    fn close_batch(&mut self) {
+        let Some(batch) = self.batch.take() else { return };
+        let bit = batch.script().map_or(0, LuaScript::bit);
+        let together = batch.write(self.known & bit == 0, self.outgoing.bytes());
+        self.known |= bit;
+        self.awaited.push_back(Awaited::Together(together));
+    }
+
+    /// Begins a command with the name of a script, or with its source.
+    fn begin_script(&mut self, script: &LuaScript, keys: usize) {
+        self.scratch.clear();
+        // What comes later on this connection finds the script there, as the server keeps to the order.
+        script.write(&mut self.scratch, self.known & script.bit() == 0, keys);
+        self.known |= script.bit();
     }
 
     /// `true`: all of it has left.
     fn flush(&mut self) -> std::io::Result<bool> {
+        self.close_batch();
         self.unsent = 0;
         match &self.transport {
             Some(transport) => transport.write(&mut self.outgoing),

@@ -4,7 +4,10 @@
 use std::{
     io::Read,
     os::fd::BorrowedFd,
-    sync::atomic::{AtomicBool, AtomicUsize},
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -22,9 +25,11 @@ use redis::Cmd;
 use super::*;
 use crate::{
     link::{
+        members::Member,
         socket::{Readable, Socket},
         transport::Outgoing,
     },
+    resp,
     script::LuaScript,
 };
 
@@ -207,6 +212,224 @@ async fn what_is_called_in_one_turn_leaves_in_few_pieces_and_a_third_of_it_at_th
     assert!(pieces < 15, "{pieces}");
 }
 
+static SCRIPT: LazyLock<LuaScript> = LazyLock::new(|| LuaScript::new(6, "return 'script'"));
+
+/// Calls that are one script, or a list of commands of which the last one has the answers.
+struct Together {
+    runs_script: bool,
+}
+
+static BY_SCRIPT: Together = Together { runs_script: true };
+static BY_COMMANDS: Together = Together { runs_script: false };
+
+impl Calls for Together {
+    fn name(&self) -> &'static str {
+        if self.runs_script { "by script" } else { "by commands" }
+    }
+
+    fn script(&self) -> Option<&'static LuaScript> {
+        self.runs_script.then(|| &*SCRIPT)
+    }
+
+    fn write(&self, gathered: &Gathered, with_source: bool, out: &mut Vec<u8>) {
+        let Gathered { common, calls, first, second } = gathered;
+        if self.runs_script {
+            SCRIPT.begin(out, with_source, *calls, *calls);
+            out.extend_from_slice(first);
+        } else {
+            out.extend(cmd("BEGIN").arg(common).get_packed_command());
+            resp::begin(out, 1 + calls);
+            resp::word(out, b"DO");
+        }
+        out.extend_from_slice(second);
+    }
+
+    fn replies(&self, _calls: usize) -> usize {
+        if self.runs_script { 1 } else { 2 }
+    }
+
+    fn answers(&self, reply: Value, calls: usize) -> Option<Vec<Value>> {
+        match reply {
+            Value::Array(replies) if replies.len() == calls => Some(replies),
+            Value::ServerError(_) => Some(vec![Value::Nil; calls]),
+            _ => None,
+        }
+    }
+}
+
+fn member(name: &str) -> Arc<Member> {
+    Arc::new(Member::new(name.into(), String::new()))
+}
+
+impl Scene {
+    fn call(
+        &self,
+        kind: &'static Together,
+        member: &Arc<Member>,
+        name: &str,
+    ) -> impl Future<Output = Answer> + use<> {
+        let part = Part {
+            kind,
+            script: &SCRIPT,
+            member,
+            common: "common",
+            add: &|Gathered { first, second, .. }| {
+                resp::word(first, format!("{name}-key").as_bytes());
+                resp::word(second, name.as_bytes());
+            },
+        };
+        self.connection.send(Command::Part(&part)).1
+    }
+
+    /// What leaves in a turn in which this is called, as text: each command a line.
+    async fn sent_in_a_turn(&mut self, call: impl FnOnce(&Self)) -> Vec<String> {
+        turn::begin();
+        call(self);
+        turn::end(&tokio::runtime::Handle::current());
+        drop(self.connection.send_one(&cmd("QUIT")));
+        let sent = self.sent_until("QUIT\r\n").await;
+        let words: Vec<_> = sent.split("\r\n").filter(|word| !word.starts_with('$')).collect();
+        let words = words.join(" ").replace(SCRIPT_SHA, "sha");
+        let commands =
+            words.split('*').map(|command| command.split_once(' ').map_or("", |(_, rest)| rest.trim()));
+        commands.filter(|command| !["", "QUIT"].contains(command)).map(str::to_owned).collect()
+    }
+}
+
+/// That of the script above.
+const SCRIPT_SHA: &str = "fb88974c6eef33706e77fb4669a046bc28979a72";
+
+#[tokio::test]
+async fn calls_of_one_locker_in_one_turn_leave_together_and_each_has_its_own_answer() {
+    let mut scene = Scene::new();
+    let me = member("me");
+    let mut answers = Vec::new();
+    let sent = scene
+        .sent_in_a_turn(|scene| {
+            answers.extend(["a", "b", "c", "d", "e"].map(|name| scene.call(&BY_SCRIPT, &me, name)));
+        })
+        .await;
+    let expected = [
+        "EVAL return 'script' 1 a-key a",
+        "EVALSHA sha 1 b-key b",
+        "EVALSHA sha 1 c-key c",
+        "EVALSHA sha 2 d-key e-key d e",
+    ];
+    assert_eq!(sent, expected);
+    scene.say("*1\r\n:1\r\n*1\r\n:2\r\n*1\r\n:3\r\n*2\r\n:4\r\n-WRONGTYPE no\r\n").await;
+    let mut answers = join_all(answers).await;
+    assert!(matches!(answers.pop(), Some(Ok(Value::ServerError(error))) if error.code() == "WRONGTYPE"));
+    assert_eq!(answers.into_iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn calls_that_leave_together_keep_the_order_of_what_is_called() {
+    let mut scene = Scene::new();
+    let (me, other) = (member("me"), member("other"));
+    let mut answers = Vec::new();
+    let sent = scene
+        .sent_in_a_turn(|scene| {
+            for _ in 0..20 {
+                drop(scene.ping());
+            }
+            for (member, name) in [(&me, "a"), (&me, "b"), (&other, "c"), (&me, "d")] {
+                answers.push(scene.call(&BY_COMMANDS, member, name));
+            }
+            answers.push(scene.call(&BY_SCRIPT, &me, "e"));
+            drop(scene.ping());
+            answers.push(scene.call(&BY_SCRIPT, &me, "f"));
+        })
+        .await;
+    let expected = [
+        "BEGIN common",
+        "DO a b",
+        "BEGIN common",
+        "DO c",
+        "BEGIN common",
+        "DO d",
+        "EVAL return 'script' 1 e-key e",
+        "PING",
+        "EVALSHA sha 1 f-key f",
+    ];
+    assert_eq!(sent[20..], expected);
+    scene.say(&":0\r\n".repeat(20)).await;
+    // What comes first does not matter, even if it is an error.
+    scene.say("+OK\r\n*2\r\n:1\r\n:2\r\n-ERR no\r\n*1\r\n:3\r\n+OK\r\n*1\r\n:4\r\n").await;
+    scene.say("*1\r\n:5\r\n:0\r\n*1\r\n:6\r\n+OK\r\n").await;
+    let numbers: Vec<_> = join_all(answers).await.into_iter().map(number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(scene.connection.awaited(), 0);
+}
+
+#[tokio::test]
+async fn calls_that_leave_together_do_not_keep_the_server_for_long() {
+    let mut scene = Scene::new();
+    let me = member("me");
+    let sent = scene
+        .sent_in_a_turn(|scene| {
+            for _ in 0..400 {
+                drop(scene.ping());
+            }
+            for _ in 0..129 {
+                drop(scene.call(&BY_SCRIPT, &me, "a"));
+            }
+        })
+        .await;
+    let sizes: Vec<_> = sent.iter().map(|command| command.matches("a-key").count()).collect();
+    assert_eq!(sizes.iter().max(), Some(&64), "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), 129);
+}
+
+#[tokio::test]
+async fn what_is_said_of_calls_that_left_together_is_said_to_each_of_them() {
+    let mut scene = Scene::new();
+    let me = member("me");
+    let cases = [
+        (&BY_SCRIPT, "-NOSCRIPT no\r\n", "NOSCRIPT"),
+        (&BY_COMMANDS, "+OK\r\n-EXECABORT no\r\n", "nothing"),
+        (&BY_SCRIPT, "*1\r\n:1\r\n", "EPROTO"),
+    ];
+    for (kind, reply, expected) in cases {
+        let mut answers = Vec::new();
+        scene
+            .sent_in_a_turn(|scene| {
+                for _ in 0..8 {
+                    drop(scene.ping());
+                }
+                answers.extend(["a", "b"].map(|name| scene.call(kind, &me, name)));
+            })
+            .await;
+        scene.say(&format!("{}{reply}+OK\r\n", ":1\r\n".repeat(8))).await;
+        for answer in join_all(answers).await {
+            let said = match answer {
+                Ok(Value::ServerError(error)) => error.code().to_owned(),
+                Ok(_) => "nothing".to_owned(),
+                Err(cause) => cause.code.to_string(),
+            };
+            assert_eq!(said, expected);
+        }
+        assert_eq!(scene.connection.has_ended(), expected == "EPROTO");
+    }
+}
+
+#[tokio::test]
+async fn calls_that_have_not_left_when_it_ends_are_told_why() {
+    let scene = Scene::new();
+    let me = member("me");
+    turn::begin();
+    for _ in 0..8 {
+        drop(scene.ping());
+    }
+    let calls = ["a", "b"].map(|name| scene.call(&BY_SCRIPT, &me, name));
+    assert_eq!(scene.connection.awaited(), 10);
+    scene.connection.end(Cause::new("ECONNRESET", "over"));
+    let later = scene.call(&BY_SCRIPT, &me, "c");
+    for answer in join_all(calls.into_iter().chain([later])).await {
+        assert_eq!(&*answer.unwrap_err().message, "over");
+    }
+    turn::end(&tokio::runtime::Handle::current());
+}
+
 #[tokio::test]
 async fn a_script_brings_its_source_along_the_first_time_and_when_the_server_has_forgotten_it() {
     let mut scene = Scene::new();
@@ -215,8 +438,7 @@ async fn a_script_brings_its_source_along_the_first_time_and_when_the_server_has
         let fill = move |command: &mut Cmd| {
             command.arg(argument);
         };
-        let (forgotten, answer) =
-            scene.connection.send(Command { script: Some((&scripts[script], 0)), fill: &fill });
+        let (forgotten, answer) = scene.connection.send(Command::Script(&scripts[script], 0, &fill));
         drop(answer);
         forgotten
     };

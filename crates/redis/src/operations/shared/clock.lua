@@ -12,10 +12,10 @@ local function token_after(last, now)
   if last and last <= 9007199254740980 then return math.max(now, last + 1) end
 end
 
--- The server's time, and the next fencing token, if there can be one.
+-- The server's time, and the next fencing token, if there can be one. pcall: what is of a foreign type is no token.
 local function next_token()
   local now = time()
-  return now, token_after(redis.call('GET', KEYS[3]), now)
+  return now, token_after(redis.pcall('GET', KEYS[3]), now)
 end
 
 -- Writes a token to the register. False where the server refuses it (maxmemory).

@@ -1,0 +1,180 @@
+//! Takes resources that are free: the commonest case of `acquire`, in native commands, and for all calls of a turn at once. A
+//! transaction says what has happened only after it has, so where others wait, or the token is of no use, `acquire` follows,
+//! which finds that the lock is the attempt's own.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use lock_inc_core::{
+    Moment,
+    error::Result,
+    lock,
+    store::{Attempt, Deadline, Grant},
+};
+use redis::Value;
+
+use super::{acquire::ACQUIRE, in_ms, untouched};
+use crate::{
+    Redis,
+    keys::LockKeys,
+    link::{Calls, Command, Gathered, Part, Reply},
+    resp,
+    script::LuaScript,
+};
+
+/// Beyond this a number in a register is no token: scripts reckon with numbers below 2^53. See `shared/clock.lua`.
+const LAST_TOKEN: u64 = 9_007_199_254_740_981;
+
+/// What has come of it.
+pub(super) enum Taken {
+    Granted(Grant),
+    /// Somebody else has the lock.
+    No,
+    /// The attempt may hold the lock, but it must not be relied on.
+    Perhaps,
+}
+
+/// Whether takes are of use.
+#[derive(Debug, Default)]
+pub(crate) struct TakePause(Mutex<Option<Moment>>);
+
+/// After a server has refused one.
+const PAUSE: Duration = Duration::from_secs(10);
+
+impl TakePause {
+    fn pause(&self, now: Moment) {
+        *lock(&self.0) = Some(now + PAUSE);
+    }
+
+    pub(super) fn is_over(&self, now: Moment) -> bool {
+        lock(&self.0).is_none_or(|until| until <= now)
+    }
+}
+
+/// `MULTI`, `INCRBY` of the register by their number, `SET` of each lock, `EXISTS` of all queues, `EXEC`.
+struct Takes;
+
+impl Calls for Takes {
+    fn name(&self) -> &'static str {
+        "take"
+    }
+
+    fn script(&self) -> Option<&'static LuaScript> {
+        None
+    }
+
+    fn write(&self, gathered: &Gathered, _with_source: bool, out: &mut Vec<u8>) {
+        let Gathered { common: fence, calls, first: sets, second: queues } = gathered;
+        out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$6\r\nINCRBY\r\n");
+        resp::word(out, fence.as_bytes());
+        resp::decimal(out, *calls as u64);
+        out.extend_from_slice(sets);
+        resp::begin(out, 1 + calls);
+        resp::word(out, b"EXISTS");
+        out.extend_from_slice(queues);
+        out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+    }
+
+    fn replies(&self, calls: usize) -> usize {
+        // That of EXEC is the last.
+        calls + 4
+    }
+
+    /// Of each the token, or nil where somebody else has the lock. OK: it may be taken. False: it was not to be.
+    fn answers(&self, reply: Value, calls: usize) -> Option<Vec<Value>> {
+        let Value::Array(mut replies) = reply else { return Some(vec![Value::Boolean(false); calls]) };
+        let [Value::Int(last), sets @ .., Value::Int(queues)] = &mut replies[..] else {
+            // What is at the register is no number, for one.
+            return Some(vec![Value::Okay; calls]);
+        };
+        if sets.len() != calls {
+            return None;
+        }
+        let first = *last - i64::try_from(calls).ok()?;
+        let tokens = (first + 1..).zip(sets);
+        let answer = |(token, set): (i64, &mut Value)| match set {
+            Value::Nil => Value::Nil,
+            Value::Okay if *queues == 0 => Value::Int(token),
+            _ => Value::Okay,
+        };
+        Some(tokens.map(answer).collect())
+    }
+}
+
+impl Redis {
+    pub(super) async fn take(
+        &self,
+        attempt: &Attempt,
+        keys: &LockKeys<'_>,
+        deadline: Deadline,
+    ) -> Result<Taken> {
+        let (word, lease) = (untouched(attempt.nonce), in_ms(attempt.lease));
+        let floor = AtomicU64::new(0);
+        let part = Part {
+            kind: &Takes,
+            script: &ACQUIRE,
+            member: &self.member,
+            common: keys.fence,
+            add: &|Gathered { first, second, .. }| {
+                // True of the connection that it is about to be sent on.
+                floor.store(self.clock.floor(self.member.connection(), self.link.now()), Ordering::Relaxed);
+                first.extend_from_slice(b"*6\r\n$3\r\nSET\r\n");
+                resp::word(first, keys.lock().as_bytes());
+                resp::decimal(first, word);
+                first.extend_from_slice(b"$2\r\nNX\r\n$2\r\nPX\r\n");
+                resp::decimal(first, lease);
+                resp::word(second, keys.queue().as_bytes());
+            },
+        };
+        let Reply { value, sent, .. } = self.link.call(&self.member, Command::Part(&part), deadline).await?;
+        let token = match value {
+            Value::Nil => return Ok(Taken::No),
+            Value::Int(token) => token.unsigned_abs(),
+            Value::Boolean(_) => {
+                // No transactions for this user, or no memory: scripts find out what it is.
+                self.takes.pause(self.link.now());
+                return Ok(Taken::Perhaps);
+            }
+            _ => return Ok(Taken::Perhaps),
+        };
+        if token < floor.into_inner() || token > LAST_TOKEN {
+            return Ok(Taken::Perhaps);
+        }
+        self.clock.on_token(self.member.connection(), token, sent, || self.link.now());
+        Ok(Taken::Granted(Grant { token, sent }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_call_has_its_token_unless_its_lock_was_held_or_others_may_come_first() {
+        let taken = |replies: &[Value]| Takes.answers(Value::Array(replies.to_vec()), 3);
+        let (ok, nil) = (Value::Okay, Value::Nil);
+        let all = [Value::Int(9), ok.clone(), nil.clone(), ok.clone(), Value::Int(0)];
+        assert_eq!(taken(&all), Some(vec![Value::Int(7), nil.clone(), Value::Int(9)]));
+        let queued = [Value::Int(9), ok.clone(), nil.clone(), ok.clone(), Value::Int(1)];
+        assert_eq!(taken(&queued), Some(vec![ok.clone(), nil, ok.clone()]));
+        // The register is no number.
+        let unnumbered = [ok.clone(), ok.clone(), ok.clone(), ok.clone(), Value::Int(0)];
+        assert_eq!(taken(&unnumbered), Some(vec![ok; 3]));
+        assert_eq!(taken(&[Value::Int(9), Value::Okay, Value::Int(0)]), None);
+        assert_eq!(Takes.answers(Value::Nil, 2), Some(vec![Value::Boolean(false); 2]));
+    }
+
+    #[test]
+    fn after_a_refusal_there_is_a_pause() {
+        let at = |secs| Moment::at(Duration::from_secs(secs));
+        let pause = TakePause::default();
+        assert!(pause.is_over(at(0)));
+        pause.pause(at(1));
+        assert!(!pause.is_over(at(10)) && pause.is_over(at(11)));
+    }
+}
