@@ -2,13 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lock_inc_core::store::{HandOver, StoreEvent};
+use lock_inc_core::{
+    resource::HASH_LEN,
+    store::{HandOver, StoreEvent},
+};
 
 /// Reads a message: `lost <nonce> <token or 0> <lock>`, or `grant <nonce> <token> <server time in microseconds> <lease in ms> <lock>`,
-/// where the last is the key of a lock, in which the prefix may have spaces.
+/// where the last is the key of a lock, in which the prefix may have spaces. Later versions may say more behind that, and
+/// send messages of other kinds.
 pub(crate) fn read(message: &[u8], prefix: &str) -> Option<StoreEvent> {
     let (kind, rest) = str::from_utf8(message).ok()?.split_once(' ')?;
-    let hash = |lock: &str| Some(Arc::from(lock.strip_prefix(prefix)?));
+    let hash = |lock: &str| {
+        let (hash, more) = lock.strip_prefix(prefix)?.split_at_checked(HASH_LEN)?;
+        (more.is_empty() || more.starts_with(' ')).then(|| Arc::from(hash))
+    };
     match kind {
         "lost" => {
             let mut fields = rest.splitn(3, ' ');
@@ -39,17 +46,25 @@ mod tests {
     fn messages_are_read_also_with_spaces_in_the_prefix_and_others_are_passed_over() {
         let prefix = "my app ";
         let nonce = Nonces::new(3).next(|_| false);
-        let hash: Arc<str> = "abc=".into();
+        let hash = lock_inc_core::resource::hash("abc");
         for token in [None, Some(7)] {
             let removed = StoreEvent::Removed { hash: hash.clone(), nonce, token };
-            let message = format!("lost {nonce} {} my app abc=", token.unwrap_or(0));
-            assert_eq!(read(message.as_bytes(), prefix), Some(removed));
+            for more in ["", " and more"] {
+                let message = format!("lost {nonce} {} my app {hash}{more}", token.unwrap_or(0));
+                assert_eq!(read(message.as_bytes(), prefix), Some(removed.clone()));
+            }
         }
         let hand_over = HandOver { nonce, token: 8, lease: Duration::from_secs(5) };
-        let granted = StoreEvent::Granted { hash, hand_over, at: Duration::from_secs(1_700_000_000) };
-        let message = format!("grant {nonce} 8 1700000000000000 5000 my app abc=");
-        assert_eq!(read(message.as_bytes(), prefix), Some(granted));
-        for other in ["", "lost", "lost x my app a", "lost 7 other", "grant n 1 2 3 my app a", "hello 1 2"] {
+        let at = Duration::from_secs(1_700_000_000);
+        let granted = StoreEvent::Granted { hash: hash.clone(), hand_over, at };
+        for more in ["", " shared 3"] {
+            let message = format!("grant {nonce} 8 1700000000000000 5000 my app {hash}{more}");
+            assert_eq!(read(message.as_bytes(), prefix), Some(granted.clone()));
+        }
+        let longer = format!("lost {nonce} 8 my app {hash}x");
+        for other in
+            [&*longer, "", "lost", "lost x my app a", "lost 7 other", "grant n 1 2 3 my app a", "hello 1 2"]
+        {
             assert_eq!(read(other.as_bytes(), prefix), None, "{other}");
         }
         assert_eq!(read(&[0xff, 0xfe], prefix), None);

@@ -50,6 +50,9 @@ mod script;
 mod server_clock;
 pub mod tls;
 
+/// Which protocol it is that this locker speaks. The one of 1.2.0 counts as the first.
+const PROTOCOL: u32 = 2;
+
 /// Who holds a lock for longer than this says who it is. A shorter lock costs the server less than that.
 const INTRODUCTION: Duration = Duration::from_millis(100);
 

@@ -9,7 +9,7 @@ use lock_inc_core::{
 use redis::{Cmd, Value};
 
 use super::{decode, in_ms};
-use crate::{Redis, link::Command};
+use crate::{PROTOCOL, Redis, link::Command};
 
 impl Redis {
     /// Before a lock is taken. What comes of it is not waited for.
@@ -20,7 +20,7 @@ impl Redis {
             return;
         };
         let (link, member) = (self.link.clone(), self.member.clone());
-        let (key, description) = (self.keys.client(number), self.description.clone());
+        let (key, description) = (self.keys.client(number), format!("{} {PROTOCOL}", self.description));
         let mut telling = Box::pin(async move {
             let fill = |command: &mut Cmd| {
                 command.arg("SET").arg(&key).arg(&description).arg("PX").arg(in_ms(kept)).arg("GET");
