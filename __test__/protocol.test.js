@@ -155,20 +155,32 @@ describe('the wire protocol', () => {
       const kinds = ['exec', 'evalsha'].map((name) => scene.server.commandCount(name))
       return (await Promise.all(kinds)).reduce((sum, count) => sum + count)
     }
-    const lock = await locker.lock('resource')
-    expect(await counts()).toBe(1)
-    expect(await lock.unlock()).toBe(true)
-    expect(await counts()).toBe(2)
-    const again = await locker.lock('resource')
-    expect(await counts()).toBe(3)
-    await rejection(other.lock('resource'))
-    const refused = await counts()
-    expect([4, 5]).toContain(refused)
-    // Who holds it, or was refused it, knows that it is of no use to try.
-    await rejection(locker.lock('resource'))
-    await rejection(other.lock('resource'))
-    await again.unlock()
-    expect(await counts()).toBe(refused + 3)
+    const steps = async (resource) => {
+      const counted = []
+      const count = async (step) => {
+        const before = await counts()
+        await step()
+        counted.push((await counts()) - before)
+      }
+      await count(async () => (await locker.lock(resource)).unlock())
+      const lock = await locker.lock(resource)
+      await count(() => rejection(other.lock(resource)))
+      // Who holds it, or was refused it, knows that it is of no use to try.
+      await count(() => rejection(locker.lock(resource)))
+      await count(() => rejection(other.lock(resource)))
+      await count(() => lock.unlock())
+      return counted
+    }
+    await until(async () => {
+      const start = performance.now()
+      const counted = await steps(`resource at ${start}`)
+      // Of a lock that lasts for longer the store is told who holds it.
+      if (performance.now() - start > 90) return false
+      const [cycle, refused, ...rest] = counted
+      expect([1, 2]).toContain(refused)
+      expect([cycle, ...rest]).toEqual([2, 1, 1, 1])
+      return true
+    }, 'it has taken less than 90 ms')
     for (const name of ['eval', 'script|load', 'watch', 'publish']) {
       expect(await scene.server.commandCount(name)).toBe(0)
     }

@@ -46,22 +46,19 @@ describe.each(SERVERS)('what is called in one turn (%s)', (name) => {
     return lock
   }
 
-  it('takes few commands, and each lock has its own token, in the order of the calls', async () => {
+  it('gets for each lock its own token, in the order of the calls', async () => {
     await (await takeEasily('first')).unlock()
-    const before = await count('exec', 'evalsha')
     const locks = await Promise.all(await inOneTurn((name) => locker.lock(name)))
     const tokens = locks.map((lock) => lock.token)
     expect(tokens).toEqual([...new Set(tokens)].sort((a, b) => a - b))
     expect(await keys()).toHaveLength(101)
     const given = await Promise.all(await inOneTurn((_, index) => locks[index].unlock()))
     expect(given).toEqual(Array(100).fill(true))
-    // A script for each where the last token is too old by now, and one for each where it took so long that the store was
-    // told who holds them: then it is one for each. Else it is some twenty.
-    expect((await count('exec', 'evalsha')) - before).toBeLessThan(250)
     expect(await keys()).toEqual([`${scene.prefix}fence`])
   })
 
-  it('is few commands where it follows closely', async () => {
+  it('is few commands', async () => {
+    // Unless it takes so long that tokens have to be lifted, or the store is told who holds the locks.
     const few = async () => {
       await (await takeEasily('first')).unlock()
       const before = await count('exec', 'evalsha')
