@@ -162,6 +162,8 @@ describe('the wire protocol', () => {
         await step()
         counted.push((await counts()) - before)
       }
+      // From here on a token is near the server's clock.
+      await (await locker.lock('other')).unlock()
       await count(async () => (await locker.lock(resource)).unlock())
       const lock = await locker.lock(resource)
       await count(() => rejection(other.lock(resource)))

@@ -8,6 +8,9 @@ use lock_inc_core::{Moment, lock};
 /// So far a token that is only counted may be behind the clock.
 const SLACK: Duration = Duration::from_millis(100);
 
+/// So often a client that asks for few tokens finds out whether others ask for more.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
 /// Below this every token is: it has to be lifted.
 const NONE: u64 = 1 << 53;
 
@@ -24,6 +27,10 @@ struct Known {
     ahead: Duration,
     /// The newest token.
     last: u64,
+    /// Others use the register so often that it is near the clock also where this client has not used it for a while.
+    is_lifted_by_others: bool,
+    /// When to find out whether they do so by now.
+    try_again: Option<Moment>,
 }
 
 impl ServerClock {
@@ -36,10 +43,28 @@ impl ServerClock {
         micros((known.ahead + now.since_start()).saturating_sub(SLACK))
     }
 
-    /// Whether the next token that is only counted will not have to be lifted, as far as can be told.
+    /// Whether the next token that is only counted will not have to be lifted, as far as can be told. Who asks for one tells
+    /// what has [come](Self::on_counted) of it.
     pub(crate) fn is_near(&self, connection: u32, now: Moment) -> bool {
-        let last = lock(&self.0).last;
-        last >= self.floor(connection, now)
+        let floor = self.floor(connection, now);
+        if floor == NONE {
+            return false;
+        }
+        let mut known = lock(&self.0);
+        let may_try = known.is_lifted_by_others || known.try_again.is_none_or(|moment| moment <= now);
+        if known.last < floor && may_try {
+            known.try_again = Some(now + TRY_AGAIN);
+        }
+        known.last >= floor || may_try
+    }
+
+    /// A token that is only counted has come, for which [`floor`](Self::floor) was this.
+    pub(crate) fn on_counted(&self, token: u64, floor: u64) {
+        let mut known = lock(&self.0);
+        // By ourselves it was not.
+        if known.last < floor {
+            known.is_lifted_by_others = token >= floor;
+        }
     }
 
     /// A token has come over this connection, in answer to a command that left at `sent`. `now` says when.
@@ -76,7 +101,6 @@ mod tests {
         assert_eq!(clock.floor(1, at(10)), NONE);
         clock.on_token(1, 5_000_000, at(10), || at(12));
         assert_eq!(clock.floor(1, at(12)), 4_900_000);
-        assert!(clock.is_near(1, at(112)) && !clock.is_near(1, at(113)) && !clock.is_near(2, at(12)));
         // Counted: behind the clock by then.
         clock.on_token(1, 5_000_001, at(62), || at(64));
         assert_eq!(clock.floor(1, at(1012)), 5_900_000);
@@ -86,5 +110,24 @@ mod tests {
         assert_eq!(clock.floor(2, at(1013)), NONE);
         clock.on_token(2, 3_000_000, at(1013), || at(1013));
         assert_eq!(clock.floor(2, at(1014)), 2_901_000);
+    }
+
+    #[test]
+    fn a_token_is_only_counted_where_this_client_or_others_ask_for_many() {
+        let clock = ServerClock::default();
+        assert!(!clock.is_near(1, at(10)), "nothing is known of the clock");
+        clock.on_token(1, 5_000_000, at(10), || at(12));
+        assert!(clock.is_near(1, at(112)));
+        // A guess, and it was wrong; so there is none for a while.
+        assert!(clock.is_near(1, at(113)));
+        clock.on_counted(5_000_001, clock.floor(1, at(113)));
+        assert!(!clock.is_near(1, at(114)));
+        assert!(clock.is_near(1, at(10_113)));
+        // Others ask for many.
+        clock.on_counted(15_100_000, clock.floor(1, at(10_113)));
+        assert!(clock.is_near(1, at(10_114)) && clock.is_near(1, at(10_115)));
+        clock.on_counted(5_000_002, clock.floor(1, at(10_115)));
+        assert!(!clock.is_near(1, at(10_116)));
+        assert!(!clock.is_near(2, at(20_000)), "another server, perhaps");
     }
 }

@@ -142,7 +142,9 @@ impl Redis {
             }
             _ => return Ok(Taken::Perhaps),
         };
-        if token < floor.into_inner() || token > LAST_TOKEN {
+        let floor = floor.into_inner();
+        self.clock.on_counted(token, floor);
+        if token < floor || token > LAST_TOKEN {
             return Ok(Taken::Perhaps);
         }
         self.clock.on_token(self.member.connection(), token, sent, || self.link.now());
