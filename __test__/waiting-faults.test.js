@@ -47,15 +47,15 @@ describe('calls that wait', () => {
       const locker = newLocker()
       const order = []
       // More than what a task may do at a time on tokio's runtime.
-      const calls = inOrder(12_000).map(async (index) => {
+      const calls = inOrder(4000).map(async (index) => {
         const { unlock } = await locker.lock('resource', { timeout })
         order.push(index)
         await unlock()
       })
-      await waiting('resource', 12_000)
+      await waiting('resource', 4000)
       await lock.unlock()
       await Promise.all(calls)
-      expect(order).toEqual(inOrder(12_000))
+      expect(order).toEqual(inOrder(4000))
     })
 
     it('when the reply is lost that has put them into the queue', async () => {
