@@ -33,7 +33,7 @@ use lock_inc_core::{
 pub use self::link::socket;
 pub use self::link::{Link, Machine};
 use self::{
-    clients::Clients, contended::Contended, keys::Keys, link::Member, operations::take::TakePause,
+    clients::Clients, contended::Contended, keys::Keys, link::Member, operations::take::TwoSteps,
     server_clock::ServerClock,
 };
 
@@ -67,7 +67,7 @@ pub struct Redis {
     clients: Clients,
     clock: ServerClock,
     contended: Contended,
-    takes: TakePause,
+    two_steps: TwoSteps,
     /// The id of this locker.
     client: String,
     /// What records in the store say of it.
@@ -88,7 +88,7 @@ impl Redis {
             keys,
             clock: ServerClock::default(),
             contended: Contended::default(),
-            takes: TakePause::default(),
+            two_steps: TwoSteps::default(),
             description: identity.describe(),
             client: identity.client.clone(),
             clients: Clients::new(identity),

@@ -32,10 +32,10 @@ impl Redis {
         self.tell_who_takes(attempt, deadline).await;
         let keys = self.keys.of(&attempt.resource);
         let mut is_taken = false;
-        if !attempt.is_held_here && self.is_easy(&attempt.resource) {
+        if !attempt.is_held_here && self.is_easy(&attempt.resource, deadline) {
             match Box::pin(self.take(attempt, &keys, deadline)).await? {
                 Taken::Granted(grant) => return Ok(Acquired::Granted(grant)),
-                Taken::No => {}
+                Taken::No => self.contended.note(attempt.resource.shared_hash(), self.link.now()),
                 Taken::Perhaps => is_taken = true,
             }
         }
@@ -50,6 +50,7 @@ impl Redis {
         let reply = self.run_with_queue(&ACQUIRE, &keys, arguments, deadline).await;
         let Reply { value, sent, .. } =
             reply.map_err(|error| if is_taken { error.after_sending() } else { error })?;
+        self.two_steps.on_answer(sent.until(self.link.now()));
         if let Value::Int(token) = value {
             let token = token.unsigned_abs();
             self.clock.on_token(self.member.connection(), token, sent, || self.link.now());
@@ -68,11 +69,12 @@ impl Redis {
         })
     }
 
-    /// Whether to try a `take`: a token that is only counted is near the server's clock, as far as that is known, and nobody
+    /// Whether to try a `take`: there is time for what may have to follow, a token that is only counted is near the server's clock, as far as that is known, and nobody
     /// has lately been in the way of anybody.
-    fn is_easy(&self, resource: &Resource) -> bool {
+    fn is_easy(&self, resource: &Resource, deadline: Deadline) -> bool {
         let now = self.link.now();
-        self.takes.is_over(now)
+        self.two_steps.are_allowed(now)
+            && self.two_steps.fit(deadline.left())
             && self.clock.is_near(self.member.connection(), now)
             && !self.contended.has(resource.hash(), now)
     }

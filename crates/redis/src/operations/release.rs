@@ -33,7 +33,8 @@ impl Redis {
     ) -> Result<Released> {
         let keys = self.keys.of(resource);
         let mut resent = false;
-        if is_untouched && !self.contended.has(resource.hash(), self.link.now()) {
+        let is_easy = is_untouched && !self.contended.has(resource.hash(), self.link.now());
+        if is_easy && self.two_steps.fit(deadline.left()) {
             let reply = self.give(nonce, &keys, deadline).await?;
             if reply.value == Value::Int(1) {
                 return Ok(Released::Yes(None));

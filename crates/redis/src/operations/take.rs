@@ -39,20 +39,34 @@ pub(super) enum Taken {
     Perhaps,
 }
 
-/// Whether takes are of use.
+/// Whether it is of use to ask in a way that may have to be followed by another one.
 #[derive(Debug, Default)]
-pub(crate) struct TakePause(Mutex<Option<Moment>>);
+pub(crate) struct TwoSteps {
+    refused: Mutex<Option<Moment>>,
+    /// How long the last answer took, in microseconds.
+    round_trip: AtomicU64,
+}
 
-/// After a server has refused one.
+/// After a server has refused a transaction.
 const PAUSE: Duration = Duration::from_secs(10);
 
-impl TakePause {
-    fn pause(&self, now: Moment) {
-        *lock(&self.0) = Some(now + PAUSE);
+impl TwoSteps {
+    fn on_refused(&self, now: Moment) {
+        *lock(&self.refused) = Some(now + PAUSE);
     }
 
-    pub(super) fn is_over(&self, now: Moment) -> bool {
-        lock(&self.0).is_none_or(|until| until <= now)
+    pub(super) fn on_answer(&self, round_trip: Duration) {
+        self.round_trip.store(u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether there is time for two answers, with room to spare.
+    pub(super) fn fit(&self, left: Duration) -> bool {
+        Duration::from_micros(self.round_trip.load(Ordering::Relaxed)) * 4 <= left
+    }
+
+    /// Whether transactions are not known to be refused.
+    pub(super) fn are_allowed(&self, now: Moment) -> bool {
+        lock(&self.refused).is_none_or(|until| until <= now)
     }
 }
 
@@ -132,12 +146,13 @@ impl Redis {
             },
         };
         let Reply { value, sent, .. } = self.link.call(&self.member, Command::Part(&part), deadline).await?;
+        self.two_steps.on_answer(sent.until(self.link.now()));
         let token = match value {
             Value::Nil => return Ok(Taken::No),
             Value::Int(token) => token.unsigned_abs(),
             Value::Boolean(_) => {
                 // No transactions for this user, or no memory: scripts find out what it is.
-                self.takes.pause(self.link.now());
+                self.two_steps.on_refused(self.link.now());
                 return Ok(Taken::Perhaps);
             }
             _ => return Ok(Taken::Perhaps),
@@ -172,11 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_refusal_there_is_a_pause() {
+    fn there_are_two_steps_where_there_is_time_for_them_and_nothing_was_refused() {
         let at = |secs| Moment::at(Duration::from_secs(secs));
-        let pause = TakePause::default();
-        assert!(pause.is_over(at(0)));
-        pause.pause(at(1));
-        assert!(!pause.is_over(at(10)) && pause.is_over(at(11)));
+        let steps = TwoSteps::default();
+        assert!(steps.are_allowed(at(0)) && steps.fit(Duration::from_millis(1)));
+        steps.on_refused(at(1));
+        assert!(!steps.are_allowed(at(10)) && steps.are_allowed(at(11)));
+        steps.on_answer(Duration::from_millis(60));
+        assert!(!steps.fit(Duration::from_millis(239)) && steps.fit(Duration::from_millis(240)));
     }
 }
