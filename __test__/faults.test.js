@@ -42,6 +42,25 @@ describe('when something goes wrong', () => {
       }
     })
 
+    it('leaves nothing behind, whenever the connection breaks', async () => {
+      const locker = newLocker({ settings: { commandTimeout: 150 } })
+      for (let round = 0; round < 12; round++) {
+        // So that what follows need only count.
+        await (await locker.lock('before')).unlock()
+        scene.proxy.swallowReplies()
+        const locking = locker.lock('resource').catch((error) => error)
+        await until(() => exists('resource'), 'Redis has granted the lock')
+        await new Promise((resolve) => setTimeout(resolve, 13 * round))
+        scene.proxy.forwardReplies()
+        scene.proxy.cut()
+        const lock = await locking
+        if (lock instanceof Error) expect(lock.code).toBe('ERR_CONNECTION')
+        else expect(await lock.unlock()).toBe(true)
+        await until(async () => !(await exists('resource')), 'it is given up')
+        await connected(locker)
+      }
+    })
+
     it('is cancelled in the background when the caller has been told of a failure', async () => {
       const locker = newLocker({ settings: { commandTimeout: 200 } })
       await locker.lock('warm-up')

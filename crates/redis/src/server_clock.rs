@@ -11,6 +11,15 @@ const SLACK: Duration = Duration::from_millis(100);
 /// So often a client that asks for few tokens finds out whether others ask for more.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
+/// How a token was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// From the register alone.
+    Counted,
+    /// It is not behind the server's clock.
+    Lifted,
+}
+
 /// Below this every token is: it has to be lifted.
 const NONE: u64 = 1 << 53;
 
@@ -68,9 +77,20 @@ impl ServerClock {
     }
 
     /// A token has come over this connection, in answer to a command that left at `sent`. `now` says when.
-    pub(crate) fn on_token(&self, connection: u32, token: u64, sent: Moment, now: impl FnOnce() -> Moment) {
+    pub(crate) fn on_token(
+        &self,
+        connection: u32,
+        token: u64,
+        told: Told,
+        sent: Moment,
+        now: impl FnOnce() -> Moment,
+    ) {
         let time = Duration::from_micros(token);
         let mut known = lock(&self.0);
+        if connection < known.connection {
+            // There is another one by now.
+            return;
+        }
         if known.connection != connection {
             *known = Known { connection, ..Known::default() };
         }
@@ -78,6 +98,10 @@ impl ServerClock {
         // Most are counted, and say less than is known.
         if time.saturating_sub(sent.since_start()) > known.ahead {
             known.ahead = known.ahead.max(time.saturating_sub(now().since_start()));
+        }
+        if told == Told::Lifted {
+            // The clock was no further when it left. So what a register has said that is ahead of the clock is mended.
+            known.ahead = known.ahead.min(time.saturating_sub(sent.since_start()));
         }
     }
 }
@@ -99,24 +123,32 @@ mod tests {
         let clock = ServerClock::default();
         assert_eq!(clock.floor(0, at(10)), NONE);
         assert_eq!(clock.floor(1, at(10)), NONE);
-        clock.on_token(1, 5_000_000, at(10), || at(12));
+        clock.on_token(1, 5_000_000, Told::Lifted, at(10), || at(12));
         assert_eq!(clock.floor(1, at(12)), 4_900_000);
         // Counted: behind the clock by then.
-        clock.on_token(1, 5_000_001, at(62), || at(64));
+        clock.on_token(1, 5_000_001, Told::Counted, at(62), || at(64));
         assert_eq!(clock.floor(1, at(1012)), 5_900_000);
         // Known better by an answer that came faster.
-        clock.on_token(1, 6_001_000, at(1012), || at(1012));
+        clock.on_token(1, 6_001_000, Told::Lifted, at(1012), || at(1012));
         assert_eq!(clock.floor(1, at(1012)), 5_901_000);
-        assert_eq!(clock.floor(2, at(1013)), NONE);
-        clock.on_token(2, 3_000_000, at(1013), || at(1013));
-        assert_eq!(clock.floor(2, at(1014)), 2_901_000);
+        // The register was ahead of the clock, and is not any more.
+        clock.on_token(1, 9_000_000, Told::Lifted, at(1012), || at(1012));
+        assert_eq!(clock.floor(1, at(1012)), 8_900_000);
+        clock.on_token(1, 7_001_000, Told::Lifted, at(2012), || at(2013));
+        assert_eq!(clock.floor(1, at(2013)), 6_902_000);
+        assert_eq!(clock.floor(2, at(2014)), NONE);
+        clock.on_token(2, 3_000_000, Told::Lifted, at(2014), || at(2014));
+        assert_eq!(clock.floor(2, at(2014)), 2_900_000);
+        // An answer of the connection before.
+        clock.on_token(1, 9_000_000, Told::Lifted, at(2014), || at(2014));
+        assert_eq!(clock.floor(2, at(2014)), 2_900_000);
     }
 
     #[test]
     fn a_token_is_only_counted_where_this_client_or_others_ask_for_many() {
         let clock = ServerClock::default();
         assert!(!clock.is_near(1, at(10)), "nothing is known of the clock");
-        clock.on_token(1, 5_000_000, at(10), || at(12));
+        clock.on_token(1, 5_000_000, Told::Lifted, at(10), || at(12));
         assert!(clock.is_near(1, at(112)));
         // A guess, and it was wrong; so there is none for a while.
         assert!(clock.is_near(1, at(113)));

@@ -97,7 +97,12 @@ impl Call<'_> {
             match timeout_at(self.deadline.at, answer).await {
                 Ok(Ok(Value::ServerError(error))) => Box::pin(self.refused(number, forgotten, error)).await?,
                 Ok(Ok(value)) => return Ok(Reply { value, sent, resent: self.resent }),
-                Ok(Err(cause)) => Box::pin(self.broken(number, cause)).await,
+                Ok(Err(cause)) => {
+                    Box::pin(self.broken(number, cause)).await;
+                    if self.command.is_sent_once() {
+                        return Ok(Reply { value: Value::Boolean(false), sent, resent: self.resent });
+                    }
+                }
                 Err(_) => {
                     self.lose_answer();
                     return Err(self.late(None));

@@ -29,11 +29,14 @@ local record, granted = record_of(nonce)
 if nonce == ARGV[1] then
   -- Sent again: the lease is a full one from now on, as whoever gets this answer counts it. Nobody has heard of a token
   -- that is in no record.
-  if not granted and keep_token(token) then granted = token end
+  if not granted then
+    redis.call('SET', KEYS[3], text)
+    granted = token
+  end
   raise_lease(ARGV[2], record)
   if just_taken and waiting > 0 then expect_company(value) end
   if client then heard_from(client) end
-  return granted or no_token()
+  return granted
 end
 
 local waiter, ticket, signs

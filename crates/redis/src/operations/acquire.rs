@@ -1,6 +1,12 @@
 //! Takes a resource, or joins its queue.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use lock_inc_core::{
     Resource, StoreClock,
@@ -14,6 +20,7 @@ use crate::{
     Redis,
     link::Reply,
     script::{LuaScript, script},
+    server_clock::Told,
 };
 
 pub(super) static ACQUIRE: LazyLock<LuaScript> = script!(
@@ -41,7 +48,10 @@ impl Redis {
         }
         let (nonce, lease) = (attempt.nonce.number(), in_ms(attempt.lease));
         let record = attempt.waits.then(|| self.record(&attempt.resource));
+        let connection = AtomicU32::new(0);
         let arguments = |command: &mut Cmd| {
+            // True of the connection that it is about to be sent on.
+            connection.store(self.member.connection(), Ordering::Relaxed);
             command.arg(nonce).arg(lease).arg(self.keys.channels());
             if let Some(record) = &record {
                 command.arg(record).arg(self.subscribed());
@@ -53,7 +63,8 @@ impl Redis {
         self.two_steps.on_answer(sent.until(self.link.now()));
         if let Value::Int(token) = value {
             let token = token.unsigned_abs();
-            self.clock.on_token(self.member.connection(), token, sent, || self.link.now());
+            let connection = connection.load(Ordering::Relaxed);
+            self.clock.on_token(connection, token, Told::Lifted, sent, || self.link.now());
             return Ok(Acquired::Granted(Grant { token, sent }));
         }
         let (count, left, record, time, ticket, place): (u64, i64, String, u64, u64, u64) = decode(value)?;

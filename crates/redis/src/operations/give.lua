@@ -3,8 +3,8 @@
 local call = redis.call
 if #KEYS == 1 then return redis.pcall('GET', KEYS[1]) == ARGV[1] and call('DEL', KEYS[1]) or 0 end
 local given, replies = {}, {}
-for index, value in ipairs(call('MGET', unpack(KEYS))) do
-  local is_same = value == ARGV[index]
+for index = 1, #KEYS do
+  local is_same = redis.pcall('GET', KEYS[index]) == ARGV[index]
   if is_same then given[#given + 1] = KEYS[index] end
   replies[index] = is_same and 1 or 0
 end

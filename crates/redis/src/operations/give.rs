@@ -34,6 +34,10 @@ impl Calls for Gives {
         out.extend_from_slice(words);
     }
 
+    fn is_sent_once(&self) -> bool {
+        false
+    }
+
     fn replies(&self, _calls: usize) -> usize {
         1
     }

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use lock_inc_core::{
     lock,
     store::{Attempt, Deadline, Grant},
 };
-use redis::Value;
+use redis::{ServerError, Value};
 
 use super::{acquire::ACQUIRE, in_ms, untouched};
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     link::{Calls, Command, Gathered, Part, Reply},
     resp,
     script::LuaScript,
+    server_clock::Told,
 };
 
 /// Beyond this a number in a register is no token: scripts reckon with numbers below 2^53. See `shared/clock.lua`.
@@ -94,6 +95,11 @@ impl Calls for Takes {
         out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
     }
 
+    /// On another connection the clock of its server is not known, so the token would be of no use.
+    fn is_sent_once(&self) -> bool {
+        true
+    }
+
     fn replies(&self, calls: usize) -> usize {
         // That of EXEC is the last.
         calls + 4
@@ -101,7 +107,12 @@ impl Calls for Takes {
 
     /// Of each the token, or nil where somebody else has the lock. OK: it may be taken. False: it was not to be.
     fn answers(&self, reply: Value, calls: usize) -> Option<Vec<Value>> {
-        let Value::Array(mut replies) = reply else { return Some(vec![Value::Boolean(false); calls]) };
+        let mut replies = match reply {
+            Value::Array(replies) => replies,
+            // Else the transaction would go on: EXEC is not known under its name, for one.
+            Value::ServerError(error) if !is_over(&error) => return None,
+            _ => return Some(vec![Value::Boolean(false); calls]),
+        };
         let [Value::Int(last), sets @ .., Value::Int(queues)] = &mut replies[..] else {
             // What is at the register is no number, for one.
             return Some(vec![Value::Okay; calls]);
@@ -120,6 +131,11 @@ impl Calls for Takes {
     }
 }
 
+/// Whether there is no transaction any more after this answer to `EXEC`.
+fn is_over(error: &ServerError) -> bool {
+    error.code() == "EXECABORT" || error.details().is_some_and(|details| details.contains("without MULTI"))
+}
+
 impl Redis {
     pub(super) async fn take(
         &self,
@@ -128,7 +144,7 @@ impl Redis {
         deadline: Deadline,
     ) -> Result<Taken> {
         let (word, lease) = (untouched(attempt.nonce), in_ms(attempt.lease));
-        let floor = AtomicU64::new(0);
+        let (floor, connection) = (AtomicU64::new(0), AtomicU32::new(0));
         let part = Part {
             kind: &Takes,
             script: &ACQUIRE,
@@ -136,7 +152,9 @@ impl Redis {
             common: keys.fence,
             add: &|Gathered { first, second, .. }| {
                 // True of the connection that it is about to be sent on.
-                floor.store(self.clock.floor(self.member.connection(), self.link.now()), Ordering::Relaxed);
+                let number = self.member.connection();
+                connection.store(number, Ordering::Relaxed);
+                floor.store(self.clock.floor(number, self.link.now()), Ordering::Relaxed);
                 first.extend_from_slice(b"*6\r\n$3\r\nSET\r\n");
                 resp::word(first, keys.lock().as_bytes());
                 resp::decimal(first, word);
@@ -162,7 +180,7 @@ impl Redis {
         if token < floor || token > LAST_TOKEN {
             return Ok(Taken::Perhaps);
         }
-        self.clock.on_token(self.member.connection(), token, sent, || self.link.now());
+        self.clock.on_token(connection.into_inner(), token, Told::Counted, sent, || self.link.now());
         Ok(Taken::Granted(Grant { token, sent }))
     }
 }
@@ -183,7 +201,16 @@ mod tests {
         let unnumbered = [ok.clone(), ok.clone(), ok.clone(), ok.clone(), Value::Int(0)];
         assert_eq!(taken(&unnumbered), Some(vec![ok; 3]));
         assert_eq!(taken(&[Value::Int(9), Value::Okay, Value::Int(0)]), None);
-        assert_eq!(Takes.answers(Value::Nil, 2), Some(vec![Value::Boolean(false); 2]));
+        // There is no transaction any more, or it would go on.
+        let errors = [
+            ("-EXECABORT Transaction discarded because of previous errors.", true),
+            ("-ERR EXEC without MULTI", true),
+            ("-ERR unknown command 'EXEC'", false),
+        ];
+        for (error, is_over) in errors {
+            let error = redis::parse_redis_value(format!("{error}\r\n").as_bytes()).unwrap();
+            assert_eq!(Takes.answers(error, 2), is_over.then(|| vec![Value::Boolean(false); 2]));
+        }
     }
 
     #[test]

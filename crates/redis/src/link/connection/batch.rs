@@ -23,6 +23,9 @@ pub(crate) trait Calls: Sync {
     /// Writes them. `with_source`: the server does not know the script yet.
     fn write(&self, gathered: &Gathered, with_source: bool, out: &mut Vec<u8>);
 
+    /// Whether it is sent once only. If no answer comes, as the connection broke, that is the answer: `false`.
+    fn is_sent_once(&self) -> bool;
+
     /// How many replies come to so many calls. The last one says what has become of them.
     fn replies(&self, calls: usize) -> usize;
 

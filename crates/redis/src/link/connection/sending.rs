@@ -39,6 +39,11 @@ pub(crate) enum Command<'a> {
 type Write<'a> = &'a (dyn Fn(&mut Cmd) + Sync);
 
 impl<'a> Command<'a> {
+    /// See [`Calls::is_sent_once`](super::batch::Calls::is_sent_once).
+    pub(crate) fn is_sent_once(self) -> bool {
+        matches!(self, Self::Part(part) if part.kind.is_sent_once())
+    }
+
     pub(crate) fn script(self) -> Option<&'a LuaScript> {
         match self {
             Self::Plain(_) => None,

@@ -244,6 +244,10 @@ impl Calls for Together {
         out.extend_from_slice(second);
     }
 
+    fn is_sent_once(&self) -> bool {
+        false
+    }
+
     fn replies(&self, _calls: usize) -> usize {
         if self.runs_script { 1 } else { 2 }
     }
