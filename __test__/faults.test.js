@@ -44,13 +44,13 @@ describe('when something goes wrong', () => {
 
     it('leaves nothing behind, whenever the connection breaks', async () => {
       const locker = newLocker({ settings: { commandTimeout: 1000 } })
-      for (let round = 0; round < 12; round++) {
+      for (let round = 0; round < 8; round++) {
         // So that what follows need only count.
         await (await locker.lock('before')).unlock()
         scene.proxy.swallowReplies()
         const locking = locker.lock('resource').catch((error) => error)
         await until(() => exists('resource'), 'Redis has granted the lock')
-        await new Promise((resolve) => setTimeout(resolve, 90 * round))
+        await new Promise((resolve) => setTimeout(resolve, 140 * round))
         scene.proxy.forwardReplies()
         scene.proxy.cut()
         const lock = await locking

@@ -24,6 +24,9 @@ const packages = {
     name: `@deno/${platform}-${arch}${platform === 'linux' ? '-glibc' : ''}`,
     binary: 'deno',
     run: ['run', '--allow-all'],
+    // All processes with the same main module share the database of localStorage, at which jest looks when it begins a file:
+    // now and then one of them finds it locked.
+    jest: ['--maxWorkers=1'],
   },
 }
 
@@ -206,7 +209,7 @@ async function test(name, binary) {
   const code = await jest(
     name,
     [binary, ...packages[kind].run],
-    ['--json', '--outputFile', results, ...choice],
+    ['--json', '--outputFile', results, ...(packages[kind].jest ?? []), ...choice],
   )
   if (!existsSync(results))
     return { passed: 0, problems: [`jest ended with ${code}, and no results`], excused: [] }
