@@ -103,6 +103,8 @@ impl Keeper {
             let silent = live.silent().await;
             // If there is no other one to be had, the first is as good as any.
             if let Ok(connected) = self.connect().await {
+                // A server that has stood still answers both at once, and this one's answer may be the later one.
+                sleep(SILENCE / 10).await;
                 // Whoever reads it at the moment is waited for: what has come counts, even if nobody has been told yet.
                 silent.read();
                 if silent.is_silent() {
