@@ -3,17 +3,16 @@
 const crypto = require('node:crypto')
 const lockFactory = require('..')
 const { randomFrom, seeds } = require('./support/random')
-const { startRedis } = require('./support/redis-server')
+const { SERVERS, startRedis } = require('./support/redis-server')
 const { lossOf } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // The same random steps over memory and every server, each of which must answer the same to all of them.
 describe('whatever is asked of it', () => {
-  const names = ['redis', 'redis-6.2', 'redis-8.2', 'valkey-9.1']
   const servers = {}
 
   beforeAll(async () => {
-    for (const name of names) servers[name] = await startRedis({ name })
+    for (const name of SERVERS) servers[name] = await startRedis({ name })
   })
 
   afterAll(() => Promise.all(Object.values(servers).map((server) => server.stop())))
@@ -30,7 +29,7 @@ describe('whatever is asked of it', () => {
     'a store answers as memory does (seed %i)',
     async (seed) => {
       const expected = await play(seed, (prefix) => specOf('memory', prefix))
-      for (const name of names) {
+      for (const name of SERVERS) {
         const seen = await play(seed, (prefix) => specOf(name, prefix))
         expect({ name, seen }).toEqual({ name, seen: expected })
       }

@@ -80,8 +80,8 @@ impl Redis {
         })
     }
 
-    /// Whether to try a `take`: there is time for what may have to follow, a token that is only counted is near the server's clock, as far as that is known, and nobody
-    /// has lately been in the way of anybody.
+    /// Whether to try a `take`: there is time for what may have to follow, a token that is only counted is near the server's
+    /// clock, as far as that is known, and nobody has lately been in the way of anybody.
     fn is_easy(&self, resource: &Resource, deadline: Deadline) -> bool {
         let now = self.link.now();
         self.two_steps.are_allowed(now)

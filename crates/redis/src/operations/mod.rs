@@ -2,8 +2,8 @@
 //!
 //! Most run a script, which is in the Lua file of the same name; what scripts share is in `shared/`. The commonest case of
 //! `acquire` and `release` is that of `take` and `give`, which many calls of one turn have in common. `purge` removes lock
-//! after lock, by `remove`, and `is_locked`,
-//! which is in `inspect`, and those of `clients` are plain commands. `permissions` is asked once for each connection.
+//! after lock, by `remove`. `is_locked`, which is in `inspect`, and those of `clients` are plain commands. `permissions` is
+//! asked once for each connection.
 
 use std::{fmt, time::Duration};
 

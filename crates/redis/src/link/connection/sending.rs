@@ -121,8 +121,8 @@ impl Connection {
         let forgotten = sending.forgotten;
         match command {
             Command::Part(part) => sending.put_part(part, settle),
-            Command::Script(script, keys, write) => sending.put_script((script, keys, write), settle),
-            Command::Plain(write) => sending.put_plain(write, settle),
+            Command::Script(script, keys, write) => sending.put_written(Some((script, keys)), write, settle),
+            Command::Plain(write) => sending.put_written(None, write, settle),
         }
         self.see_off(sending);
         (forgotten, settled)
@@ -323,21 +323,20 @@ impl Sending {
         self.wait(awaited);
     }
 
-    fn put_plain(&mut self, write: Write<'_>, settle: oneshot::Sender<Answer>) {
-        self.close_batch();
-        self.scratch.clear();
-        write(&mut self.scratch);
-        self.scratch.write_packed_command(self.outgoing.bytes());
-        self.wait(Awaited::Reply(settle));
-    }
-
-    fn put_script(
+    /// `script`: also how many keys it gets; without one `write` writes the whole command.
+    fn put_written(
         &mut self,
-        (script, keys, write): (&LuaScript, usize, Write<'_>),
+        script: Option<(&LuaScript, usize)>,
+        write: Write<'_>,
         settle: oneshot::Sender<Answer>,
     ) {
         self.close_batch();
-        self.begin_script(script, keys);
+        self.scratch.clear();
+        if let Some((script, keys)) = script {
+            // What comes later on this connection finds the script there, as the server keeps to the order.
+            script.write(&mut self.scratch, self.known & script.bit() == 0, keys);
+            self.known |= script.bit();
+        }
         write(&mut self.scratch);
         self.scratch.write_packed_command(self.outgoing.bytes());
         self.wait(Awaited::Reply(settle));
@@ -371,14 +370,6 @@ impl Sending {
         let together = batch.write(self.known & bit == 0, self.outgoing.bytes());
         self.known |= bit;
         self.awaited.push_back(Awaited::Together(together));
-    }
-
-    /// Begins a command with the name of a script, or with its source.
-    fn begin_script(&mut self, script: &LuaScript, keys: usize) {
-        self.scratch.clear();
-        // What comes later on this connection finds the script there, as the server keeps to the order.
-        script.write(&mut self.scratch, self.known & script.bit() == 0, keys);
-        self.known |= script.bit();
     }
 
     /// `true`: all of it has left.
