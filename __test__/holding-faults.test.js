@@ -3,7 +3,7 @@
 const { execFile } = require('node:child_process')
 const path = require('node:path')
 const { oldLocker } = require('./support/lock-inc-1.2.0')
-const { connected, lossOf, redisScene } = require('./support/scene')
+const { connected, introduced, lossOf, redisScene } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
 // Locks that are held while something goes wrong.
@@ -135,7 +135,10 @@ describe('a held lock', () => {
       expect(await lock.unlock()).toBe(true)
     })
 
-    it('has something to give up after an extension of which no answer came', async () => {
+    it.each([
+      ['itself', (_, lock) => lock.unlock()],
+      ['the name of its resource', (locker) => locker.unlock('resource')],
+    ])('has something to give up by %s after an extension of which no answer came', async (_, unlock) => {
       const locker = await connected(newLocker({ settings: { commandTimeout: 100 } }))
       const lock = await locker.lock('resource', { expire: 0.5 })
       await lock.extend(0.5)
@@ -143,10 +146,10 @@ describe('a held lock', () => {
       const extended = rejection(lock.extend(3600))
       await until(async () => (await scene.server.call('PTTL', key('resource'))) > 1000, 'it is extended')
       await extended
-      await until(() => !lock.held)
+      await lossOf(lock)
       scene.proxy.forwardReplies()
       scene.proxy.cut()
-      expect(await lock.unlock().catch(() => false)).toBe(false)
+      expect(await unlock(locker, lock).catch(() => false)).toBe(false)
       await until(async () => !(await exists('resource')), 'it is given up')
     })
 
@@ -274,6 +277,28 @@ describe('a held lock', () => {
       expect(lock.remaining()).toBeGreaterThan(20_000)
       await scene.server.call('ACL', 'SETUSER', 'refused', '+evalsha', '+eval')
       expect(await lock.unlock()).toBe(true)
+    })
+
+    it('is another one than the next of its name, where nobody has told that it was deleted', async () => {
+      const locker = newLocker()
+      const locks = []
+      for (let index = 0; index < 3; index++) {
+        await scene.server.call('DEL', key('resource'))
+        locks.push(await locker.lock('resource'))
+        // Nothing more is asked about it.
+        await introduced(locker, 'resource')
+      }
+      const held = () => locks.map((lock) => lock.held)
+      expect(held()).toEqual([true, true, true])
+      expect(await locks[1].unlock()).toBe(false)
+      expect(held()).toEqual([true, false, true])
+      // The newest one first.
+      expect(await locker.unlock('resource')).toBe(true)
+      expect(held()).toEqual([true, false, false])
+      expect(await locker.unlock('resource')).toBe(false)
+      expect(held()).toEqual([false, false, false])
+      for (const lock of locks) expect(() => lock.unlock()).toThrow('Not locked')
+      expect(await locker.unlock('resource')).toBe(false)
     })
 
     it('learns at its extension that it was deleted', async () => {

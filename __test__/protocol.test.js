@@ -20,7 +20,6 @@ describe('the times of the queue', () => {
   const simulation = 'crates/core/tests/locker/simulation/server.rs'
 
   it('have one grace period', () => {
-    expect(numberOf('lib/locker.js', /FIRST_LEASE = (\d+)/)).toBe(grace)
     expect(1000 * numberOf(simulation, /GRACE: Duration = Duration::from_secs\((\d+)\)/)).toBe(grace)
   })
 

@@ -7,6 +7,7 @@ const { now } = require('./native')
 
 /** A lock that was granted. */
 class Lock {
+  #nonce
   #handle
   #locked = true
   #lost
@@ -15,16 +16,19 @@ class Lock {
   /** That of the call that was granted the lock. */
   #context = new Context()
 
-  /** `handle`: the locker's side of this lock: `unlock`, `remaining`, `extend`. */
-  constructor(resourceId, token, handle) {
+  /**
+   * `nonce`: the name of the lock in the addon. `handle`: the locker's side of its locks: `unlock`, `remaining`, `extend`.
+   */
+  constructor(resourceId, nonce, token, handle) {
     this.resourceId = resourceId
     this.token = token
+    this.#nonce = nonce
     this.#handle = handle
     // A function of its own, so that `.then(lock.unlock)` works; whatever it is called with is ignored.
     this.unlock = () => {
       if (!this.#locked) throw new Error('Not locked')
       this.#locked = false
-      return handle.unlock(this)
+      return handle.unlock(this, this.#nonce)
     }
   }
 
@@ -39,7 +43,7 @@ class Lock {
   }
 
   remaining() {
-    return this.#locked && !this.#lost ? this.#handle.remaining(this) : 0
+    return this.#locked && !this.#lost ? this.#handle.remaining(this.#nonce) : 0
   }
 
   get signal() {
@@ -49,7 +53,7 @@ class Lock {
   }
 
   extend(seconds) {
-    return this.#handle.extend(this, seconds)
+    return this.#handle.extend(this, this.#nonce, seconds)
   }
 
   /** Gives the lock up if that has not been done. What went wrong with that does not hide what the block did. */

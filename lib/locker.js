@@ -8,12 +8,10 @@ const { Lock } = require('./lock')
 const { readExtend, readLock } = require('./options/lock')
 const { checkResource } = require('./options/resource')
 const { now } = require('./native')
+const { Newest } = require('./newest')
 const { request } = require('./request')
 const { onAbort } = require('./cancellations')
 const { gatherCalls } = require('./gather-calls')
-
-/** The lease in milliseconds that a lock begins with which was waited for, if it was asked for a longer one. */
-const FIRST_LEASE = 5000
 
 /**
  * Lockers that hold locks. They stay, whoever has let go of them; one that holds nothing, and of which no call is under way,
@@ -34,29 +32,27 @@ class Locker {
   #context = new Context()
   /** The longest that a call may take, in milliseconds. */
   #commandTimeout
-  /** Locks that are neither unlocked nor lost, by their tokens. */
+  /** Locks that are neither unlocked nor lost, by their nonces. */
   #held = new Map()
-  /**
-   * The newest of them on each resource. Not a Map: beside many other names, one that comes and goes leaves ever more
-   * behind in it that each look at that name has to pass.
-   */
-  #newest = Object.create(null)
-  /** How many grants are awaited; the tokens of those whose loss was told before, and how often renewals of others were. */
+  /** Of those that nobody has begun to unlock. */
+  #newest = new Newest()
+  /** How many grants are awaited; and how often renewals of such locks were told before, by their nonces. */
   #awaited = 0
-  #lostEarly = new Set()
   #renewedEarly = new Map()
 
   /** What a lock needs of its locker. */
   #handle = {
-    unlock: (lock) => this.#unlock(lock),
-    remaining: ({ resourceId, token }) => this.#native.remaining(resourceId, token),
-    extend: ({ resourceId, token }, seconds) => this.#call('extend', resourceId, token, readExtend(seconds)),
+    unlock: (lock, nonce) => this.#unlock(lock, nonce),
+    remaining: (nonce) => this.#native.remaining(nonce),
+    // `extend` is a method of the lock alone.
+    extend: ({ resourceId }, nonce, seconds) =>
+      this.#call('extend', [nonce, readExtend(seconds)], resourceId, Lock.prototype.extend),
   }
 
   /** `make`: makes the native locker, given who is to hear of its events. */
   constructor(make, Cancellation, commandTimeout) {
     this.#commandTimeout = commandTimeout
-    this.#native = make((event, resourceId, token, detail) => this.#hear(event, resourceId, token, detail))
+    this.#native = make((event, nonce, detail) => this.#hear(event, nonce, detail))
     this.#Cancellation = Cancellation
   }
 
@@ -70,8 +66,8 @@ class Locker {
   unlock = (lockOrResourceId) => {
     if (Lock.isOf(lockOrResourceId, this.#handle)) return lockOrResourceId.unlock()
     if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
-    const newest = typeof lockOrResourceId === 'string' ? this.#newest[lockOrResourceId] : undefined
-    return newest ? newest.unlock() : this.#callAbout('unlock', lockOrResourceId)
+    const newest = typeof lockOrResourceId === 'string' ? this.#newest.of(lockOrResourceId) : undefined
+    return newest ? newest.unlock() : this.#callAbout('unlockLost', lockOrResourceId, this.unlock)
   }
 
   request = (...args) => request((resourceId, options) => this.#request(resourceId, options), ...args)
@@ -82,9 +78,9 @@ class Locker {
 
   forceUnlock = (resourceId) => this.#callAbout('forceUnlock', resourceId)
 
-  purge = () => this.#call('purge')
+  purge = () => this.#call('purge', [])
 
-  close = () => this.#call('close')
+  close = () => this.#call('close', [])
 
   /** `options`: read, by `readLock` or `readRequest`. `called`: by the user. */
   #lock(resourceId, options, called) {
@@ -119,15 +115,15 @@ class Locker {
   }
 
   /** Calls a method that is about one resource, of which only the name has to be checked. */
-  #callAbout(method, resourceId) {
+  #callAbout(method, resourceId, called = this[method]) {
     checkResource(resourceId)
-    return this.#call(method, resourceId)
+    return this.#call(method, [resourceId], resourceId, called)
   }
 
-  #call(method, resourceId, ...args) {
-    // `extend` is a method of the lock alone.
-    const site = callSite(this[method] ?? Lock.prototype.extend)
-    const promise = this.#native[method](resourceId, ...args)
+  /** Calls a native method. `called`: by the user. */
+  #call(method, args, resourceId, called = this[method]) {
+    const site = callSite(called)
+    const promise = this.#native[method](...args)
     gatherCalls()
     return this.#settled(promise, resourceId, site)
   }
@@ -145,20 +141,22 @@ class Locker {
   }
 
   /** `attempt`: asks once more, given how long to wait. `forget`: the signal is of no account any more. */
-  async #grant(granting, attempt, resourceId, { expire, wait, signal }, forget, site) {
+  async #grant(granting, attempt, resourceId, { wait, signal }, forget, site) {
     const start = now()
     this.#awaited++
     let lock
     try {
-      let token = await granting
-      for (let asked = start; !this.#isHeld(resourceId, token, expire, asked); ) {
-        asked = now()
-        token = await attempt(this.#timeLeft(wait, asked - start, resourceId))
+      let granted = await granting
+      // This thread may hear of it late, when it is lost already.
+      while (this.#native.remaining(granted[0]) === 0) {
+        this.#giveBack(granted[0])
+        granted = await attempt(this.#timeLeft(wait, now() - start, resourceId))
       }
-      lock = new Lock(resourceId, token, this.#handle)
-      this.#enter(lock)
+      const [nonce, token] = granted
+      lock = new Lock(resourceId, nonce, token, this.#handle)
+      this.#enter(lock, nonce)
       publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
-      this.#publishEarlyRenewals(resourceId, token)
+      this.#publishEarlyRenewals(lock, nonce)
     } catch (failure) {
       const error = locate(toError(failure, resourceId), site)
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
@@ -170,10 +168,7 @@ class Locker {
       throw error
     } finally {
       forget?.()
-      if (--this.#awaited === 0) {
-        this.#lostEarly.clear()
-        this.#renewedEarly.clear()
-      }
+      if (--this.#awaited === 0) this.#renewedEarly.clear()
     }
     if (!signal?.aborted) return lock
     // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
@@ -181,18 +176,11 @@ class Locker {
     throw signal.reason
   }
 
-  /** Whether a grant can be relied on, of which this thread may hear late. If not, it is given back. */
-  #isHeld(resourceId, token, expire, asked) {
-    const isLost = this.#lostEarly.has(token)
-    // In so short a time no lease ends, the first one of a lock that was waited for included.
-    const isYoung = now() - asked < Math.min(expire, FIRST_LEASE) / 2
-    if (!isLost && (isYoung || this.#native.remaining(resourceId, token) > 0)) return true
-    // If that fails, it goes on in the background. Nobody asks any more what was heard of it meanwhile.
-    this.#native
-      .unlock(resourceId, token)
-      .catch(() => {})
-      .finally(() => this.#forgetEarly(token))
-    return false
+  /** A lock that nobody has got. If that fails, it goes on in the background. */
+  #giveBack(nonce) {
+    // Nobody asks any more what was heard of it meanwhile.
+    const forget = () => this.#renewedEarly.delete(nonce)
+    this.#native.unlock(nonce).then(forget, forget)
   }
 
   /** For how long an attempt may wait that follows others, which have taken some time. */
@@ -201,10 +189,10 @@ class Locker {
     return wait && wait - taken
   }
 
-  async #unlock(lock) {
+  async #unlock(lock, nonce) {
     const { resourceId, token } = lock
     const site = callSite(lock.unlock)
-    this.#unlist(lock)
+    this.#newest.remove(lock)
     const released = (held, error) => ({
       resourceId,
       token,
@@ -213,7 +201,7 @@ class Locker {
       duration: Lock.heldFor(lock),
     })
     try {
-      const releasing = this.#native.unlock(resourceId, token)
+      const releasing = this.#native.unlock(nonce)
       gatherCalls()
       const held = await releasing
       publish(channels.release, () => released(held))
@@ -224,41 +212,39 @@ class Locker {
       throw error
     } finally {
       // Only now: until then it may be told that the lock was lost before.
-      this.#remove(token)
+      this.#remove(nonce)
     }
   }
 
-  #enter(lock) {
-    this.#held.set(lock.token, lock)
-    this.#newest[lock.resourceId] = lock
+  #enter(lock, nonce) {
+    this.#held.set(nonce, lock)
+    this.#newest.add(lock)
     holding.add(this)
   }
 
-  #remove(token) {
-    this.#held.delete(token)
+  #remove(nonce) {
+    this.#held.delete(nonce)
     if (this.#held.size === 0) holding.delete(this)
   }
 
-  /** From here on it is not the lock that `unlock(resourceId)` means. */
-  #unlist(lock) {
-    if (this.#newest[lock.resourceId] === lock) delete this.#newest[lock.resourceId]
-  }
-
-  #hear(event, resourceId, token, detail) {
+  #hear(event, nonce, detail) {
     if (event === 'reconnect') {
       return this.#context.runInAsyncScope(publish, undefined, channels.reconnect, () => ({ locker: this }))
     }
-    const lock = this.#held.get(token)
+    const lock = this.#held.get(nonce)
     if (lock === undefined) {
-      // Unlocked meanwhile, or its grant is still on the way.
-      if (this.#awaited > 0) this.#hearEarly(event, token)
+      // Unlocked meanwhile, or its grant is still on the way: whoever gets that asks whether the lock is still held.
+      if (event === 'renew' && this.#awaited > 0) {
+        this.#renewedEarly.set(nonce, (this.#renewedEarly.get(nonce) ?? 0) + 1)
+      }
       return
     }
+    const { resourceId, token } = lock
     if (event === 'renew') {
       return Lock.inContext(lock, () => publish(channels.renew, () => ({ resourceId, token })))
     }
-    this.#remove(token)
-    this.#unlist(lock)
+    this.#remove(nonce)
+    this.#newest.remove(lock)
     const duration = Lock.heldFor(lock)
     Lock.inContext(lock, () => {
       publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
@@ -266,20 +252,10 @@ class Locker {
     })
   }
 
-  #hearEarly(event, token) {
-    if (event === 'lost') this.#lostEarly.add(token)
-    else this.#renewedEarly.set(token, (this.#renewedEarly.get(token) ?? 0) + 1)
-  }
-
-  #publishEarlyRenewals(resourceId, token) {
-    const count = this.#renewedEarly.get(token) ?? 0
+  #publishEarlyRenewals({ resourceId, token }, nonce) {
+    const count = this.#renewedEarly.get(nonce) ?? 0
     for (let told = 0; told < count; told++) publish(channels.renew, () => ({ resourceId, token }))
-    this.#forgetEarly(token)
-  }
-
-  #forgetEarly(token) {
-    this.#lostEarly.delete(token)
-    this.#renewedEarly.delete(token)
+    this.#renewedEarly.delete(nonce)
   }
 }
 

@@ -107,25 +107,24 @@ export interface Tls {
 }
 
 /**
- * Hears of what happens to a locker: `lost` (`detail`: the reason) and `renew` of a lock, `reconnect` of the locker. Must not
- * throw.
+ * Hears of what happens to a locker: `lost` (`detail`: the reason) and `renew` of a lock, of which `lock` may not have
+ * resolved yet; `reconnect` of the locker, without a nonce. Must not throw.
  */
 export type Listener = (
   event: 'lost' | 'renew' | 'reconnect',
-  resourceId: string | null,
-  token: number | null,
+  nonce: number | null,
   detail: string | null,
 ) => void
 
 /**
- * An object of functions without `this`. A `resourceId` is never empty; a `token` is one that `lock` has resolved to. When it
- * is collected, what it stands for is closed.
+ * An object of functions without `this`. A `resourceId` is never empty; a `nonce` is one that `lock` has resolved to, and the
+ * name of that lock. When it is collected, what it stands for is closed.
  */
 export interface Locker {
   /** The functions that the addon calls, its listener first. It keeps neither of them itself: each may refer to the locker. */
   called: [Listener, Redis['strategy'] | null]
   /**
-   * A promise of the lock's fencing token.
+   * A promise of the lock's nonce and its fencing token.
    *
    * @param expire The lease; 1 or more.
    * @param wait How long to wait while somebody else holds the resource. 0: one attempt. `Infinity`: without an end.
@@ -145,13 +144,18 @@ export interface Locker {
     maxBlocked: number,
     observed: boolean,
     cancellation: Cancellation | undefined,
-  ): Promise<number>
-  /** A promise of whether the lock was still held. Without a token: the newest lock of this locker on the resource. */
-  unlock(resourceId: string, token?: number): Promise<boolean>
-  /** For how long the lock can be relied on. Never asks the store. */
-  remaining(resourceId: string, token: number): number
+  ): Promise<[nonce: number, token: number]>
+  /** A promise of whether the lock was still held. */
+  unlock(nonce: number): Promise<boolean>
+  /**
+   * Gives up what the store may still keep of this locker's locks on the resource that were lost, and no other: not one whose
+   * nonce has only not been heard of yet. A promise of `false`, as none of them was still held.
+   */
+  unlockLost(resourceId: string): Promise<false>
+  /** For how long the lock can be relied on; 0 once it is lost or unlocked. Never asks the store. */
+  remaining(nonce: number): number
   /** A promise of whether the lock has a new lease, of this length from now on. */
-  extend(resourceId: string, token: number, lease: number): Promise<boolean>
+  extend(nonce: number, lease: number): Promise<boolean>
   /** A promise of whether anybody holds the resource. */
   isLocked(resourceId: string): Promise<boolean>
   /** A promise of who holds the resource and who waits for it; `null` where nobody does. */

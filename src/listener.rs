@@ -29,7 +29,7 @@ impl Listener for JsListener {
     }
 }
 
-/// Calls `listener(name, resourceId, token, detail)`.
+/// Calls `listener(name, nonce, detail)`.
 pub(crate) fn call(env: &Env, listener: Unknown, event: &Event) -> NapiResult<()> {
     let (name, hold, detail) = match event {
         Event::Lost(hold, reason) => ("lost", Some(hold), Some(reason_name(*reason))),
@@ -37,18 +37,16 @@ pub(crate) fn call(env: &Env, listener: Unknown, event: &Event) -> NapiResult<()
         Event::Reconnected => ("reconnect", None, None),
         Event::Ended | Event::Alive => return Ok(()),
     };
-    let resource = hold.map(|hold| hold.resource.name());
-    let token = hold.map(|hold| number(hold.token));
+    let nonce = hold.map(|hold| number(hold.nonce.number()));
     // SAFETY: values of the current environment, used in this call only.
     unsafe {
         let value = |raw| Unknown::from_napi_value(env.raw(), raw);
         let arguments = FnArgs::from((
             value(ToNapiValue::to_napi_value(env.raw(), name)?)?,
-            value(ToNapiValue::to_napi_value(env.raw(), resource)?)?,
-            value(ToNapiValue::to_napi_value(env.raw(), token)?)?,
+            value(ToNapiValue::to_napi_value(env.raw(), nonce)?)?,
             value(ToNapiValue::to_napi_value(env.raw(), detail)?)?,
         ));
-        let function: Function<FnArgs<(Unknown, Unknown, Unknown, Unknown)>, Unknown> =
+        let function: Function<FnArgs<(Unknown, Unknown, Unknown)>, Unknown> =
             Function::from_napi_value(env.raw(), listener.raw())?;
         function.call(arguments)?;
     }

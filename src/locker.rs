@@ -4,14 +4,13 @@ use std::{rc::Rc, sync::Arc};
 
 use futures_util::FutureExt;
 use lock_inc_core::{
-    Resource,
+    Nonce, Resource,
     error::Result,
     locker::Locker,
     options::{LockOptions, Wait},
-    resource,
 };
 use napi::{
-    Env, Result as NapiResult, Unknown,
+    Env, Error as NapiError, Result as NapiResult, Unknown,
     bindgen_prelude::{ClassInstance, FunctionCallContext, JsObjectValue, Object, ToNapiValue},
     sys,
 };
@@ -47,6 +46,7 @@ impl JsLocker {
         let mut methods = Methods { env, locker: Rc::new(self), object: Object::new(env)? };
         methods.add("lock", Self::lock)?;
         methods.add("unlock", Self::unlock)?;
+        methods.add("unlockLost", Self::unlock_lost)?;
         methods.add("remaining", Self::remaining)?;
         methods.add("extend", Self::extend)?;
         methods.add("isLocked", Self::is_locked)?;
@@ -58,8 +58,8 @@ impl JsLocker {
         Ok(methods.object)
     }
 
-    /// `lock(resourceId, expire, wait, interval, renew, maxHold, maxBlocked, observed, cancellation)`: a promise of the lock's
-    /// fencing token. Numbers one by one, as reading properties would cost as much as the rest of the call.
+    /// `lock(resourceId, expire, wait, interval, renew, maxHold, maxBlocked, observed, cancellation)`: a promise of
+    /// `[nonce, token]`. Numbers one by one, as reading properties would cost as much as the rest of the call.
     fn lock(&self, call: &Call) -> NapiResult<Promise> {
         let resource = named_resource(call)?;
         let options = LockOptions {
@@ -82,25 +82,28 @@ impl JsLocker {
         }
     }
 
-    /// `unlock(resourceId, token)`: a promise of whether the lock was still held. Without a token: the newest lock on the
-    /// resource.
+    /// `unlock(nonce)`: a promise of whether the lock was still held.
     fn unlock(&self, call: &Call) -> NapiResult<Promise> {
-        let token = if call.length() > 1 { Some(token(call)?) } else { None };
-        let unlock = self.inner.clone().unlock(named_resource(call)?, token);
+        let unlock = self.inner.clone().unlock(nonce(call)?);
         self.promise(call, unlock, Outcome::Bool)
     }
 
-    /// `remaining(resourceId, token)`: for how many milliseconds the lock can be relied on. Never asks the store.
-    fn remaining(&self, call: &Call) -> NapiResult<f64> {
-        let resource_id: String = call.get(0)?;
-        let remaining = self.inner.remaining(&resource::hash(&resource_id), token(call)?);
-        Ok(remaining.as_secs_f64() * 1000.0)
+    /// `unlockLost(resourceId)`: gives up what the store may still keep of locks that were lost. A promise of `false`, as
+    /// none of them was still held.
+    fn unlock_lost(&self, call: &Call) -> NapiResult<Promise> {
+        let unlock = self.inner.clone().unlock_lost(named_resource(call)?);
+        self.promise(call, unlock, |()| Outcome::Bool(false))
     }
 
-    /// `extend(resourceId, token, lease)`: a promise of whether the lock has this lease from now on.
+    /// `remaining(nonce)`: for how many milliseconds the lock can be relied on. Never asks the store.
+    fn remaining(&self, call: &Call) -> NapiResult<f64> {
+        Ok(self.inner.remaining(nonce(call)?).as_secs_f64() * 1000.0)
+    }
+
+    /// `extend(nonce, lease)`: a promise of whether the lock has this lease from now on.
     fn extend(&self, call: &Call) -> NapiResult<Promise> {
-        let lease = spec::milliseconds(call.get(2)?);
-        let extend = self.inner.clone().extend(named_resource(call)?, token(call)?, lease);
+        let lease = spec::milliseconds(call.get(1)?);
+        let extend = self.inner.clone().extend(nonce(call)?, lease);
         self.promise(call, extend, Outcome::Bool)
     }
 
@@ -192,10 +195,11 @@ impl Cancellation {
     }
 }
 
-/// The second argument: a token that JavaScript has from here.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token of our own")]
-fn token(call: &Call) -> NapiResult<u64> {
-    call.get::<f64>(1).map(|number| number as u64)
+/// The first argument: a nonce that JavaScript has from here.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a nonce of our own")]
+fn nonce(call: &Call) -> NapiResult<Nonce> {
+    let number = call.get::<f64>(0)? as u64;
+    Nonce::try_from(number).map_err(|_| NapiError::from_reason("Not a nonce"))
 }
 
 /// The first argument.

@@ -1,6 +1,6 @@
 //! Results and errors as JavaScript values. The classes of the errors are made from these in `lib/errors.js`.
 
-use std::sync::Arc;
+use std::{ptr, sync::Arc};
 
 use napi::{
     Env, Result as NapiResult,
@@ -8,12 +8,12 @@ use napi::{
     sys,
 };
 
-use crate::runtime;
+use crate::{runtime, values::check};
 use lock_inc_core::{Contention, Hold, Identity, Inspection, error::Error, locker::Locker};
 
 /// What a call resolves to.
 pub(crate) enum Outcome {
-    /// A granted lock, which becomes its fencing token, and the locker to give it back to if nobody takes it.
+    /// A granted lock, which becomes its nonce and its fencing token, and the locker to give it back to if nobody takes it.
     Lock(Hold, Arc<Locker>),
     Bool(bool),
     /// Who holds a resource and who waits for it, or `null`.
@@ -26,7 +26,7 @@ impl Outcome {
         // SAFETY: `env` is the current environment.
         unsafe {
             match self {
-                Self::Lock(hold, _) => f64::to_napi_value(env.raw(), number(hold.token)),
+                Self::Lock(hold, _) => numbers_to_js(env, [hold.nonce.number(), hold.token].map(number)),
                 Self::Bool(value) => bool::to_napi_value(env.raw(), *value),
                 Self::Inspection(None) => Null::to_napi_value(env.raw(), Null),
                 Self::Inspection(Some(inspection)) => inspection_to_js(env, inspection),
@@ -40,7 +40,7 @@ impl Outcome {
     pub(crate) fn discard(self) {
         if let (Self::Lock(hold, locker), Ok(runtime)) = (self, runtime::handle()) {
             let _on_runtime = runtime.enter();
-            locker.abandon(hold);
+            locker.abandon(hold.nonce);
         }
     }
 }
@@ -61,6 +61,21 @@ pub(crate) fn failure(env: &Env, error: &Error) -> NapiResult<sys::napi_value> {
     }
     // SAFETY: the object is of the current environment.
     unsafe { Object::to_napi_value(env.raw(), object) }
+}
+
+/// An array, made by as few calls as there can be.
+fn numbers_to_js<const COUNT: usize>(env: &Env, numbers: [f64; COUNT]) -> NapiResult<sys::napi_value> {
+    let mut array = ptr::null_mut();
+    // SAFETY: `env` is the current environment, and the rest an out parameter.
+    check(unsafe { sys::napi_create_array_with_length(env.raw(), COUNT, &raw mut array) })?;
+    for (index, number) in (0..).zip(numbers) {
+        let mut value = ptr::null_mut();
+        // SAFETY: as above.
+        check(unsafe { sys::napi_create_double(env.raw(), number, &raw mut value) })?;
+        // SAFETY: both are values of the current environment, made above.
+        check(unsafe { sys::napi_set_element(env.raw(), array, index, value) })?;
+    }
+    Ok(array)
 }
 
 fn inspection_to_js(env: &Env, inspection: &Inspection) -> NapiResult<sys::napi_value> {
@@ -105,7 +120,7 @@ fn identify(object: &mut Object, identity: &Identity) -> NapiResult<()> {
     object.set_named_property("pid", identity.pid)
 }
 
-/// Tokens and counts stay below 2^53: the scripts see to it.
+/// Tokens and counts stay below 2^53: the scripts see to it. A nonce has 13 digits.
 #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
 pub(crate) fn number(value: u64) -> f64 {
     value as f64

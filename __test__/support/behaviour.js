@@ -1,7 +1,7 @@
 'use strict'
 
 const lockFactory = require('../..')
-const { introduced, lockerScene } = require('./scene')
+const { block, introduced, lockerScene } = require('./scene')
 const { until, rejection } = require('./until')
 
 const { ResourceLockedError, ClosedError } = lockFactory
@@ -246,6 +246,20 @@ function behaviour(specOf) {
       const unlocking = lock.unlock()
       expect(await locker.unlock('resource')).toBe(false)
       expect(await unlocking).toBe(true)
+    })
+
+    it('of the locker does not mean a lock whose grant is still on its way', async () => {
+      const locker = newLocker()
+      await (await locker.lock('warm-up')).unlock()
+      const locking = locker.lock('resource')
+      // The grant has come by then, but nobody has looked yet.
+      block(100)
+      const unlocking = locker.unlock('resource')
+      const lock = await locking
+      expect(await unlocking).toBe(false)
+      expect(lock.held).toBe(true)
+      expect(await locker.isLocked('resource')).toBe(true)
+      expect(await locker.unlock('resource')).toBe(true)
     })
 
     it('of another locker does not free the resource', async () => {

@@ -12,7 +12,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     pub resource: Resource,
-    pub(crate) nonce: Nonce,
+    /// That of the attempt to which it was granted. It is the name of the hold.
+    pub nonce: Nonce,
     /// Fencing token: increases with every grant of the resource.
     pub token: u64,
     pub(crate) lease: Lease,
@@ -105,17 +106,34 @@ impl Entry {
     fn may_be_raised(&self, sent: Moment) -> bool {
         !matches!(self.asked, Some(LeaseChange::Exactly(_))) && sent >= self.raised_from
     }
+
+    fn set_lease(&mut self, lease: Lease, deadlines: &mut Deadlines<Nonce>) {
+        self.hold.lease = lease;
+        self.unanswered = false;
+        self.reschedule(self.hold.regularly_due(), deadlines);
+    }
+
+    fn reschedule(&mut self, when: Moment, deadlines: &mut Deadlines<Nonce>) {
+        let before = std::mem::replace(&mut self.due, when);
+        deadlines.reschedule(before, when, self.hold.nonce, ());
+    }
 }
 
-/// The granted locks of one locker, by resource and token, and what is due with them.
+/// The granted locks of one locker, and what is due with them.
+///
+/// A hold is found by the nonce of its attempt, which is granted a lock once: whoever has got it asks for no other. Should
+/// the store grant it another one all the same, that is [no hold](Self::on_unclaimed_grant). As the nonces of a locker go
+/// round, an answer that was long on its way is entered only where the token, too, is that of the hold which was asked about.
 ///
 /// A lock that is never unlocked is forgotten when it is gone, so this does not grow with the locks that were
 /// ever taken.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
-    by_hash: HashMap<Arc<str>, Vec<Entry>>,
-    deadlines: Deadlines,
-    /// Tokens of locks that were removed before they were among the holds, and until when to remember them.
+    by_nonce: HashMap<Nonce, Entry>,
+    /// What there is of each resource, by its hash.
+    by_hash: HashMap<Arc<str>, Vec<Nonce>>,
+    deadlines: Deadlines<Nonce>,
+    /// Locks that were removed before they were among the holds, and until when to remember them.
     removed_early: HashMap<(Nonce, Option<u64>), Moment>,
 }
 
@@ -132,12 +150,11 @@ impl Holds {
         if !is_empty && (was_removed(Some(hold.token)) || was_removed(None)) {
             return false;
         }
-        let regular = hold.regularly_due();
+        let (nonce, regular) = (hold.nonce, hold.regularly_due());
         let introduction = introduction.filter(|introduction| *introduction < regular);
         let due = introduction.unwrap_or(regular);
-        let hash = hold.resource.shared_hash();
-        self.deadlines.insert(due, hold.token, hash.clone());
-        let raised_from = Moment::at(Duration::ZERO);
+        self.deadlines.insert(due, nonce, ());
+        self.by_hash.entry(hold.resource.shared_hash()).or_default().push(nonce);
         let entry = Entry {
             hold,
             due,
@@ -145,58 +162,66 @@ impl Holds {
             standing: Standing::ReliedOn,
             unanswered: false,
             asked: None,
-            raised_from,
+            raised_from: Moment::at(Duration::ZERO),
         };
-        self.by_hash.entry(hash).or_default().push(entry);
+        let before = self.by_nonce.insert(nonce, entry);
+        debug_assert!(before.is_none(), "{before:?} is overwritten");
         true
     }
 
-    /// The hold with this token, or else the newest.
-    pub(crate) fn get(&self, hash: &str, token: Option<u64>) -> Option<&Hold> {
-        let entries = self.by_hash.get(hash)?;
-        entries.get(index(entries, token)?).map(|entry| &entry.hold)
+    pub(crate) fn get(&self, nonce: Nonce) -> Option<&Hold> {
+        self.by_nonce.get(&nonce).map(|entry| &entry.hold)
     }
 
-    /// Whether this nonce holds something here.
-    pub(crate) fn has(&self, hash: &str, nonce: Nonce) -> bool {
-        self.by_hash.get(hash).is_some_and(|entries| entries.iter().any(|entry| entry.hold.nonce == nonce))
+    /// What has become of a hold since, if it is still here.
+    pub(crate) fn current(&self, hold: &Hold) -> Option<&Hold> {
+        self.get(hold.nonce).filter(|current| current.token == hold.token)
     }
 
-    /// Takes out the hold on `hash`: the one with this token, or else the newest.
-    pub(crate) fn take(&mut self, hash: &str, token: Option<u64>) -> Option<Hold> {
-        let entries = self.by_hash.get_mut(hash)?;
-        let Entry { hold, due, .. } = entries.remove(index(entries, token)?);
-        if entries.is_empty() {
-            self.by_hash.remove(hash);
+    /// Whether there is anything on the resource with this hash.
+    pub(crate) fn has_any(&self, hash: &str) -> bool {
+        self.by_hash.contains_key(hash)
+    }
+
+    pub(crate) fn take(&mut self, nonce: Nonce) -> Option<Hold> {
+        let Entry { hold, due, .. } = self.by_nonce.remove(&nonce)?;
+        self.deadlines.remove(due, nonce);
+        let hash = hold.resource.hash();
+        if let Some(nonces) = self.by_hash.get_mut(hash) {
+            nonces.retain(|other| *other != nonce);
+            if nonces.is_empty() {
+                self.by_hash.remove(hash);
+            }
         }
-        self.deadlines.remove(due, hold.token);
         Some(hold)
     }
 
-    /// Takes out the hold with this token, if it is relied on.
-    pub(crate) fn take_relied_on(&mut self, hash: &str, token: u64) -> Option<Hold> {
-        let relied_on = self.entry(hash, token).is_some_and(|entry| entry.is_relied_on());
-        relied_on.then(|| self.take(hash, Some(token))).flatten()
+    /// Takes out the hold with this nonce, if it is the lock with this token, and relied on.
+    pub(crate) fn take_relied_on(&mut self, nonce: Nonce, token: u64) -> Option<Hold> {
+        let entry = self.by_nonce.get(&nonce)?;
+        let is_this = entry.is_relied_on() && entry.hold.token == token;
+        is_this.then(|| self.take(nonce)).flatten()
+    }
+
+    /// Takes out what there is on the resource with this hash that is not relied on any more.
+    pub(crate) fn take_lost(&mut self, hash: &str) -> Vec<Hold> {
+        let nonces = self.by_hash.get(hash).into_iter().flatten().copied();
+        let is_lost = |nonce: &Nonce| self.by_nonce.get(nonce).is_some_and(|entry| !entry.is_relied_on());
+        let lost: Vec<_> = nonces.filter(is_lost).collect();
+        lost.into_iter().filter_map(|nonce| self.take(nonce)).collect()
     }
 
     /// Whether it was said that the lock of the hold's attempt was [removed](Self::on_removed).
-    pub(crate) fn is_doubtful(&mut self, hash: &str, token: u64) -> bool {
-        self.entry(hash, token).is_some_and(|entry| entry.standing == Standing::Doubtful)
+    pub(crate) fn is_doubtful(&mut self, hold: &Hold) -> bool {
+        self.entry(hold.nonce, hold.token).is_some_and(|(entry, _)| entry.standing == Standing::Doubtful)
     }
 
     /// The store has renewed a hold. `false` if it is not relied on any more.
-    pub(crate) fn on_renewed(
-        &mut self,
-        hash: &str,
-        token: u64,
-        lease: Lease,
-        gone_by: Moment,
-        now: Moment,
-    ) -> bool {
-        let Some(entry) = self.entry_at(hash, token, now) else { return false };
+    pub(crate) fn on_renewed(&mut self, hold: &Hold, lease: Lease, gone_by: Moment, now: Moment) -> bool {
+        let Some((entry, deadlines)) = self.entry_at(hold, now) else { return false };
         entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
         entry.hold.renewal = entry.hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Continual);
-        self.set_lease(hash, token, lease);
+        entry.set_lease(lease, deadlines);
         true
     }
 
@@ -204,22 +229,19 @@ impl Holds {
     /// it says one, is then at least that. An answer never shortens a lease that a later command has raised.
     pub(crate) fn on_unclaimed_grant(
         &mut self,
-        hash: &str,
         nonce: Nonce,
         token: u64,
         lease: Option<Lease>,
         now: Moment,
     ) -> UnclaimedGrant {
-        let entries = self.by_hash.get_mut(hash).into_iter().flatten();
-        let newest = entries.filter(|entry| entry.hold.nonce == nonce).max_by_key(|entry| entry.hold.token);
-        let Some(entry) = newest else { return UnclaimedGrant::Unwanted };
+        let Some(entry) = self.by_nonce.get_mut(&nonce) else { return UnclaimedGrant::Unwanted };
         if entry.hold.token > token {
             return UnclaimedGrant::Known;
         }
         if entry.hold.token < token {
             let superseded = entry.hold.token;
             return self
-                .take_relied_on(hash, superseded)
+                .take_relied_on(nonce, superseded)
                 .map_or(UnclaimedGrant::Unwanted, UnclaimedGrant::Superseded);
         }
         let relied_on = entry.is_relied_on() && now < entry.hold.lease.end();
@@ -236,47 +258,36 @@ impl Holds {
                 .hold
                 .renewal
                 .filter(|renewal| renewal.kind == RenewalKind::Continual || !whole(renewal));
-            self.set_lease(hash, token, lease);
+            entry.set_lease(lease, &mut self.deadlines);
         }
         UnclaimedGrant::Known
     }
 
     /// Puts the lease of a hold that is still relied on back to what it was before another one was
     /// [anticipated](Self::anticipate), which has not come about.
-    pub(crate) fn restore_lease(&mut self, hash: &str, token: u64, lease: Lease, now: Moment) {
-        if self.entry_at(hash, token, now).is_some() {
-            self.set_lease(hash, token, lease);
+    pub(crate) fn restore_lease(&mut self, before: &Hold, now: Moment) {
+        if let Some((entry, deadlines)) = self.entry_at(before, now) {
+            entry.set_lease(before.lease, deadlines);
         }
-    }
-
-    fn set_lease(&mut self, hash: &str, token: u64, lease: Lease) {
-        let Some(entry) = self.entry(hash, token) else { return };
-        entry.hold.lease = lease;
-        entry.unanswered = false;
-        let due = if entry.hold.renewal.is_some() { lease.renew_at() } else { lease.end() };
-        self.reschedule(hash, token, due);
     }
 
     /// A new lease is about to be asked for. Its answer may be lost: so from now on the hold is relied on for no
     /// longer than that lease, and has something to give up until it would be gone.
-    pub(crate) fn anticipate(&mut self, hash: &str, token: u64, lease: Lease, gone_by: Moment) {
-        let Some(entry) = self.entry(hash, token) else { return };
+    pub(crate) fn anticipate(&mut self, hold: &Hold, lease: Lease, gone_by: Moment) {
+        let Some((entry, deadlines)) = self.entry(hold.nonce, hold.token) else { return };
         entry.hold.gone_by = entry.hold.gone_by.max(gone_by);
         if !entry.is_relied_on() {
-            let gone_by = entry.hold.gone_by;
-            self.reschedule(hash, token, gone_by);
+            entry.reschedule(entry.hold.gone_by, deadlines);
         } else if lease.end() < entry.hold.lease.end() {
             entry.hold.lease = lease;
-            let next = if entry.hold.renewal.is_some() { lease.renew_at() } else { lease.end() };
-            let due = entry.due.min(next);
-            self.reschedule(hash, token, due);
+            entry.reschedule(entry.due.min(entry.hold.regularly_due()), deadlines);
         }
     }
 
     /// `None` if something is being asked about this hold already; else `asked` is, until
     /// [`end_renewal`](Self::end_renewal). Returns the number of its extensions, this one included.
-    pub(crate) fn begin_renewal(&mut self, hash: &str, token: u64, asked: LeaseChange) -> Option<u64> {
-        let Some(entry) = self.entry(hash, token) else { return Some(0) };
+    pub(crate) fn begin_renewal(&mut self, hold: &Hold, asked: LeaseChange) -> Option<u64> {
+        let Some((entry, _)) = self.entry(hold.nonce, hold.token) else { return Some(0) };
         if entry.asked.is_some() {
             return None;
         }
@@ -288,8 +299,8 @@ impl Holds {
         Some(entry.hold.extensions)
     }
 
-    pub(crate) fn end_renewal(&mut self, hash: &str, token: u64, now: Moment) {
-        if let Some(entry) = self.entry(hash, token)
+    pub(crate) fn end_renewal(&mut self, nonce: Nonce, token: u64, now: Moment) {
+        if let Some((entry, _)) = self.entry(nonce, token)
             && let Some(LeaseChange::Exactly(_)) = entry.asked.take()
         {
             entry.raised_from = now;
@@ -297,24 +308,14 @@ impl Holds {
     }
 
     /// The lock of an attempt was removed. Its hold is taken, if it is relied on, and if it is sure that it is this one.
-    pub(crate) fn on_removed(
-        &mut self,
-        hash: &str,
-        nonce: Nonce,
-        token: Option<u64>,
-        now: Moment,
-    ) -> Removed {
+    pub(crate) fn on_removed(&mut self, nonce: Nonce, token: Option<u64>, now: Moment) -> Removed {
         if let Some(token) = token {
-            if let Some(lost) = self.take_relied_on(hash, token) {
+            if let Some(lost) = self.take_relied_on(nonce, token) {
                 return Removed::Lost(lost);
             }
-        } else {
-            let entries = self.by_hash.get_mut(hash).into_iter().flatten();
-            let mut relied_on = entries.filter(|entry| entry.hold.nonce == nonce && entry.is_relied_on());
-            if let Some(entry) = relied_on.next() {
-                entry.standing = Standing::Doubtful;
-                return Removed::Doubtful(entry.hold.clone());
-            }
+        } else if let Some(entry) = self.by_nonce.get_mut(&nonce).filter(|entry| entry.is_relied_on()) {
+            entry.standing = Standing::Doubtful;
+            return Removed::Doubtful(entry.hold.clone());
         }
         self.removed_early.retain(|_, until| *until > now);
         self.removed_early.insert((nonce, token), now + REMOVED_EARLY);
@@ -322,33 +323,30 @@ impl Holds {
     }
 
     /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.
-    pub(crate) fn put_off(&mut self, hash: &str, token: u64, when: Moment) {
-        let Some(entry) = self.entry(hash, token) else { return };
-        if entry.is_relied_on() {
-            let when = when.min(entry.hold.lease.end());
-            self.reschedule(hash, token, when);
+    pub(crate) fn put_off(&mut self, hold: &Hold, when: Moment) {
+        if let Some((entry, deadlines)) = self.entry(hold.nonce, hold.token)
+            && entry.is_relied_on()
+        {
+            entry.reschedule(when.min(entry.hold.lease.end()), deadlines);
         }
     }
 
-    pub(crate) fn set_unanswered(&mut self, hash: &str, token: u64, unanswered: bool) {
-        if let Some(entry) = self.entry(hash, token) {
+    pub(crate) fn set_unanswered(&mut self, hold: &Hold, unanswered: bool) {
+        if let Some((entry, _)) = self.entry(hold.nonce, hold.token) {
             entry.unanswered = unanswered;
         }
     }
 
-    fn reschedule(&mut self, hash: &str, token: u64, when: Moment) {
-        let Some(entry) = self.entry(hash, token) else { return };
-        let before = std::mem::replace(&mut entry.due, when);
-        self.deadlines.reschedule(before, when, token, hash.into());
+    /// The entry of the lock with this nonce and token, and the deadlines, in which it has its place.
+    fn entry(&mut self, nonce: Nonce, token: u64) -> Option<(&mut Entry, &mut Deadlines<Nonce>)> {
+        let entry = self.by_nonce.get_mut(&nonce).filter(|entry| entry.hold.token == token)?;
+        Some((entry, &mut self.deadlines))
     }
 
-    fn entry(&mut self, hash: &str, token: u64) -> Option<&mut Entry> {
-        self.by_hash.get_mut(hash)?.iter_mut().find(|entry| entry.hold.token == token)
-    }
-
-    /// The entry of a hold that is still relied on. One of which the end has only not been told yet is not.
-    fn entry_at(&mut self, hash: &str, token: u64, now: Moment) -> Option<&mut Entry> {
-        self.entry(hash, token).filter(|entry| entry.is_relied_on() && now < entry.hold.lease.end())
+    /// That of a hold that is still relied on. One of which the end has only not been told yet is not.
+    fn entry_at(&mut self, hold: &Hold, now: Moment) -> Option<(&mut Entry, &mut Deadlines<Nonce>)> {
+        let is_running = |entry: &Entry| entry.is_relied_on() && now < entry.hold.lease.end();
+        self.entry(hold.nonce, hold.token).filter(|(entry, _)| is_running(entry))
     }
 
     /// When something is due next.
@@ -360,21 +358,21 @@ impl Holds {
     /// what came of it.
     pub(crate) fn take_due(&mut self, now: Moment) -> Vec<Due> {
         let mut due = Vec::new();
-        while let Some((hash, token)) = self.deadlines.pop_ended(now) {
-            let Some(entry) = self.entry(&hash, token) else { continue };
-            let hold = entry.hold.clone();
+        while let Some((nonce, ())) = self.deadlines.pop_ended(now) {
+            let Some(entry) = self.by_nonce.get_mut(&nonce) else { continue };
+            let (hold, deadlines) = (entry.hold.clone(), &mut self.deadlines);
             if !entry.is_relied_on() {
-                self.take(&hash, Some(token));
+                self.take(nonce);
             } else if hold.lease.end() <= now {
                 entry.standing = Standing::Over;
                 let unanswered = entry.unanswered;
-                self.reschedule(&hash, token, hold.gone_by.max(now));
+                entry.reschedule(hold.gone_by.max(now), deadlines);
                 due.push(Due::Expired { hold, unanswered });
             } else if std::mem::replace(&mut entry.introduction, false) && now < hold.regularly_due() {
-                self.reschedule(&hash, token, hold.regularly_due());
+                entry.reschedule(hold.regularly_due(), deadlines);
                 due.push(Due::Introduce(hold));
             } else {
-                self.reschedule(&hash, token, hold.lease.end());
+                entry.reschedule(hold.lease.end(), deadlines);
                 due.push(Due::Renew(hold));
             }
         }
@@ -383,18 +381,11 @@ impl Holds {
 
     /// The holds that are relied on.
     pub(crate) fn relied_on(&self) -> impl Iterator<Item = &Hold> {
-        self.by_hash.values().flatten().filter(|entry| entry.is_relied_on()).map(|entry| &entry.hold)
+        self.by_nonce.values().filter(|entry| entry.is_relied_on()).map(|entry| &entry.hold)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_hash.is_empty()
-    }
-}
-
-fn index(entries: &[Entry], token: Option<u64>) -> Option<usize> {
-    match token {
-        Some(token) => entries.iter().position(|entry| entry.hold.token == token),
-        None => entries.len().checked_sub(1),
+        self.by_nonce.is_empty()
     }
 }
 

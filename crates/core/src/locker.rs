@@ -29,7 +29,7 @@ use self::{
     waiting::WaitingCalls,
 };
 use crate::{
-    Hold, Inspection, Moment, Nonces, Random, Resource, Timer,
+    Hold, Inspection, Moment, Nonce, Nonces, Random, Resource, Timer,
     error::{Limit, Result},
     store::{Deadline, SharedStore},
 };
@@ -133,9 +133,9 @@ impl Locker {
         locker
     }
 
-    /// For how long the lock with this token can be relied on, without another word. Never asks the store.
-    pub fn remaining(&self, hash: &str, token: u64) -> Duration {
-        self.held.remaining(hash, token, self.now())
+    /// For how long a lock can be relied on, without another word. Never asks the store.
+    pub fn remaining(&self, nonce: Nonce) -> Duration {
+        self.held.remaining(nonce, self.now())
     }
 
     pub async fn is_locked(self: Arc<Self>, resource: Resource) -> Result<bool> {

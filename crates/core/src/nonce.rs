@@ -14,7 +14,8 @@ const COUNT: u64 = 8_200_000_000_000;
 /// So many nonces a locker has.
 const ATTEMPTS: u64 = 10_000_000;
 
-/// A number of 13 digits, which no other attempt on the same resource has at the same time.
+/// A number of 13 digits, which no other attempt of the same locker, and none on the same resource, has at the same time. So
+/// it is also the name of what the attempt was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(u64);
 
@@ -39,16 +40,25 @@ impl fmt::Display for Nonce {
     }
 }
 
-/// What is not the text of a nonce.
+/// What is no nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotANonce;
+
+impl TryFrom<u64> for Nonce {
+    type Error = NotANonce;
+
+    fn try_from(number: u64) -> Result<Self, NotANonce> {
+        (FIRST..FIRST + COUNT).contains(&number).then_some(Self(number)).ok_or(NotANonce)
+    }
+}
 
 impl FromStr for Nonce {
     type Err = NotANonce;
 
     fn from_str(text: &str) -> Result<Self, NotANonce> {
-        let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-        number.filter(|number| (FIRST..FIRST + COUNT).contains(number)).map(Self).ok_or(NotANonce)
+        let number =
+            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+        number.ok_or(NotANonce)?.try_into()
     }
 }
 
@@ -129,12 +139,16 @@ mod tests {
             let nonce = new(&Nonces::new(seed));
             assert_eq!(nonce.to_string().len(), Nonce::LEN);
             assert_eq!(nonce.to_string().parse(), Ok(nonce));
+            assert_eq!(Nonce::try_from(nonce.number()), Ok(nonce));
             assert!((100_000..920_000).contains(&nonce.locker()));
         }
         for text in
             ["", "1", "0999999999999", "+1000000000000", "9200000000000", "10000000000000", "100000000000x"]
         {
             assert_eq!(text.parse::<Nonce>(), Err(NotANonce), "{text}");
+        }
+        for number in [0, FIRST - 1, FIRST + COUNT] {
+            assert_eq!(Nonce::try_from(number), Err(NotANonce), "{number}");
         }
     }
 }

@@ -118,7 +118,7 @@ pub(crate) struct Told {
 pub(crate) struct LockTable {
     held: HashMap<Arc<str>, Held>,
     queues: HashMap<Arc<str>, Queue>,
-    deadlines: Deadlines,
+    deadlines: Deadlines<u64, Arc<str>>,
     /// The fence register: the last token given.
     last_token: u64,
     /// Who can be told of a grant. Nobody else gets one.
@@ -196,7 +196,7 @@ impl LockTable {
     }
 
     fn expire(&mut self, now: Now) {
-        while let Some((hash, _)) = self.deadlines.pop_ended(now.moment) {
+        while let Some((_, hash)) = self.deadlines.pop_ended(now.moment) {
             self.held.remove(&hash);
         }
     }

@@ -1,6 +1,11 @@
 use super::*;
 use crate::Nonces;
 
+/// That of the hold with this token.
+fn nonce(token: u64) -> Nonce {
+    Nonces::new(u128::from(token) << 64).next(|_| false)
+}
+
 fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
     let length = Duration::from_millis(ms);
     let renewal = renewed.then_some(Renewal {
@@ -11,7 +16,7 @@ fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
     });
     Hold {
         resource: Resource::new(name),
-        nonce: Nonces::new(u128::from(token) << 64).next(|_| false),
+        nonce: nonce(token),
         token,
         lease: Lease { sent, length },
         gone_by: sent + length,
@@ -52,21 +57,74 @@ fn a_hold_is_introduced_once_before_it_is_renewed_or_ends() {
 }
 
 #[test]
-fn a_hold_is_found_by_its_token_and_the_newest_one_without() {
+fn each_of_several_holds_of_one_resource_is_found_by_its_nonce() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
+    let [a, b] = ["a", "b"].map(hash);
     for token in [1, 2, 3] {
         assert!(holds.insert(hold("a", token, now, 1000, false), None));
     }
-    assert_eq!(holds.get(&hash("a"), Some(2)).unwrap().token, 2);
-    assert_eq!(holds.get(&hash("a"), None).unwrap().token, 3);
-    assert_eq!(holds.take(&hash("a"), Some(2)).unwrap().token, 2);
-    assert_eq!(holds.take(&hash("a"), Some(2)), None);
-    assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
-    assert_eq!(holds.take_relied_on(&hash("a"), 1).unwrap().token, 1);
-    assert_eq!(holds.take(&hash("a"), None), None);
+    assert!(holds.has_any(&a) && !holds.has_any(&b));
+    assert_eq!(holds.get(nonce(2)).unwrap().token, 2);
+    assert_eq!(holds.take(nonce(2)).unwrap().token, 2);
+    assert_eq!(holds.get(nonce(2)), None);
+    assert_eq!(holds.take(nonce(2)), None);
+    let renewed = Lease { sent: now, length: Duration::from_secs(9) };
+    assert!(holds.on_renewed(&hold("a", 3, now, 1000, false), renewed, now, now));
+    assert_eq!(holds.get(nonce(1)).unwrap().lease.length, Duration::from_secs(1));
+    assert_eq!(holds.take(nonce(3)).unwrap().lease, renewed);
+    assert!(holds.has_any(&a));
+    assert_eq!(holds.take_relied_on(nonce(1), 1).unwrap().token, 1);
+    assert!(!holds.has_any(&a));
     assert!(holds.is_empty());
     assert_eq!(holds.next_due(), None);
+}
+
+#[test]
+fn of_a_resource_only_what_was_lost_is_taken_by_its_name() {
+    let (now, seconds) = (Moment::at(Duration::from_secs(9)), Duration::from_secs);
+    let mut holds = Holds::default();
+    for (name, token, length) in [("a", 1, 1), ("a", 2, 2), ("a", 3, 60), ("b", 4, 1)] {
+        let lost = Hold { gone_by: now + seconds(60), ..hold(name, token, now, length * 1000, false) };
+        assert!(holds.insert(lost, None));
+    }
+    let tokens = |lost: Vec<Hold>| lost.into_iter().map(|hold| hold.token).collect::<Vec<_>>();
+    assert_eq!(tokens(holds.take_lost(&hash("a"))), [] as [u64; 0]);
+    assert_eq!(holds.take_due(now + seconds(2)).len(), 3);
+    assert_eq!(tokens(holds.take_lost(&hash("a"))), [1, 2]);
+    assert_eq!(tokens(holds.take_lost(&hash("a"))), [] as [u64; 0]);
+    assert!(holds.get(nonce(3)).is_some() && holds.get(nonce(4)).is_some());
+    assert_eq!(tokens(holds.take_lost(&hash("b"))), [4]);
+    assert!(!holds.has_any(&hash("b")));
+}
+
+#[test]
+fn what_was_asked_about_a_hold_says_nothing_of_a_later_one_with_its_nonce() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    let later = Hold { nonce: nonce(1), ..hold("b", 2, now, 1000, true) };
+    let first = hold("a", 1, now, 1000, true);
+    assert!(holds.insert(first.clone(), None));
+    assert!(holds.begin_renewal(&first, LeaseChange::Check).is_some());
+    assert!(holds.take(first.nonce).is_some());
+    assert!(holds.insert(later.clone(), None));
+    let asked = LeaseChange::Exactly(Duration::from_secs(1));
+    assert!(holds.begin_renewal(&later, asked).is_some());
+
+    let lease = Lease { sent: now, length: Duration::from_mins(1) };
+    assert!(!holds.on_renewed(&first, lease, lease.gone_by(now), now));
+    holds.anticipate(&first, Lease { length: Duration::ZERO, ..lease }, lease.gone_by(now));
+    holds.put_off(&first, now);
+    holds.set_unanswered(&first, true);
+    holds.end_renewal(first.nonce, first.token, now);
+    assert_eq!(holds.take_relied_on(first.nonce, first.token), None);
+    assert_eq!(holds.current(&first), None);
+    assert_eq!(holds.begin_renewal(&later, asked), None, "it is still being asked about");
+    assert_eq!(holds.next_due(), Some(later.regularly_due()));
+    let known = Hold { extensions: 1, is_untouched: false, ..later.clone() };
+    assert_eq!(holds.current(&later), Some(&known));
+    let due = holds.take_due(later.lease.end());
+    assert_eq!(due, [Due::Expired { hold: known, unanswered: false }]);
 }
 
 #[test]
@@ -74,15 +132,15 @@ fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     let early = |token| hold("a", token, now, 1000, false);
-    let removed =
-        |holds: &mut Holds, token, known, now| holds.on_removed(&hash("a"), early(token).nonce, known, now);
+    let removed = |holds: &mut Holds, of, token, now| holds.on_removed(nonce(of), token, now);
     assert_eq!(removed(&mut holds, 7, Some(7), now), Removed::Early);
     assert!(holds.insert(early(6), None));
     assert!(!holds.insert(early(7), None));
-    assert_eq!(holds.get(&hash("a"), Some(7)), None);
+    assert_eq!(holds.get(nonce(7)), None);
     // Granted once more, it is another lock.
     assert!(holds.insert(early(7), None));
-    assert_eq!(removed(&mut holds, 7, Some(6), now), Removed::Lost(early(6)));
+    assert_eq!(removed(&mut holds, 6, Some(6), now), Removed::Lost(early(6)));
+    assert_eq!(removed(&mut holds, 7, Some(6), now), Removed::Early, "of an earlier grant");
     assert_eq!(removed(&mut holds, 7, None, now), Removed::Doubtful(early(7)));
     assert_eq!(removed(&mut holds, 7, Some(7), now), Removed::Lost(early(7)));
     assert_eq!(removed(&mut holds, 8, None, now), Removed::Early);
@@ -97,18 +155,19 @@ fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
 fn one_thing_is_asked_at_a_time_and_a_hold_has_something_to_give_up_until_what_was_asked_is_gone() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
-    assert!(holds.insert(hold("a", 1, now, 100, false), None));
-    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_some());
-    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_none());
+    let held = hold("a", 1, now, 100, false);
+    assert!(holds.insert(held.clone(), None));
+    assert!(holds.begin_renewal(&held, LeaseChange::Check).is_some());
+    assert!(holds.begin_renewal(&held, LeaseChange::Check).is_none());
     let longer = Lease { sent: now, length: Duration::from_secs(9) };
     let gone_by = longer.gone_by(now);
-    holds.anticipate(&hash("a"), 1, longer, gone_by);
-    holds.end_renewal(&hash("a"), 1, now);
-    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Check).is_some());
+    holds.anticipate(&held, longer, gone_by);
+    holds.end_renewal(held.nonce, held.token, now);
+    assert!(holds.begin_renewal(&held, LeaseChange::Check).is_some());
     assert_eq!(holds.take_due(now + Duration::from_secs(1)).len(), 1);
-    assert!(holds.get(&hash("a"), Some(1)).is_some());
+    assert!(holds.get(held.nonce).is_some());
     assert_eq!(holds.take_due(gone_by), []);
-    assert_eq!(holds.get(&hash("a"), Some(1)), None);
+    assert_eq!(holds.get(held.nonce), None);
 }
 
 #[test]
@@ -128,13 +187,13 @@ fn what_has_expired_is_due_once_and_forgotten_when_it_is_gone() {
     let at = |ms| now + Duration::from_millis(ms);
     assert_eq!(tokens(holds.take_due(at(199))), [1, 2]);
     assert_eq!(tokens(holds.take_due(at(199))), [] as [u64; 0]);
-    assert_eq!(holds.get(&hash("a"), Some(1)), None);
-    assert_eq!(holds.get(&hash("b"), None).unwrap().token, 2);
-    assert_eq!(holds.take_relied_on(&hash("b"), 2), None);
+    assert_eq!(holds.get(nonce(1)), None);
+    assert_eq!(holds.get(nonce(2)).unwrap().token, 2);
+    assert_eq!(holds.take_relied_on(nonce(2), 2), None);
     assert_eq!(holds.relied_on().map(|hold| hold.token).collect::<Vec<_>>(), [3]);
     assert_eq!(tokens(holds.take_due(at(200))), [] as [u64; 0]);
-    assert_eq!(holds.take(&hash("b"), None), None);
-    assert_eq!(holds.take(&hash("a"), None).unwrap().token, 3);
+    assert_eq!(holds.take(nonce(2)), None);
+    assert_eq!(holds.take(nonce(3)).unwrap().token, 3);
 }
 
 #[test]
@@ -146,10 +205,10 @@ fn a_hold_with_a_short_first_lease_is_renewed_once_unless_that_comes_to_nothing(
     assert!(holds.insert(Hold { renewal, ..first.clone() }, None));
     let due = first.lease.renew_at();
     assert_eq!(holds.take_due(due).len(), 1);
-    holds.restore_lease(&hash("a"), 1, first.lease, due);
+    holds.restore_lease(&first, due);
     assert_eq!(holds.take_due(due).len(), 1);
     let lease = Lease { sent: now + third, length: third * 9 };
-    assert!(holds.on_renewed(&hash("a"), 1, lease, lease.gone_by(now), now + third));
+    assert!(holds.on_renewed(&first, lease, lease.gone_by(now), now + third));
     assert_eq!(holds.next_due(), Some(lease.end()));
 }
 
@@ -165,24 +224,24 @@ fn a_renewed_hold_is_due_at_a_third_and_again_after_its_new_lease_or_at_its_end(
 
     // It worked.
     let lease = Lease { sent: now + third, length: third * 3 };
-    assert!(holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
+    assert!(holds.on_renewed(&first, lease, now + third * 4, now + third));
     assert_eq!(holds.next_due(), Some(lease.renew_at()));
 
     // A shorter one was asked for; a longer one changes nothing before it is there.
     let shorter = Lease { sent: now + third, length: third * 2 };
     for length in [third * 2, third * 9] {
-        holds.anticipate(&hash("a"), 1, Lease { sent: now + third, length }, now);
-        assert_eq!(holds.get(&hash("a"), None).unwrap().lease, shorter);
+        holds.anticipate(&first, Lease { sent: now + third, length }, now);
+        assert_eq!(holds.get(first.nonce).unwrap().lease, shorter);
     }
-    assert!(holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
+    assert!(holds.on_renewed(&first, lease, now + third * 4, now + third));
 
     // It did not, and is tried again, but not beyond the end of the lease.
-    holds.put_off(&hash("a"), 1, now + third * 3);
+    holds.put_off(&first, now + third * 3);
     assert_eq!(holds.take_due(now + third * 3).len(), 1);
-    holds.put_off(&hash("a"), 1, now + third * 30);
-    assert!(!holds.on_renewed(&hash("a"), 1, lease, now + third * 4, lease.end()));
+    holds.put_off(&first, now + third * 30);
+    assert!(!holds.on_renewed(&first, lease, now + third * 4, lease.end()));
     assert!(matches!(&holds.take_due(lease.end())[..], [Due::Expired { unanswered: false, .. }]));
-    assert!(!holds.on_renewed(&hash("a"), 1, lease, now + third * 4, now + third));
+    assert!(!holds.on_renewed(&first, lease, now + third * 4, now + third));
 }
 
 #[test]
@@ -193,11 +252,8 @@ fn a_grant_that_is_told_again_lengthens_a_lease_but_never_shortens_it() {
     assert!(holds.insert(first.clone(), None));
     let mut told = |length, sent| {
         let lease = Lease { sent, length: Duration::from_millis(length) };
-        assert_eq!(
-            holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, Some(lease), now),
-            UnclaimedGrant::Known
-        );
-        holds.get(&hash("a"), Some(1)).unwrap().lease.length.as_millis()
+        assert_eq!(holds.on_unclaimed_grant(first.nonce, 1, Some(lease), now), UnclaimedGrant::Known);
+        holds.get(first.nonce).unwrap().lease.length.as_millis()
     };
     assert_eq!(told(60_000, now), 60_000);
     assert_eq!(told(5000, now), 60_000);
@@ -211,18 +267,18 @@ fn what_was_raised_before_a_lease_was_set_does_not_count() {
     assert!(holds.insert(first.clone(), None));
     let shorter = Lease { sent: now + ms(10), length: ms(300) };
     let raised = |sent| Some(Lease { sent, length: ms(60_000) });
-    let relied_on = |holds: &Holds| holds.get(&hash("a"), Some(1)).unwrap().lease;
+    let relied_on = |holds: &Holds| holds.get(first.nonce).unwrap().lease;
 
-    assert!(holds.begin_renewal(&hash("a"), 1, LeaseChange::Exactly(ms(300))).is_some());
-    holds.anticipate(&hash("a"), 1, shorter, now + ms(400));
-    holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, raised(now + ms(11)), now + ms(12));
+    assert!(holds.begin_renewal(&first, LeaseChange::Exactly(ms(300))).is_some());
+    holds.anticipate(&first, shorter, now + ms(400));
+    holds.on_unclaimed_grant(first.nonce, 1, raised(now + ms(11)), now + ms(12));
     assert_eq!(relied_on(&holds), shorter, "while the new lease is being set");
 
-    assert!(holds.on_renewed(&hash("a"), 1, shorter, now + ms(400), now + ms(20)));
-    holds.end_renewal(&hash("a"), 1, now + ms(20));
-    holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, raised(now), now + ms(21));
+    assert!(holds.on_renewed(&first, shorter, now + ms(400), now + ms(20)));
+    holds.end_renewal(first.nonce, first.token, now + ms(20));
+    holds.on_unclaimed_grant(first.nonce, 1, raised(now), now + ms(21));
     assert_eq!(relied_on(&holds), shorter, "sent before");
-    holds.on_unclaimed_grant(&hash("a"), first.nonce, 1, raised(now + ms(22)), now + ms(23));
+    holds.on_unclaimed_grant(first.nonce, 1, raised(now + ms(22)), now + ms(23));
     assert_eq!(relied_on(&holds).length, ms(60_000), "sent afterwards");
 }
 
@@ -233,8 +289,8 @@ fn of_two_locks_of_one_attempt_the_one_with_the_greater_token_is_held_by_the_sto
     let first = hold("a", 5, now, 5000, false);
     assert!(holds.insert(first.clone(), None));
     let lease = Some(first.lease);
-    assert_eq!(holds.on_unclaimed_grant(&hash("a"), first.nonce, 4, lease, now), UnclaimedGrant::Known);
-    let superseded = holds.on_unclaimed_grant(&hash("a"), first.nonce, 6, lease, now);
+    assert_eq!(holds.on_unclaimed_grant(first.nonce, 4, lease, now), UnclaimedGrant::Known);
+    let superseded = holds.on_unclaimed_grant(first.nonce, 6, lease, now);
     assert_eq!(superseded, UnclaimedGrant::Superseded(first.clone()));
-    assert_eq!(holds.on_unclaimed_grant(&hash("a"), first.nonce, 6, lease, now), UnclaimedGrant::Unwanted);
+    assert_eq!(holds.on_unclaimed_grant(first.nonce, 6, lease, now), UnclaimedGrant::Unwanted);
 }

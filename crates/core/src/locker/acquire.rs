@@ -20,12 +20,12 @@ const PAUSE_AFTER_LATE_GRANT: Duration = Duration::from_millis(10);
 impl Locker {
     pub(super) fn attempt(&self, resource: Resource, options: &LockOptions) -> Attempt {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        let (nonce, is_held_here) = (self.new_nonce(&resource), self.held.has_any(resource.hash()));
+        let (nonce, is_held_here) = (self.new_nonce(), self.held.has_any(resource.hash()));
         Attempt { nonce, resource, lease, waits: options.wait != Wait::No, is_held_here }
     }
 
-    pub(super) fn new_nonce(&self, resource: &Resource) -> Nonce {
-        self.nonces.next(|nonce| self.waiting.lock().contains(nonce) || self.held.has(resource.hash(), nonce))
+    pub(super) fn new_nonce(&self) -> Nonce {
+        self.nonces.next(|nonce| self.waiting.lock().contains(nonce) || self.held.has(nonce))
     }
 
     /// Takes the resource, unless somebody else holds it, or `cancelled` comes first. For one that waits there is

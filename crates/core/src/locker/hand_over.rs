@@ -54,7 +54,7 @@ impl Locker {
             // A poll tells, or brings the call back to its place in the queue.
             Delivery::Stale => self.waiting.change(|waiters| waiters.doubt(nonce, now)),
             Delivery::NobodyWaits => {
-                let told = self.held.change(|holds| holds.on_unclaimed_grant(hash, nonce, token, lease, now));
+                let told = self.held.change(|holds| holds.on_unclaimed_grant(nonce, token, lease, now));
                 let is_known = told == UnclaimedGrant::Known;
                 if let UnclaimedGrant::Superseded(hold) = told {
                     self.tell_superseded(hold);
@@ -91,8 +91,8 @@ impl Locker {
                 Delivery::Stale
             }
             Some(Ok((hold, WaitingCall { options, outcome, .. }))) => {
-                if let Err(Ok(given)) = outcome.send(Ok(Box::new(Given { hold, options }))) {
-                    self.abandon(given.hold);
+                if outcome.send(Ok(Box::new(Given { hold, options }))).is_err() {
+                    self.abandon(nonce);
                 }
                 Delivery::Given
             }

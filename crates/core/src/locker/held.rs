@@ -8,7 +8,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout_at};
 
 use super::{Locker, alarm::Alarm};
-use crate::{Hold, LeaseChange, Moment, Nonce, Resource, holds::Holds, mutex::lock, store::Deadline};
+use crate::{Hold, LeaseChange, Moment, Nonce, holds::Holds, mutex::lock, store::Deadline};
 
 /// The holds. Whatever of them becomes due rings the alarm.
 pub(super) struct Held {
@@ -45,27 +45,36 @@ impl Held {
         change(&mut self.lock())
     }
 
-    /// Whether anything is held here.
+    pub(super) fn has(&self, nonce: Nonce) -> bool {
+        self.lock().get(nonce).is_some()
+    }
+
+    /// Whether there is anything on the resource with this hash.
     pub(super) fn has_any(&self, hash: &str) -> bool {
-        self.lock().get(hash, None).is_some()
+        self.lock().has_any(hash)
     }
 
-    pub(super) fn take(&self, hash: &str, token: Option<u64>) -> Option<Hold> {
-        self.lock().take(hash, token)
+    pub(super) fn get(&self, nonce: Nonce) -> Option<Hold> {
+        self.lock().get(nonce).cloned()
     }
 
-    /// For how long the lock with this token can be relied on.
-    pub(super) fn remaining(&self, hash: &str, token: u64, now: Moment) -> Duration {
-        self.lock().get(hash, Some(token)).map_or(Duration::ZERO, |hold| now.until(hold.lease.end()))
+    pub(super) fn take(&self, nonce: Nonce) -> Option<Hold> {
+        self.lock().take(nonce)
     }
 
-    /// The hold with this token, if its lease has not ended.
-    pub(super) fn running(&self, hash: &str, token: u64, now: Moment) -> Option<Hold> {
-        self.lock().get(hash, Some(token)).filter(|hold| now < hold.lease.end()).cloned()
+    /// Takes out what there is on the resource with this hash that is not relied on any more.
+    pub(super) fn take_lost(&self, hash: &str) -> Vec<Hold> {
+        self.lock().take_lost(hash)
     }
 
-    pub(super) fn has(&self, hash: &str, nonce: Nonce) -> bool {
-        self.lock().has(hash, nonce)
+    /// For how long a lock can be relied on.
+    pub(super) fn remaining(&self, nonce: Nonce, now: Moment) -> Duration {
+        self.lock().get(nonce).map_or(Duration::ZERO, |hold| now.until(hold.lease.end()))
+    }
+
+    /// What has become of a hold since, if its lease has not ended.
+    pub(super) fn running(&self, hold: &Hold, now: Moment) -> Option<Hold> {
+        self.lock().current(hold).filter(|hold| now < hold.lease.end()).cloned()
     }
 
     /// The holds that are relied on.
@@ -85,7 +94,7 @@ impl Held {
 /// The right to ask about a hold. There is one at a time, so that answers come in the order of what was asked.
 pub(super) struct RenewalPermit {
     locker: Arc<Locker>,
-    resource: Resource,
+    nonce: Nonce,
     token: u64,
     /// How many times the hold has been extended, this time included.
     pub(super) extensions: u64,
@@ -93,22 +102,15 @@ pub(super) struct RenewalPermit {
 
 impl RenewalPermit {
     /// `None` while somebody else has it.
-    pub(super) fn begin(
-        locker: &Arc<Locker>,
-        resource: &Resource,
-        token: u64,
-        asked: LeaseChange,
-    ) -> Option<Self> {
-        let extensions =
-            locker.held.change_without_alarm(|holds| holds.begin_renewal(resource.hash(), token, asked))?;
-        Some(Self { locker: locker.clone(), resource: resource.clone(), token, extensions })
+    pub(super) fn begin(locker: &Arc<Locker>, hold: &Hold, asked: LeaseChange) -> Option<Self> {
+        let extensions = locker.held.change_without_alarm(|holds| holds.begin_renewal(hold, asked))?;
+        Some(Self { locker: locker.clone(), nonce: hold.nonce, token: hold.token, extensions })
     }
 
     /// Waits for it. `None` if the deadline passes before.
     pub(super) async fn wait(
         locker: &Arc<Locker>,
-        resource: &Resource,
-        token: u64,
+        hold: &Hold,
         asked: LeaseChange,
         deadline: Deadline,
     ) -> Option<Self> {
@@ -116,7 +118,7 @@ impl RenewalPermit {
             let returned = locker.held.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
-            let permit = Self::begin(locker, resource, token, asked);
+            let permit = Self::begin(locker, hold, asked);
             if permit.is_some() {
                 return permit;
             }
@@ -128,9 +130,9 @@ impl RenewalPermit {
 /// Also where the call that has it is dropped.
 impl Drop for RenewalPermit {
     fn drop(&mut self) {
-        let Self { locker, resource, token, .. } = self;
+        let Self { locker, nonce, token, .. } = self;
         let now = locker.now();
-        locker.held.change_without_alarm(|holds| holds.end_renewal(resource.hash(), *token, now));
+        locker.held.change_without_alarm(|holds| holds.end_renewal(*nonce, *token, now));
         locker.held.returned.notify_waiters();
     }
 }

@@ -7,10 +7,10 @@ use crate::{Hold, Nonce, holds::Removed, store::Ownership};
 
 impl Locker {
     /// The store says that nobody or somebody else has a lock: tells so, if it is still relied on.
-    pub(super) fn record_loss(&self, hash: &str, token: u64, ownership: Ownership) {
+    pub(super) fn record_loss(&self, hold: &Hold, ownership: Ownership) {
         let lost = self.held.change_without_alarm(|holds| {
-            let doubtful = holds.is_doubtful(hash, token);
-            Some((holds.take_relied_on(hash, token)?, doubtful))
+            let doubtful = holds.is_doubtful(hold);
+            Some((holds.take_relied_on(hold.nonce, hold.token)?, doubtful))
         });
         let Some((hold, doubtful)) = lost else { return };
         let is_purged = doubtful || ownership == Ownership::Gone;
@@ -18,9 +18,8 @@ impl Locker {
     }
 
     /// Somebody has removed the lock of an attempt, whose grant may still be on the way to its hold.
-    pub(super) fn on_removed(self: &Arc<Self>, hash: &str, nonce: Nonce, token: Option<u64>) {
-        let removed =
-            self.held.change_without_alarm(|holds| holds.on_removed(hash, nonce, token, self.now()));
+    pub(super) fn on_removed(self: &Arc<Self>, nonce: Nonce, token: Option<u64>) {
+        let removed = self.held.change_without_alarm(|holds| holds.on_removed(nonce, token, self.now()));
         match removed {
             Removed::Lost(hold) => self.tell_loss(hold, LostReason::Purged),
             Removed::Doubtful(hold) => self.recheck(hold),

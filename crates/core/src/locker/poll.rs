@@ -68,7 +68,7 @@ impl Locker {
         for &QueuedCall { nonce, lease, .. } in polled {
             // In this order, as a call goes from the waiters to the holds.
             let waits = self.waiting.lock().contains(nonce);
-            if !waits && !self.held.has(resource.hash(), nonce) {
+            if !waits && !self.held.has(nonce) {
                 self.cancel(resource.clone(), nonce, Some(lease), lease);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::Locker;
@@ -15,42 +16,55 @@ use crate::{
 const CANCEL_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 impl Locker {
-    /// Gives up the lock with this token, or the newest one on the resource. `false` if this locker holds none, or
-    /// if the store says that it had expired or been taken away.
-    pub async fn unlock(self: Arc<Self>, resource: Resource, token: Option<u64>) -> Result<bool> {
+    /// Gives up a lock. `false` if it is not held any more, or if the store says that it had expired or been taken away.
+    pub async fn unlock(self: Arc<Self>, nonce: Nonce) -> Result<bool> {
         // Whoever has stood still past the end of its lease is told so first.
-        let now = self.now();
-        self.renew_due(now);
+        self.renew_due(self.now());
         // From here on it is not renewed any more.
-        let hold = self.held.take(resource.hash(), token);
-        let hold = hold.map(|hold| (hold.nonce, hold.lease, hold.gone_by, hold.is_untouched));
-        let Some((nonce, lease, gone_by, is_untouched)) = hold else { return Ok(false) };
-        // What has expired is given up all the same: the store may still keep it, if only for a moment.
-        let expired = now >= lease.end();
-        let release = Release { resource: &resource, nonce, queued: None, is_untouched };
-        match self.store.release(release, self.deadline()).await {
-            Ok(Released::Yes(next)) => {
-                if let Some((hand_over, since)) = next {
-                    self.on_hand_over(&resource, hand_over, since);
+        let Some(hold) = self.held.take(nonce) else { return Ok(false) };
+        self.give_up(hold).await
+    }
+
+    /// Gives up what the store may still keep of locks on the resource that were lost.
+    pub async fn unlock_lost(self: Arc<Self>, resource: Resource) -> Result<()> {
+        self.renew_due(self.now());
+        let lost = self.held.take_lost(resource.hash());
+        let given_up = join_all(lost.into_iter().map(|hold| self.clone().give_up(hold))).await;
+        given_up.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    /// What has been taken out of the holds goes back to the store.
+    fn give_up(self: Arc<Self>, hold: Hold) -> impl Future<Output = Result<bool>> {
+        let Hold { resource, nonce, lease, gone_by, is_untouched, .. } = hold;
+        // Not an async function: that would keep room for all of the hold.
+        async move {
+            // What has expired is given up all the same: the store may still keep it, if only for a moment.
+            let expired = self.now() >= lease.end();
+            let release = Release { resource: &resource, nonce, queued: None, is_untouched };
+            match self.store.release(release, self.deadline()).await {
+                Ok(Released::Yes(next)) => {
+                    if let Some((hand_over, since)) = next {
+                        self.on_hand_over(&resource, hand_over, since);
+                    }
+                    Ok(!expired)
                 }
-                Ok(!expired)
-            }
-            // While the lease runs nobody but ourselves can have ended it, a purge aside.
-            Ok(Released::NotAnyMore) => Ok(self.now() < lease.end()),
-            Ok(Released::No) => Ok(false),
-            Err(error) => {
-                self.cancel(resource, nonce, None, self.now().until(gone_by));
-                Err(error)
+                // While the lease runs nobody but ourselves can have ended it, a purge aside.
+                Ok(Released::NotAnyMore) => Ok(self.now() < lease.end()),
+                Ok(Released::No) => Ok(false),
+                Err(error) => {
+                    self.cancel(resource, nonce, None, self.now().until(gone_by));
+                    Err(error)
+                }
             }
         }
     }
 
-    /// Gives back a lock that nobody will unlock, in the background. Must be called on the runtime.
-    pub fn abandon(self: &Arc<Self>, hold: Hold) {
-        // What was asked for since may last longer than what the caller knows of.
-        let known = self.held.take(hold.resource.hash(), Some(hold.token));
-        let gone_by = known.map_or(hold.gone_by, |known| known.gone_by);
-        self.cancel(hold.resource, hold.nonce, None, self.now().until(gone_by));
+    /// Gives back a lock that nobody will unlock, in the background, unless it is known to be gone. Must be called on the
+    /// runtime.
+    pub fn abandon(self: &Arc<Self>, nonce: Nonce) {
+        if let Some(Hold { resource, gone_by, .. }) = self.held.take(nonce) {
+            self.cancel(resource, nonce, None, self.now().until(gone_by));
+        }
     }
 
     /// Releases by nonce in the background until the store has confirmed it, or until the lock, if it was ever

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{Event, Locker, held::RenewalPermit};
 use crate::{
-    Hold, LeaseChange, Moment, Resource,
+    Hold, LeaseChange, Moment, Nonce,
     error::{Error, Limit, Result},
     holds::Due,
     lease::{Lease, RenewalKind},
@@ -18,33 +18,34 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 impl Locker {
     /// A new lease from now on for a lock that can still be relied on; `false` if it cannot.
-    pub async fn extend(self: Arc<Self>, resource: Resource, token: u64, lease: Duration) -> Result<bool> {
+    pub async fn extend(self: Arc<Self>, nonce: Nonce, lease: Duration) -> Result<bool> {
         let deadline = self.deadline();
         let asked = LeaseChange::Exactly(lease);
-        let permit = RenewalPermit::wait(&self, &resource, token, asked, deadline).await;
+        let Some(hold) = self.held.get(nonce) else { return Ok(false) };
+        let permit = RenewalPermit::wait(&self, &hold, asked, deadline).await;
         let now = self.now();
-        let Some(hold) = self.held.running(resource.hash(), token, now) else { return Ok(false) };
-        let (nonce, extensions) = (hold.nonce, hold.extensions);
+        let Some(hold) = self.held.running(&hold, now) else { return Ok(false) };
+        let Hold { ref resource, token, extensions, .. } = hold;
         let Some(permit) = permit else {
             // Nothing is sent any more: the store says why the time was not enough.
-            let look = Renew { resource: &resource, nonce, token, change: LeaseChange::Check, extensions };
+            let look = Renew { resource, nonce, token, change: LeaseChange::Check, extensions };
             return self.store.renew(look, deadline).await.map(|_| false);
         };
         let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
         self.anticipate(&hold, length, self.limit.time);
         let (change, extensions) = (LeaseChange::Exactly(length), permit.extensions);
-        let renew = Renew { resource: &resource, nonce, token, change, extensions };
+        let renew = Renew { resource, nonce, token, change, extensions };
         match self.store.renew(renew, deadline).await {
             Ok(renewed) => Ok(self.on_renewed(&hold, renewed, Some(length))),
             Err(error) => {
-                let (hash, now) = (resource.hash(), self.now());
+                let now = self.now();
                 self.held.change(|holds| {
                     if !error.outcome_unknown() {
                         // Nothing has changed.
-                        holds.restore_lease(hash, token, hold.lease, now);
+                        holds.restore_lease(&hold, now);
                     }
                     if hold.renewal.is_some() {
-                        holds.put_off(hash, token, now);
+                        holds.put_off(&hold, now);
                     }
                 });
                 Err(error)
@@ -92,7 +93,7 @@ impl Locker {
         if renewal.max_blocked.is_some_and(|limit| self.listener.nudge() > limit) {
             // It has been asked for a sign of life, and may give one before the lease is over.
             let pause = (now.until(hold.lease.end()) / 8).max(SHORTEST_PAUSE);
-            self.held.change(|holds| holds.put_off(hold.resource.hash(), hold.token, now + pause));
+            self.held.change(|holds| holds.put_off(hold, now + pause));
             return None;
         }
         let next = renewal.next(now, hold.lease).map(LeaseChange::AtLeast);
@@ -109,20 +110,18 @@ impl Locker {
     fn ask(self: &Arc<Self>, hold: Hold, change: LeaseChange) {
         let now = self.now();
         let time = now.until(hold.lease.end());
-        let Some(permit) = RenewalPermit::begin(self, &hold.resource, hold.token, change) else {
+        let Some(permit) = RenewalPermit::begin(self, &hold, change) else {
             if change.lease().is_some() {
                 let again = now + (time / 8).max(SHORTEST_PAUSE);
-                let hash = hold.resource.hash();
                 self.held.change(|holds| {
-                    holds.set_unanswered(hash, hold.token, true);
-                    holds.put_off(hash, hold.token, again);
+                    holds.set_unanswered(&hold, true);
+                    holds.put_off(&hold, again);
                 });
             }
             return;
         };
         if let Some(length) = change.lease() {
-            self.held
-                .change_without_alarm(|holds| holds.set_unanswered(hold.resource.hash(), hold.token, true));
+            self.held.change_without_alarm(|holds| holds.set_unanswered(&hold, true));
             self.anticipate(&hold, length, time);
         }
         let (locker, extensions) = (self.clone(), permit.extensions);
@@ -153,16 +152,16 @@ impl Locker {
 
     /// The store may accept the next one: one failure is not a loss.
     fn on_renewal_failed(&self, hold: &Hold, error: &Error) {
-        let (hash, token, now) = (hold.resource.hash(), hold.token, self.now());
+        let now = self.now();
         self.held.change(|holds| {
             if matches!(error, Error::Refused(_) | Error::Closed) {
-                holds.set_unanswered(hash, token, false);
+                holds.set_unanswered(hold, false);
             }
             // A closed locker renews nothing any more: the lease ends by itself.
             if !matches!(error, Error::Closed) {
-                let left = holds.get(hash, Some(token)).map(|hold| now.until(hold.lease.end()));
+                let left = holds.current(hold).map(|hold| now.until(hold.lease.end()));
                 let pause = (left.unwrap_or_default() / 4).max(SHORTEST_PAUSE);
-                holds.put_off(hash, token, now + pause);
+                holds.put_off(hold, now + pause);
             }
         });
     }
@@ -191,7 +190,7 @@ impl Locker {
         let now = self.now();
         let lease = Lease { sent: now, length };
         let gone_by = lease.gone_by(now + time);
-        self.held.change(|holds| holds.anticipate(hold.resource.hash(), hold.token, lease, gone_by));
+        self.held.change(|holds| holds.anticipate(hold, lease, gone_by));
     }
 
     /// The store has answered, where a lease was asked for with that. Whether the hold is relied on from now on.
@@ -201,7 +200,7 @@ impl Locker {
             (Ownership::Held, Some(length)) => self.enter_lease(hold, Lease { sent, length }),
             (Ownership::Held, None) => true,
             (Ownership::Gone | Ownership::Taken, _) => {
-                self.record_loss(hold.resource.hash(), hold.token, ownership);
+                self.record_loss(hold, ownership);
                 false
             }
         }
@@ -210,11 +209,11 @@ impl Locker {
     /// Enters a lease that the store has given. `false` if it came too late: then the loss has been told, or will be,
     /// and what the store keeps is given back.
     fn enter_lease(self: &Arc<Self>, hold: &Hold, lease: Lease) -> bool {
-        let (hash, token, now) = (hold.resource.hash(), hold.token, self.now());
+        let now = self.now();
         let gone_by = lease.gone_by(now);
         let in_time =
-            now < lease.end() && self.held.change(|holds| holds.on_renewed(hash, token, lease, gone_by, now));
-        if !in_time && self.held.change_without_alarm(|holds| holds.get(hash, Some(token)).is_some()) {
+            now < lease.end() && self.held.change(|holds| holds.on_renewed(hold, lease, gone_by, now));
+        if !in_time && self.held.change_without_alarm(|holds| holds.current(hold).is_some()) {
             self.cancel(hold.resource.clone(), hold.nonce, None, now.until(gone_by));
         }
         in_time

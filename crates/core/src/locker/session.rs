@@ -62,7 +62,7 @@ impl StoreEvents for StoreHearing {
         match event {
             StoreEvent::Connected { subscribed } => locker.on_connected(subscribed),
             StoreEvent::NumberTaken => locker.nonces.redraw(locker.random.unit().to_bits()),
-            StoreEvent::Removed { hash, nonce, token } => locker.on_removed(&hash, nonce, token),
+            StoreEvent::Removed { nonce, token, .. } => locker.on_removed(nonce, token),
             StoreEvent::Granted { hash, hand_over, at } => locker.on_granted(&hash, hand_over, at),
         }
     }

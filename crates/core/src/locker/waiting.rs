@@ -171,10 +171,7 @@ impl PendingAcquire {
     async fn complete(&mut self) -> Result<Hold> {
         loop {
             let given = self.wait().await?;
-            let hold = &given.hold;
-            let (hash, now) = (hold.resource.hash(), self.locker.now());
-            let relied_on = self.locker.held.running(hash, hold.token, now).is_some();
-            if relied_on {
+            if self.locker.held.running(&given.hold, self.locker.now()).is_some() {
                 return Ok(given.hold);
             }
             // Lost since it was granted, while this task did not run.
@@ -184,8 +181,8 @@ impl PendingAcquire {
 
     /// As another attempt: what is given back is so by the name of the old one.
     fn start_anew(&mut self, lost: Given) {
-        self.locker.abandon(lost.hold);
-        self.attempt.nonce = self.locker.new_nonce(&self.attempt.resource);
+        self.locker.abandon(lost.hold.nonce);
+        self.attempt.nonce = self.locker.new_nonce();
         self.outcome = self.locker.begin_waiting(&self.attempt, lost.options);
     }
 
@@ -315,7 +312,7 @@ impl Drop for PendingAcquire {
         self.locker.waiting.change(|waiters| waiters.take(*nonce));
         self.outcome.close();
         if let Ok(Ok(given)) = self.outcome.try_recv() {
-            self.locker.abandon(given.hold);
+            self.locker.abandon(given.hold.nonce);
         } else if self.needs_cancel {
             self.locker.cancel(resource.clone(), *nonce, Some(*lease), *lease);
         }

@@ -1,6 +1,6 @@
 //! How a lock goes from its holder to a call that waits.
 
-use lock_inc_core::{Resource, options::LockOptions};
+use lock_inc_core::{Resource, locker::LostReason, options::LockOptions};
 use tokio::time::sleep;
 
 use crate::simulation::{
@@ -137,6 +137,29 @@ async fn a_late_answer_to_a_poll_does_not_release_what_was_granted_since() {
     assert!(ben.holds(&hold));
     assert_eq!(world.holder("a"), Some(hold.token));
     assert_eq!(world.server().count(2, Kind::Release), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_lock_of_the_same_attempt_is_given_back_and_the_earlier_one_is_lost() {
+    let world = World::new();
+    let [ann, ben] = world.peers().await;
+    let hold = ann.try_lock("a").await.unwrap();
+    // Carried out again when the lock has been granted and taken away, it puts the attempt into the queue once more.
+    ben.network.plan(Kind::Acquire, Fault::CarriedOutAgain(secs(1)));
+    let call = ben.queue(&world, "a").await;
+    ann.unlock(&hold).await.unwrap();
+    let first = call.await.unwrap().unwrap();
+    world.server().lose_everything();
+    let hold = ann.try_lock("a").await.unwrap();
+    world.until("in the queue again", || world.waiting("a") == 1).await;
+    assert!(ben.holds(&first), "nobody has told");
+    ann.unlock(&hold).await.unwrap();
+    assert!(world.holder("a").is_some_and(|later| later > first.token));
+    sleep(ms(10)).await;
+    assert_eq!(ben.losses(), [(first.token, LostReason::Purged)]);
+    assert!(!ben.holds(&first));
+    assert_eq!(world.holder("a"), None);
+    assert!(!ben.unlock(&first).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

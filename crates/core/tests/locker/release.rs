@@ -1,9 +1,9 @@
 //! Giving a lock up.
 
-use lock_inc_core::{Resource, error::Error};
+use lock_inc_core::error::Error;
 use tokio::time::sleep;
 
-use crate::simulation::{Fault, World, expires, ms, renewed, secs, server::Kind};
+use crate::simulation::{Fault, World, expires, ms, options, renewed, secs, server::Kind};
 
 #[tokio::test(start_paused = true)]
 async fn an_unlocked_lock_is_free_and_not_renewed_any_more() {
@@ -29,16 +29,62 @@ async fn a_second_unlock_does_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_token_the_newest_lock_is_given_up() {
+async fn of_two_locks_of_one_name_that_is_given_up_which_is_meant() {
     let world = World::new();
     let [ann] = world.peers().await;
-    let old = ann.lock("a", expires(secs(1))).await.unwrap();
-    sleep(ms(1001)).await;
+    let old = ann.try_lock("a").await.unwrap();
+    world.server().lose_everything();
     let new = ann.try_lock("a").await.unwrap();
-    assert!(ann.locker.clone().unlock(Resource::new("a"), None).await.unwrap());
-    assert!(!ann.holds(&new));
-    assert!(!ann.holds(&old));
+    assert!(ann.holds(&old) && ann.holds(&new), "nobody has told");
+    assert!(!ann.unlock(&old).await.unwrap());
+    assert!(!ann.holds(&old) && ann.holds(&new));
+    assert_eq!(world.holder("a"), Some(new.token));
+    assert!(ann.unlock(&new).await.unwrap());
     assert_eq!(world.holder("a"), None);
+    assert_eq!(ann.losses(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_lost_lock_is_given_up_by_the_name_of_its_resource() {
+    let world = World::new();
+    let [ann] = world.peers().await;
+    let hold = ann.lock("a", expires(secs(60))).await.unwrap();
+    world.until("over", || !ann.holds(&hold)).await;
+    ann.unlock_lost("b").await.unwrap();
+    assert_eq!(world.holder("a"), Some(hold.token));
+    ann.unlock_lost("a").await.unwrap();
+    assert_eq!(world.holder("a"), None);
+    assert_eq!(ann.losses().len(), 1, "and the loss has been told before");
+    ann.unlock_lost("a").await.unwrap();
+    assert_eq!(world.server().count(1, Kind::Release), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_lost_lock_is_given_up_in_the_background_where_that_fails_at_first() {
+    let world = World::new();
+    let [ann] = world.peers().await;
+    let hold = ann.lock("a", expires(secs(60))).await.unwrap();
+    world.until("over", || !ann.holds(&hold)).await;
+    ann.network.plan(Kind::Release, Fault::Refused { passing: true, carried_out: false });
+    assert!(matches!(ann.unlock_lost("a").await, Err(Error::Refused(_))));
+    assert_eq!(world.holder("a"), Some(hold.token));
+    sleep(ms(100)).await;
+    assert_eq!(world.holder("a"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_relied_on_or_on_its_way_is_not_given_up_by_the_name_of_its_resource() {
+    let world = World::new();
+    let [ann] = world.peers().await;
+    ann.network.plan(Kind::Acquire, Fault::ReplyLate(ms(100)));
+    let call = ann.start("a", options());
+    sleep(ms(20)).await;
+    ann.unlock_lost("a").await.unwrap();
+    let hold = call.await.unwrap().unwrap();
+    ann.unlock_lost("a").await.unwrap();
+    assert!(ann.holds(&hold));
+    assert_eq!(world.holder("a"), Some(hold.token));
+    assert_eq!(world.server().count(1, Kind::Release), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +147,7 @@ async fn an_abandoned_lock_is_given_back_whatever_it_takes() {
     let hold = ann.lock("a", renewed(secs(30))).await.unwrap();
     ann.network.plan(Kind::Release, Fault::RequestLost);
     ann.network.plan(Kind::Release, Fault::Refused { passing: true, carried_out: false });
-    ann.locker.abandon(hold.clone());
+    ann.locker.abandon(hold.nonce);
     assert!(!ann.holds(&hold));
     world.until("free", || world.holder("a").is_none()).await;
     sleep(secs(60)).await;

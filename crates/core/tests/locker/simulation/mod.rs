@@ -242,17 +242,22 @@ impl Peer {
     }
 
     pub(crate) async fn unlock(&self, hold: &Hold) -> Result<bool> {
-        let unlock = self.locker.clone().unlock(hold.resource.clone(), Some(hold.token));
+        let unlock = self.locker.clone().unlock(hold.nonce);
+        self.locker.call(unlock).await
+    }
+
+    pub(crate) async fn unlock_lost(&self, name: &str) -> Result<()> {
+        let unlock = self.locker.clone().unlock_lost(Resource::new(name));
         self.locker.call(unlock).await
     }
 
     pub(crate) async fn extend(&self, hold: &Hold, lease: Duration) -> Result<bool> {
-        let extend = self.locker.clone().extend(hold.resource.clone(), hold.token, lease);
+        let extend = self.locker.clone().extend(hold.nonce, lease);
         self.locker.call(extend).await
     }
 
     pub(crate) fn remaining(&self, hold: &Hold) -> Duration {
-        self.locker.remaining(hold.resource.hash(), hold.token)
+        self.locker.remaining(hold.nonce)
     }
 
     pub(crate) fn holds(&self, hold: &Hold) -> bool {
