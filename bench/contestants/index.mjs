@@ -1,5 +1,6 @@
 import * as bare from './bare-ioredis.mjs'
 import * as beside from './beside.mjs'
+import { modes } from './modes.mjs'
 import * as ours from './ours.mjs'
 import * as redisSemaphore from './redis-semaphore.mjs'
 import * as redlock4 from './redlock-4.mjs'
@@ -32,4 +33,5 @@ export const peers = Object.keys(contestants).filter(
   (name) => !builds.includes(name) && !contestants[name].floor,
 )
 
-export const label = (name) => contestants[name]?.label ?? name
+/** Of those in `modes.mjs`, too. */
+export const label = (name) => (contestants[name] ?? modes[name])?.label ?? name

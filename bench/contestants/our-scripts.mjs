@@ -20,7 +20,7 @@ const CHANNELS = `${PREFIX}client:`
 
 function keysOf(number) {
   const lock = PREFIX + hashed(number)
-  return [lock, `${lock}:clients`, `${PREFIX}fence`, `${lock}:queue`]
+  return [lock, `${lock}:clients`, `${lock}:holders`, `${lock}:queue`, `${PREFIX}fence`]
 }
 
 /**
@@ -31,12 +31,12 @@ export const calls = {
   acquire: (number) => ({
     name: 'ACQUIRE',
     keys: keysOf(number),
-    args: [NONCE, LEASE_MS, CHANNELS],
+    args: [NONCE, LEASE_MS, '0', CHANNELS],
   }),
   release: (number) => ({ name: 'RELEASE', keys: keysOf(number), args: [NONCE, CLIENT, CHANNELS] }),
   renew: (number) => {
-    const [lock, clients] = keysOf(number)
-    return { name: 'RENEW', keys: [lock, clients], args: [NONCE, LEASE_MS, 'raise', '0', TOKEN, RECORD] }
+    const keys = keysOf(number).slice(0, 3)
+    return { name: 'RENEW', keys, args: [NONCE, LEASE_MS, 'raise', '0', TOKEN, RECORD] }
   },
 }
 

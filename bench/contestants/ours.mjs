@@ -11,22 +11,25 @@ export const about = {
 
 export const open = (port) => openBuild('../..', port)
 
+/** `options`: of each lock. */
+export const openWith = (options, port) => openBuild('../..', port, options)
+
 /** `folder`: a checkout of lock-inc with an addon in it. */
-export async function openBuild(folder, port) {
+export async function openBuild(folder, port, options) {
   const lockFactory = require(folder)
   const make = () => lockFactory({ driver: 'redis', config: { port }, settings: { prefix: 'bench:' } })
   const locker = make()
   await locker.isLocked('connected')
-  return interfaceOf(locker, make)
+  return interfaceOf(locker, make, options)
 }
 
-function interfaceOf(locker, make) {
+function interfaceOf(locker, make, options) {
   return {
     async lock(name) {
-      return (await locker.lock(name)).unlock
+      return (await locker.lock(name, options)).unlock
     },
     async lockWaiting(name) {
-      return (await locker.lock(name, { timeout: Infinity })).unlock
+      return (await locker.lock(name, { ...options, timeout: Infinity })).unlock
     },
     async hold(name, ms, { renewed, onLost }) {
       const lock = await locker.lock(name, { expire: ms / 1000, renew: renewed })
@@ -34,7 +37,7 @@ function interfaceOf(locker, make) {
       return lock.unlock
     },
     /** One more locker, of the same config. */
-    another: () => interfaceOf(make(), make),
+    another: () => interfaceOf(make(), make, options),
     close: () => locker.close(),
   }
 }

@@ -13,8 +13,8 @@ const own = (name) => `${process.argv[2]} ${name}`
 
 export function ready() {}
 
-/** `inFlight` lanes, each with a name of its own: lock, unlock, again, for so many ms. */
-export async function cycles({ lock }, { inFlight, ms, prefix = 'cycles' }) {
+/** `inFlight` lanes, each with a name of its own unless there are fewer `names`: lock, unlock, again, for so many ms. */
+export async function cycles({ lock }, { inFlight, names = inFlight, ms, prefix = 'cycles' }) {
   let done = 0
   const measured = measureCpu()
   const end = performance.now() + ms
@@ -25,7 +25,7 @@ export async function cycles({ lock }, { inFlight, ms, prefix = 'cycles' }) {
       done++
     }
   }
-  await Promise.all(Array.from({ length: inFlight }, (_, index) => lane(own(`${prefix} ${index}`))))
+  await Promise.all(Array.from({ length: inFlight }, (_, index) => lane(own(`${prefix} ${index % names}`))))
   const cpu = measured()
   return { cycles: done, rate: (done / cpu.ms) * 1000, ...cpu }
 }

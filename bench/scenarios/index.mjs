@@ -9,7 +9,9 @@ import * as manyLockers from './many-lockers.mjs'
 import * as manyRenewed from './many-renewed.mjs'
 import * as manyWaiters from './many-waiters.mjs'
 import * as paused from './paused.mjs'
+import * as readers from './readers.mjs'
 import * as scripts from './scripts.mjs'
+import * as semaphore from './semaphore.mjs'
 import * as sequential from './sequential.mjs'
 import * as server from './server.mjs'
 
@@ -19,6 +21,8 @@ export const scenarios = [
   concurrent,
   paused,
   hot,
+  semaphore,
+  readers,
   handover,
   blocked,
   manyRenewed,
