@@ -1,6 +1,6 @@
 'use strict'
 
-const { LockOptions, waitOf } = require('./lock')
+const { LockOptions, checkMode, waitOf } = require('./lock')
 const { readOptions } = require('./read')
 const { wrongType } = require('./argument-errors')
 const { defaultOf, request: table } = require('./table')
@@ -10,30 +10,43 @@ const TIMEOUT = defaultOf(table, 'timeout')
 /** How a lock is requested. */
 class RequestOptions extends LockOptions {
   renew = true
-  mode = defaultOf(table, 'mode')
   /** Whether not to wait. */
   ifAvailable = false
-  steal = false
 }
 
 /**
- * The options of `request`.
+ * The options of `request`, each by itself.
  *
  * @param {unknown} given
  */
 function readRequest(given) {
   const read = new RequestOptions()
   if (given !== undefined && given !== null) readOptions(table, given, read)
-  if (read.mode === 'shared') throw notSupported('Shared locks are not supported yet')
-  if (read.steal) throw notSupported('Stealing is not supported yet')
-  if (read.ifAvailable && read.signal !== undefined) {
-    throw notSupported('options.signal does not go with options.ifAvailable')
-  }
-  if (read.ifAvailable && read.timeout !== undefined) {
-    throw wrongType('options.timeout does not go with options.ifAvailable')
-  }
-  read.wait = read.ifAvailable ? 0 : waitOf(read.timeout ?? TIMEOUT)
+  read.wait = whyNotToWait(read) ? 0 : waitOf(read.timeout ?? TIMEOUT)
   return read
+}
+
+/**
+ * Refuses options that do not go together, in the order of the specification.
+ *
+ * @param {RequestOptions} read
+ */
+function checkRequest(read) {
+  if (read.steal && read.ifAvailable) throw notSupported('options.steal does not go with options.ifAvailable')
+  if (read.steal && read.mode === 'shared')
+    throw notSupported("options.steal does not go with options.mode 'shared'")
+  const reason = whyNotToWait(read)
+  if (reason && read.signal !== undefined)
+    throw notSupported(`options.signal does not go with options.${reason}`)
+  // What follows is not in the specification.
+  checkMode(read)
+  if (reason && read.timeout !== undefined)
+    throw wrongType(`options.timeout does not go with options.${reason}`)
+}
+
+/** The option that says so. @param {RequestOptions} read */
+function whyNotToWait(read) {
+  return (read.steal && 'steal') || (read.ifAvailable && 'ifAvailable')
 }
 
 /** @param {string} message */
@@ -41,4 +54,4 @@ function notSupported(message) {
   return new DOMException(message, 'NotSupportedError')
 }
 
-module.exports = { notSupported, readRequest }
+module.exports = { checkRequest, notSupported, readRequest }
