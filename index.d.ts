@@ -217,10 +217,12 @@ declare namespace lockFactory {
     /**
      * Takes the lock on a resource.
      *
-     * @param resourceId Any string but the empty one.
+     * @param resourceId Any string but the empty one. An array of names, 1000 at the most, locks all of them or none:
+     * in one step where all are to be had, else in an order that cannot deadlock, each kept until all are there. A name
+     * that is given twice counts once.
      * @returns A promise of the lock. Rejects with `ResourceLockedError` when somebody else holds the resource, be it
      * when `timeout` has passed; with the reason of `signal` when that aborts before. Whoever waits is served in order
-     * of arrival, over all processes.
+     * of arrival, over all processes and modes.
      *
      * @example
      * const lock = await locker.lock('User:1602', { expire: 30, timeout: 5000 })
@@ -231,6 +233,7 @@ declare namespace lockFactory {
      * }
      */
     lock(this: void, resourceId: string, options?: LockOptions | null): Promise<Lock>
+    lock(this: void, resourceIds: readonly string[], options?: LockOptions | null): Promise<LockSet>
 
     /**
      * As `lock`, but resolves to `null` where that rejects with `ResourceLockedError`.
@@ -240,6 +243,7 @@ declare namespace lockFactory {
      * if (lock === null) return
      */
     tryLock(this: void, resourceId: string, options?: LockOptions | null): Promise<Lock | null>
+    tryLock(this: void, resourceIds: readonly string[], options?: LockOptions | null): Promise<LockSet | null>
 
     /**
      * Gives up a lock that this locker holds. With the id of a resource: the newest of this locker's locks on it.
@@ -251,23 +255,41 @@ declare namespace lockFactory {
      * @example
      * await locker.unlock('User:1602')
      */
-    unlock(this: void, lockOrResourceId: Lock | string): Promise<boolean>
+    unlock(this: void, lockOrResourceId: Lock | LockSet | string): Promise<boolean>
 
     /**
      * Runs a callback under a lock, as `navigator.locks.request()` of the Web Locks specification does
      * (https://w3c.github.io/web-locks/): waits until the lock is granted, renews it while the callback runs, and
-     * unlocks when that has settled. Requests are granted in order of arrival, over all processes. Exclusive locks only.
+     * unlocks when that has settled. Requests are granted in order of arrival, over all processes and modes.
      *
-     * @param name Any string but the empty one and those that begin with `-`.
+     * @param name Any string but the empty one and those that begin with `-`; or an array of such names, as for `lock`.
      * @param callback Gets the lock; with `ifAvailable`, `null` where somebody else holds it.
      * @returns A promise of what the callback returns, or a rejection with what it throws, also when the lock was lost
-     * meanwhile: only the lock's `signal` tells that. Before the callback runs, it rejects as `lock` does. Wrong
-     * arguments reject, too: with a `TypeError`, a `RangeError`, or a `DOMException` named `NotSupportedError` (a
-     * reserved name, shared locks, stealing, `signal` together with `ifAvailable`).
+     * meanwhile: the lock's `signal` tells that. Only if somebody has stolen it, the promise rejects at once, with a
+     * `DOMException` named `AbortError`, and the callback goes on. Before the callback runs, it rejects as `lock` does.
+     * Wrong arguments reject, too: with a `TypeError`, a `RangeError`, or a `DOMException` named `NotSupportedError` (a
+     * reserved name, `steal` or `ifAvailable` together with `signal` or each other, `steal` of a shared lock).
      *
      * @example
      * const report = await locker.request('report:daily', async (lock) => build(lock.signal))
      */
+    request<T>(
+      this: void,
+      names: readonly string[],
+      callback: (lock: RequestedLockSet) => T,
+    ): Promise<Awaited<T>>
+    request<T>(
+      this: void,
+      names: readonly string[],
+      options: (RequestOptions & { ifAvailable?: false | null | undefined }) | null | undefined,
+      callback: (lock: RequestedLockSet) => T,
+    ): Promise<Awaited<T>>
+    request<T>(
+      this: void,
+      names: readonly string[],
+      options: RequestOptions | null | undefined,
+      callback: (lock: RequestedLockSet | null) => T,
+    ): Promise<Awaited<T>>
     request<T>(this: void, name: string, callback: (lock: RequestedLock) => T): Promise<Awaited<T>>
     request<T>(
       this: void,
@@ -302,6 +324,19 @@ declare namespace lockFactory {
     inspect(this: void, resourceId: string): Promise<Inspection | null>
 
     /**
+     * Everything that is held and waited for under the locker's prefix, as `navigator.locks.query()` of the Web Locks
+     * specification tells it: of this locker to the moment; of others what has lasted for some 100 ms. Locks of
+     * lock-inc 1.2.0 are not among it. Costs the server one look at each lock.
+     *
+     * @returns A promise of what is held, in the order of the grants, and of what is waited for, in order of arrival.
+     *
+     * @example
+     * const { held } = await locker.query()
+     * for (const { name, host, pid, since } of held) console.log(name, host, pid, since)
+     */
+    query(this: void): Promise<Snapshot>
+
+    /**
      * Takes the resource away from whoever holds it, and tells the holder, whose lock is lost (`purged`).
      *
      * @returns A promise of whether anybody held it.
@@ -334,7 +369,33 @@ declare namespace lockFactory {
     close(this: void): Promise<void>
   }
 
+  /** Who may hold a resource at the same time: nobody else, or others that share it. */
+  type LockMode = 'exclusive' | 'shared'
+
   interface LockOptions {
+    /**
+     * `'shared'`: others may hold the resource at the same time, if their locks are shared, too, as readers do beside each
+     * other; an exclusive lock waits until all of them have gone. Nobody overtakes those who wait, whatever their mode.
+     * Default: `'exclusive'`.
+     *
+     * @example
+     * const lock = await locker.lock('price list', { mode: 'shared' })
+     */
+    mode?: LockMode | null | undefined
+    /**
+     * With `mode: 'shared'`: a semaphore, which at most so many hold at once, this one included. A whole number from 1 to
+     * 2147483647. Each attempt is judged by its own limit, so all should have the same. Default: no limit.
+     *
+     * @example
+     * const permit = await locker.lock('mail server', { mode: 'shared', limit: 5, timeout: 10_000 })
+     */
+    limit?: number | null | undefined
+    /**
+     * Takes the resource from whoever holds it, before those who wait. The holders are told: their locks are lost
+     * (`stolen`). If another one steals it in turn at the same time, the promise may reject with `ResourceLockedError`. Does
+     * not go with `retry`, `timeout`, `mode: 'shared'` and several resources. Default: `false`.
+     */
+    steal?: boolean | null | undefined
     /**
      * The lease: how long the lock lives without an unlock or a renewal. Seconds, fractions allowed, from 0.01 to 1e9.
      * 0 means the default, 60. A plain number of more than 86400, a day, emits a process warning with the code
@@ -383,15 +444,20 @@ declare namespace lockFactory {
 
   /** As for `lock`, where the names are the same. */
   interface RequestOptions {
-    /** The only mode that there is: `'shared'` rejects with a `NotSupportedError`. */
-    mode?: 'exclusive' | null | undefined
+    /** As for `lock`. Default: `'exclusive'`. */
+    mode?: LockMode | null | undefined
+    /** With `mode: 'shared'`: at most so many hold the lock at once, from 1 to 2147483647. Default: no limit. */
+    limit?: number | null | undefined
     /**
      * Does not wait: the callback gets `null` where somebody else holds the lock. Does not go with `signal` or
      * `timeout`. Default: `false`.
      */
     ifAvailable?: boolean | null | undefined
-    /** `true` rejects with a `NotSupportedError`. */
-    steal?: false | null | undefined
+    /**
+     * Takes the lock from whoever holds it, before those who wait; the promises of their requests reject with an
+     * `AbortError`. Does not go with `mode: 'shared'`, `ifAvailable`, `signal` and `timeout`. Default: `false`.
+     */
+    steal?: boolean | null | undefined
     /** Ends the waiting, as for `lock`. */
     signal?: Signal | null | undefined
     /** The lease in seconds, from 0.01 to 1e9. It is renewed. Default: 60. */
@@ -476,20 +542,101 @@ declare namespace lockFactory {
     unlock(this: void, ...ignored: unknown[]): Promise<boolean>
   }
 
+  /**
+   * Locks on several resources, granted together, as one.
+   *
+   * @example
+   * await using lock = await locker.lock(['account:1', 'account:2'], { timeout: 5000 })
+   * await transfer(lock.tokens.get('account:1'), lock.tokens.get('account:2'))
+   */
+  interface LockSet extends AsyncDispose {
+    /** What is locked, in the order in which it was named. */
+    readonly resourceIds: readonly string[]
+    /** The fencing token of each resource. */
+    readonly tokens: ReadonlyMap<string, number>
+    /** Whether all of them can still be relied on: see {@link Lock.held}. */
+    readonly held: boolean
+    /** Aborts, with a `LockLostError` that names the resource, when the first of them is lost. */
+    readonly signal: Signal
+
+    /** For how many milliseconds all of them can still be relied on. */
+    remaining(): number
+
+    /**
+     * Gives each of them a new lease: see {@link Lock.extend}.
+     *
+     * @returns A promise of whether all have it.
+     */
+    extend(seconds: Time): Promise<boolean>
+
+    /**
+     * Gives all of them up. May be called detached; arguments are ignored.
+     *
+     * @returns A promise of whether all of them were still held.
+     * @throws Error `Not locked`, at once, when called again.
+     */
+    unlock(this: void, ...ignored: unknown[]): Promise<boolean>
+  }
+
+  /** The locks that a callback of `request` runs under, where that was given several names. */
+  interface RequestedLockSet {
+    /** What is locked, in the order in which it was named. */
+    readonly names: readonly string[]
+    readonly mode: LockMode
+    /** The fencing token of each name. */
+    readonly tokens: ReadonlyMap<string, number>
+    /** Aborts, with a `LockLostError`, when the first of them can no longer be relied on. */
+    readonly signal: Signal
+  }
+
   /** The lock that a callback of `request` runs under. */
   interface RequestedLock {
     /** What is locked. */
     readonly name: string
-    readonly mode: 'exclusive'
+    readonly mode: LockMode
     /** The fencing token, as that of `Lock`. */
     readonly token: number
     /** Aborts, with a `LockLostError`, when the lock can no longer be relied on. */
     readonly signal: Signal
   }
 
+  /** What is held and waited for. */
+  interface Snapshot {
+    readonly held: readonly HeldLock[]
+    readonly pending: readonly PendingLock[]
+  }
+
+  /** A lock that somebody holds. What is `null` is not known: its locker has gone. */
+  interface HeldLock {
+    /** What is locked. Of other lockers, its first 256 bytes in UTF-8. */
+    readonly name: string
+    readonly mode: LockMode
+    /** The random id of its locker. */
+    readonly clientId: string | null
+    /** The name of its machine. */
+    readonly host: string | null
+    /** The id of its process. */
+    readonly pid: number | null
+    /** When it got the lock, by the clock of Redis. */
+    readonly since: Date | null
+    /** Its fencing token. */
+    readonly token: number | null
+    /** Milliseconds that the lock still lives without an unlock or a renewal. */
+    readonly leaseLeft: number
+  }
+
+  /** A call that waits for a lock. */
+  interface PendingLock extends Waiter {
+    /** What is to be locked. Of other lockers, its first 256 bytes in UTF-8. */
+    readonly name: string
+  }
+
   /** What is known of a resource that is held. */
   interface Inspection {
-    /** One, as there are exclusive locks only; or none, for the moment between the end of a lease and the next grant. */
+    /**
+     * One, or those who share it, the one that has had it for longest first; or none, for the moment between the end of a
+     * lease and the next grant.
+     */
     readonly holders: readonly InspectedHolder[]
     /** Who waits, in the order in which they will have their turns. */
     readonly waiters: readonly Waiter[]
@@ -507,7 +654,7 @@ declare namespace lockFactory {
     readonly pid: number
     /** Since when it has been waiting, by the clock of Redis. */
     readonly since: Date
-    readonly mode: 'exclusive'
+    readonly mode: LockMode
   }
 
   /** A {@link Holder}; of lock-inc 1.2.0, which does not tell, nothing is known but the lease. */
@@ -519,7 +666,7 @@ declare namespace lockFactory {
     readonly token: number | null
     /** Milliseconds that the lock still lives without an unlock or a renewal. */
     readonly leaseLeft: number
-    readonly mode: 'exclusive'
+    readonly mode: LockMode
   }
 
   /** Who holds a resource. */
@@ -602,8 +749,10 @@ declare namespace lockFactory {
     constructor(message: string, fields: LockErrorFields<LockErrorCode>)
     /** Stable, for programs to read. */
     readonly code: LockErrorCode
-    /** The resource that the call was about, if it was about one. */
+    /** The resource that the call was about, if it was about one; of several, the one that is in the way. */
     readonly resourceId?: string
+    /** The resources that the call was about, if it was about several. */
+    readonly resourceIds?: readonly string[]
     /** What the error goes back to, where something below has said so. */
     readonly cause?: Cause
   }
@@ -706,6 +855,7 @@ declare namespace lockFactory {
   export {
     AbortSignalLike,
     Cause,
+    HeldLock,
     Holder,
     InspectedHolder,
     Inspection,
@@ -714,18 +864,23 @@ declare namespace lockFactory {
     LockErrorFields,
     Locker,
     LockerSpec,
+    LockMode,
     LockOptions,
+    LockSet,
     LossReason,
     MemorySpec,
     Pem,
+    PendingLock,
     RedisConfig,
     RedisErrorCode,
     RedisSpec,
     RequestedLock,
+    RequestedLockSet,
     RequestOptions,
     RetryStrategy,
     RetryTrouble,
     Settings,
+    Snapshot,
     Time,
     TlsOptions,
     Waiter,

@@ -72,7 +72,7 @@ describe('wrong arguments', () => {
     ],
     [
       () => locker.lock('a', { zzz: 1 }),
-      'options has no option "zzz"; known ones are expire, retry, maxRetryAttempts, retryInterval, timeout, signal, ' +
+      'options has no option "zzz"; known ones are expire, mode, limit, steal, retry, maxRetryAttempts, retryInterval, timeout, signal, ' +
         'renew, maxHold, maxBlocked',
     ],
   ])('an unknown option, case %#, is refused with the nearest one', (call, message) => {
@@ -202,7 +202,9 @@ describe('wrong arguments', () => {
     [() => {}, noString, 'a function'],
   ])('resource %p', (resource, what, shown) => {
     expect(() => lockFactory.hash(resource)).toThrow(new TypeError(what))
-    for (const method of ['lock', 'isLocked', 'unlock']) {
+    // `lock` takes several.
+    const others = Array.isArray(resource) ? [] : ['lock']
+    for (const method of [...others, 'isLocked', 'unlock']) {
       const message = `${what}: resourceId must be a non-empty string, got ${shown}`
       expect(thrownBy(() => locker[method](resource))).toBe(`TypeError ERR_INVALID_ARG_TYPE: ${message}`)
     }

@@ -370,6 +370,10 @@ describe('a held lock', () => {
     }
     // Whatever was under way has come by now. From here on, nothing is renewed and nothing is there.
     await locker.isLocked('resource')
+    // Others have been told that nothing is held any more.
+    const [number] = await scene.server.call('ZRANGE', `${scene.prefix}clients`, 0, -1)
+    const listed = () => scene.server.call('HKEYS', `${scene.prefix}client:${number}:locks`)
+    await until(async () => (await listed()).every((field) => !/^\d{13}$/.test(field)), 'nothing is listed')
     const before = await scene.server.commandCount('pexpire')
     expect(before).toBeGreaterThan(100)
     expect(await scene.server.keys(`${scene.prefix}*`)).toEqual([`${scene.prefix}fence`])

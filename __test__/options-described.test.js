@@ -44,7 +44,7 @@ describe('the documentation', () => {
       }
       const { default: fallback } = option
       if (fallback !== undefined && docs[1] !== '## request') {
-        const shown = option.type === 'host' ? `'${fallback}'` : String(fallback)
+        const shown = typeof fallback === 'string' ? `'${fallback}'` : String(fallback)
         if (option.name !== 'family') expect(cellsOf(plain)[2]).toBe(shown)
       }
     },

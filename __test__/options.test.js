@@ -251,7 +251,8 @@ describe('options', () => {
         settings,
         signal: new AbortController().signal,
         tls: undefined,
-        mode: 'exclusive',
+        mode: 'shared',
+        steal: false,
         url: 'redis://h',
         db: 3,
         database: 3,
@@ -268,6 +269,7 @@ describe('options', () => {
     } else if (group === 'tls') readRedis({ tls: options })
     else if (group === 'config') readRedis(options)
     else if (group === 'lock') readLock(options)
+    else if (group === 'request') readRequest(options)
     else read(options)
     expect(reads).toEqual(Object.fromEntries(Object.keys(options).map((name) => [name, 1])))
   })
@@ -450,7 +452,7 @@ describe('an option that does not exist', () => {
     (name) => {
       const options = JSON.parse(`{ ${JSON.stringify(name)}: 1 }`)
       expect(message(() => readLock(options))).toMatch(
-        / has no option ".{1,40}"…?; known ones are expire, retry, /,
+        / has no option ".{1,40}"…?; known ones are expire, mode, limit, steal, /,
       )
     },
   )

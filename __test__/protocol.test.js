@@ -17,23 +17,27 @@ describe('the times of the queue', () => {
   const numberOf = (file, pattern) => numberIn(fs.readFileSync(path.join(root, file), 'utf8'), pattern)
   const grace = numberIn(queue, /local GRACE = (\d+)/)
   const alive = numberIn(clients, /local ALIVE = (\d+)/)
-  const simulation = 'crates/core/tests/locker/simulation/server.rs'
+  const simulation = 'crates/core/tests/locker/simulation'
 
   it('have one grace period', () => {
-    expect(1000 * numberOf(simulation, /GRACE: Duration = Duration::from_secs\((\d+)\)/)).toBe(grace)
+    expect(1000 * numberOf(`${simulation}/server.rs`, /GRACE: Duration = Duration::from_secs\((\d+)\)/)).toBe(
+      grace,
+    )
   })
 
   it('let a client miss two of its polls before it counts as dead', () => {
     const longestPoll = numberOf('crates/core/src/waiters.rs', /LONGEST_POLL: .*from_secs\((\d+)\)/)
     expect(alive).toBe(3 * 1000 * longestPoll)
-    expect(1000 * numberOf(simulation, /ALIVE: Duration = Duration::from_secs\((\d+)\)/)).toBe(alive)
+    expect(
+      1000 * numberOf(`${simulation}/server/lock.rs`, /ALIVE: Duration = Duration::from_secs\((\d+)\)/),
+    ).toBe(alive)
   })
 })
 
 // What is in Redis, and what goes over the wire.
 describe('the wire protocol', () => {
   const scene = redisScene()
-  const { newLocker, key, keys } = scene
+  const { newLocker, key, keys, recordOf } = scene
   let locker
 
   beforeEach(() => {
@@ -112,9 +116,10 @@ describe('the wire protocol', () => {
     await introduced(locker, 'User:1602 and more')
     expect(await keys()).toEqual([lockKey, `${lockKey}:clients`, `${scene.prefix}fence`].sort())
 
-    const record = await scene.server.call('HGET', `${lockKey}:clients`, 'holder')
+    const word = await scene.server.call('GET', lockKey)
+    const record = await recordOf('User:1602 and more')
     const [nonce, token, client, pid, host, ...name] = record.split(' ')
-    expect(await scene.server.call('GET', lockKey)).toBe(`${nonce}000001`)
+    expect(word).toBe(`${nonce}000001`)
     expect(Number(token)).toBe(lock.token)
     // Microseconds since 1970.
     expect(Number(token) / 1000).toBeGreaterThanOrEqual(before)
@@ -198,20 +203,21 @@ describe('the wire protocol', () => {
   it('a renewal or an attempt that was held up on its way shortens no lease', async () => {
     const lock = await locker.lock('resource', { expire: 3 })
     await introduced(locker, 'resource')
-    const names = [key('resource'), `${key('resource')}:clients`]
-    const [nonce, token, ...record] = (await scene.server.call('HGET', names[1], 'holder')).split(' ')
+    const [lockKey, fence] = [key('resource'), `${scene.prefix}fence`]
+    const names = ['', ':clients', ':holders', ':queue'].map((suffix) => lockKey + suffix)
+    const [nonce, token, ...record] = (await recordOf('resource')).split(' ')
     await lock.extend(60)
     const renewal = [nonce, 3000, 'raise', 0, token, record.join(' ')]
-    expect(await scene.server.call('EVAL', script('renew'), 2, ...names, ...renewal)).toBe(1)
-    const rest = [`${scene.prefix}fence`, `${key('resource')}:queue`]
-    const args = [nonce, 3000, `${scene.prefix}client:`]
-    const again = ['EVAL', script('acquire'), 4, ...names, ...rest, ...args]
+    expect(await scene.server.call('EVAL', script('renew'), 3, ...names.slice(0, 3), ...renewal)).toBe(1)
+    const args = [nonce, 3000, 0, `${scene.prefix}client:`]
+    const again = ['EVAL', script('acquire'), 5, ...names, fence, ...args]
     expect(await scene.server.call(...again)).toBe(lock.token)
-    for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(50_000)
+    const leased = names.slice(0, 2)
+    for (const name of leased) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(50_000)
     // Where the lease is shorter, whoever gets the answer has a full one.
     await lock.extend(1)
     expect(await scene.server.call(...again)).toBe(lock.token)
-    for (const name of names) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(2000)
+    for (const name of leased) expect(await scene.server.call('PTTL', name)).toBeGreaterThan(2000)
   })
 
   it('sends a lease in milliseconds, also a fraction of a second', async () => {

@@ -11,7 +11,7 @@ describe('a later version in the same Redis', () => {
   const call = (...command) => scene.server.call(...command)
   const word = `${'7'.repeat(13)}000001`
   // As many digits as a word, and more than any has.
-  const unknown = '9200000000000000001'
+  const unknown = '9210000000000000001'
   const forever = { timeout: Number.POSITIVE_INFINITY, retryInterval: 20 }
 
   const channelOf = async (resource) => {
@@ -63,7 +63,7 @@ describe('a later version in the same Redis', () => {
     expect(await locker.isLocked('resource')).toBe(true)
     const calls = [locker, other].map((locker) => locker.lock('resource', forever))
     await waiting('resource', 2)
-    expect(await call('GET', key('resource'))).toMatch(/^92000000000000000\d\d$/)
+    expect(await call('GET', key('resource'))).toMatch(/^92100000000000000\d\d$/)
     expect(await call('PTTL', key('resource'))).toBeGreaterThan(30_000)
     await call('DEL', key('resource'))
     for (const lock of await Promise.all(calls.map(async (call) => (await call).unlock())))

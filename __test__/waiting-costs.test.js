@@ -40,6 +40,9 @@ describe('calls that wait', () => {
         lockers[index % 2].lock('resource', { timeout, signal: controller.signal }).catch(() => 'cancelled'),
       )
       await waiting('resource', 20)
+      // That they wait, and that it is held, has been told to those who list it.
+      const tell = async () => scene.server.call('ZCARD', `${scene.prefix}clients`)
+      await until(async () => (await tell()) === 3, 'all have told')
       const total = async () =>
         Number((await scene.server.call('INFO', 'stats')).match(/total_commands_processed:(\d+)/)[1])
       const before = await total()
@@ -231,10 +234,11 @@ describe('calls that wait', () => {
       // As a client that was here a while ago, and has left.
       await scene.server.call('HSET', clients, `client${index}`, Date.now() - 1000)
     }
-    const before = await scene.server.commandCount('evalsha')
-    await until(async () => (await scene.server.commandCount('evalsha')) > before, 'it polls')
-    // The holder, and the one that waits.
-    expect(await scene.server.call('HLEN', clients)).toBe(2)
+    const left = () => scene.server.call('HLEN', clients)
+    await until(
+      async () => (await left()) === 2,
+      'the holder and the one that waits are left, once it has polled',
+    )
     controller.abort()
     await stays
     await lock.unlock()

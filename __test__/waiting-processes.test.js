@@ -7,7 +7,7 @@ const { until } = require('./support/until')
 // Several processes in one queue; and what becomes of those that are killed, stopped or busy.
 describe('processes that wait for one lock', () => {
   const scene = redisScene()
-  const { newLocker, waiting, key, keys } = scene
+  const { newLocker, waiting, key, keys, recordOf } = scene
   const running = []
 
   afterEach(() => {
@@ -191,14 +191,14 @@ describe('processes that wait for one lock', () => {
     await first.unlock()
     const begin = performance.now()
     // Another call of the same client, which it has sent before it was stopped.
-    const member = await scene.server.call('HGET', `${key('resource')}:clients`, 'holder')
+    const member = await recordOf('resource')
     const [, token, ...part] = member.split(' ')
     const { clientId } = (await newLocker().inspect('resource')).holders[0]
     await scene.server.call(
       'ZADD',
       `${key('resource')}:queue`,
       token,
-      `AAAAAAAAAAAAAAAAAAAAAA 60000 ${part.join(' ')}`,
+      `9199999000000 60000 ${part.join(' ')}`,
     )
     await scene.server.call('HSET', `${key('resource')}:clients`, clientId, Date.now() + 15_000)
     next.send({ id: 1, call: 'lock', resource: 'resource' })

@@ -10,16 +10,17 @@ const lockFactory = require('..')
 
 const { ClosedError, LockLostError, ResourceLockedError } = lockFactory
 
-// Two lockers under one prefix stand for two processes.
+// Lockers under one prefix stand for processes.
 const spec = { driver: 'memory', settings: { prefix: 'demo:' } }
 const anna = lockFactory(spec)
 const ben = lockFactory(spec)
+const carla = lockFactory(spec)
 
 async function main() {
   const started = performance.now()
-  console.log(paint('bold', 'lock-inc: a tour in nine steps'))
+  console.log(paint('bold', 'lock-inc: a tour in fourteen steps'))
   console.log(
-    paint('dim', 'Anna and Ben are two lockers in this process; their locks are kept in its memory.'),
+    paint('dim', 'Anna, Ben and Carla are lockers in this process; their locks are kept in its memory.'),
   )
 
   step('A lock', 'Anna locks the daily report for at most 30 seconds.')
@@ -118,6 +119,79 @@ async function main() {
   fact('Anna: signal', `aborted with ${loss.value.name}, reason ${loss.value.reason}`, loss.ms)
   assert.equal(await kept.unlock(), false)
 
+  step(
+    'Readers and a writer',
+    'Anna and Ben read the price list together. Carla writes when both have finished.',
+  )
+  const readers = [
+    await anna.lock('prices', { mode: 'shared' }),
+    await ben.lock('prices', { mode: 'shared' }),
+  ]
+  assert(readers[1].token > readers[0].token)
+  fact('both: lock', 'granted, shared')
+  assert.equal(await carla.tryLock('prices'), null)
+  fact('Carla: tryLock', 'null: she wants it for herself')
+  const writing = timed(() => carla.lock('prices', { timeout: 10_000 }))
+  await until(async () => (await ben.inspect('prices')).waiters.length === 1)
+  assert.equal(await ben.tryLock('prices', { mode: 'shared' }), null)
+  fact('Ben: tryLock', 'null: to read again would overtake Carla, who waits')
+  await sleep(100)
+  for (const reader of readers) assert.equal(await reader.unlock(), true)
+  const writer = await writing
+  fact('Carla: lock', 'granted when the last reader has gone', writer.ms)
+  assert.equal(await writer.value.unlock(), true)
+
+  step('A semaphore', 'Six letters go to a mail server that takes two at a time.')
+  let [inside, most] = [0, 0]
+  const letters = Array.from({ length: 6 }, (_, index) =>
+    [anna, ben, carla][index % 3].request('mail server', { mode: 'shared', limit: 2 }, async () => {
+      most = Math.max(most, ++inside)
+      await sleep(30)
+      inside--
+    }),
+  )
+  const sent = await timed(() => Promise.all(letters))
+  assert.equal(most, 2)
+  fact('all sent', `never more than ${most} at once`, sent.ms)
+
+  step('Several at once', 'Anna moves money from one account to another. She needs both, or none.')
+  const accounts = ['account:1', 'account:2']
+  const busy = await ben.lock('account:2')
+  const none = await anna.lock(accounts).catch((error) => error)
+  assert(none instanceof ResourceLockedError)
+  assert.equal(none.resourceId, 'account:2')
+  assert.equal(await ben.isLocked('account:1'), false)
+  fact('Anna: lock', `${none.name}: ${none.resourceId} is in the way`)
+  const both = timed(() => anna.lock(accounts, { timeout: 10_000 }))
+  await sleep(50)
+  await busy.unlock()
+  const transfer = await both
+  assert.deepEqual(transfer.value.resourceIds, accounts)
+  fact('Anna: lock', `granted, with ${transfer.value.tokens.size} tokens`, transfer.ms)
+
+  step('Who holds what', 'Carla asks for everything that is held and waited for.')
+  const next = ben.lock('account:1', { timeout: 10_000 })
+  await until(async () => (await carla.query()).pending.length === 1)
+  const all = await timed(() => carla.query())
+  for (const { name, mode, pid } of all.value.held) fact('held', `${name}, ${mode}, by process ${pid}`)
+  for (const { name, pid } of all.value.pending) fact('pending', `${name}, by process ${pid}`, all.ms)
+  assert.deepEqual(all.value.held.map(({ name }) => name).sort(), accounts)
+  assert.equal(await transfer.value.unlock(), true)
+  assert.equal(await (await next).unlock(), true)
+
+  step('Stealing', 'Ben takes the lead from Anna, who is told at once.')
+  const leader = await anna.lock('leader', { renew: true })
+  const robbed = new Promise((resolve) => {
+    leader.signal.addEventListener('abort', () => resolve(leader.signal.reason), { once: true })
+  })
+  const thief = await ben.lock('leader', { steal: true })
+  const theft = await timed(() => robbed)
+  assert.equal(theft.value.reason, 'stolen')
+  assert(thief.token > leader.token)
+  fact('Ben: lock', `granted, token ${thief.token}`)
+  fact('Anna: signal', `aborted with ${theft.value.name}, reason ${theft.value.reason}`, theft.ms)
+  assert.equal(await thief.unlock(), true)
+
   step('Purge', 'A thousand locks of both of them are removed at once, whoever holds them.')
   const names = Array.from({ length: 1000 }, (_, index) => `User:${index}`)
   const taken = await timed(() =>
@@ -132,7 +206,7 @@ async function main() {
   fact('still locked', '0')
 
   step('The end', 'A closed locker takes no more calls.')
-  await Promise.all([anna.close(), ben.close()])
+  await Promise.all([anna.close(), ben.close(), carla.close()])
   const closed = await anna.lock('report:daily').catch((reason) => reason)
   assert(closed instanceof ClosedError)
   fact('Anna: lock', `${closed.name}, code ${closed.code}`)
@@ -158,6 +232,10 @@ class Store {
 function blockFor(ms) {
   const end = performance.now() + ms
   while (performance.now() < end);
+}
+
+async function until(condition) {
+  while (!(await condition())) await sleep(5)
 }
 
 async function timed(run) {

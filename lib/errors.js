@@ -76,9 +76,17 @@ const classes = {
   ERR_INTERNAL: LockError,
 }
 
-/** Makes the error of what the native side rejected with or threw. What is not from there passes through. */
-function toError(failure, resourceId) {
+/**
+ * Makes the error of what the native side rejected with or threw. What is not from there passes through. `resources`: a name, an
+ * array of names, or nothing.
+ */
+function toError(failure, resources) {
   if (isNativeError(failure) || typeof failure?.code !== 'string') return failure
+  if (!Array.isArray(resources)) return errorOf(failure, resources)
+  return Object.assign(errorOf(failure, failure.resourceId), { resourceIds: resources })
+}
+
+function errorOf(failure, resourceId) {
   const { name, code, message, cause } = failure
   if (name === 'TypeError') return Object.assign(new TypeError(message), { code })
   if (name === 'RangeError') return Object.assign(new RangeError(message), { code })

@@ -12,6 +12,7 @@ class Lock {
   #locked = true
   #lost
   #controller
+  #onLoss
   #granted = now()
   /** That of the call that was granted the lock. */
   #context = new Context()
@@ -75,9 +76,16 @@ class Lock {
     return typeof value === 'object' && value !== null && #handle in value && value.#handle === handle
   }
 
+  /** Calls `listener` with the error when the lock can no longer be relied on. There is one. */
+  static onLoss(lock, listener) {
+    lock.#onLoss = listener
+    if (lock.#lost) listener(lock.#lost)
+  }
+
   /** Called by the locker when the lock can no longer be relied on. */
   static lose(lock, reason) {
     lock.#lost ??= new LockLostError(lock.resourceId, lock.token, reason)
+    lock.#onLoss?.(lock.#lost)
     lock.#controller?.abort(lock.#lost)
   }
 }

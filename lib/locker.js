@@ -5,8 +5,9 @@ const { Context } = require('./context')
 const channels = require('./diagnostics')
 const { ResourceLockedError, dated, grantedTooLate, toError } = require('./errors')
 const { Lock } = require('./lock')
+const { LockSet } = require('./lock-set')
 const { readExtend, readLock } = require('./options/lock')
-const { checkResource } = require('./options/resource')
+const { checkResource, checkResources } = require('./options/resource')
 const { now } = require('./native')
 const { Newest } = require('./newest')
 const { request } = require('./request')
@@ -57,7 +58,7 @@ class Locker {
   }
 
   lock = (resourceId, options) => {
-    checkResource(resourceId)
+    checkResources(resourceId)
     return this.#lock(resourceId, readLock(options), this.lock)
   }
 
@@ -65,7 +66,10 @@ class Locker {
 
   unlock = (lockOrResourceId) => {
     if (Lock.isOf(lockOrResourceId, this.#handle)) return lockOrResourceId.unlock()
-    if (lockOrResourceId instanceof Lock) throw new TypeError('The lock was taken by another locker')
+    const isOwn = (lock) => Lock.isOf(lock, this.#handle)
+    if (LockSet.isOf(lockOrResourceId, isOwn)) return lockOrResourceId.unlock()
+    if (lockOrResourceId instanceof Lock || lockOrResourceId instanceof LockSet)
+      throw new TypeError('The lock was taken by another locker')
     const newest = typeof lockOrResourceId === 'string' ? this.#newest.of(lockOrResourceId) : undefined
     return newest ? newest.unlock() : this.#callAbout('unlockLost', lockOrResourceId, this.unlock)
   }
@@ -76,22 +80,27 @@ class Locker {
 
   inspect = (resourceId) => inspection(this.#callAbout('inspect', resourceId))
 
+  query = () => snapshot(this.#call('query', []))
+
   forceUnlock = (resourceId) => this.#callAbout('forceUnlock', resourceId)
 
   purge = () => this.#call('purge', [])
 
   close = () => this.#call('close', [])
 
-  /** `options`: read, by `readLock` or `readRequest`. `called`: by the user. */
-  #lock(resourceId, options, called) {
+  /** `named`: a resource, or several. `options`: read, by `readLock` or `readRequest`. `called`: by the user. */
+  #lock(named, options, called) {
     const site = callSite(called)
-    const { expire, retryInterval, renew, maxHold, maxBlocked, signal } = options
+    const several = Array.isArray(named)
+    const resources = several ? distinct(named, options) : named
+    const { expire, retryInterval, renew, maxHold, maxBlocked, signal, steal } = options
+    const limit = options.mode === 'shared' ? options.limit : -1
     const cancellation = signal && new this.#Cancellation()
     // Before anything is sent: the signal is somebody else's object, and may throw.
     const forget = signal && onAbort(signal, cancellation)
-    const attempt = (wait) => {
-      const granting = this.#native.lock(
-        resourceId,
+    const attempt = (wait, steals = false) => {
+      const granting = this.#native[several ? 'lockAll' : 'lock'](
+        resources,
         expire,
         wait,
         retryInterval,
@@ -99,18 +108,20 @@ class Locker {
         maxHold,
         maxBlocked,
         channels.renew.hasSubscribers,
+        limit,
+        steals,
         cancellation,
       )
       gatherCalls()
       return granting
     }
-    return this.#grant(attempt(options.wait), attempt, resourceId, options, forget, site)
+    return this.#grant(attempt(options.wait, steal), attempt, resources, options, forget, site)
   }
 
   /** A lock for `request`; `null` where somebody else holds it and the request does not wait. */
-  #request(resourceId, options) {
-    checkResource(resourceId)
-    const locking = this.#lock(resourceId, options, this.request)
+  #request(named, options) {
+    checkResources(named)
+    const locking = this.#lock(named, options, this.request)
     return options.ifAvailable ? unlessLocked(locking) : locking
   }
 
@@ -140,28 +151,30 @@ class Locker {
     }
   }
 
-  /** `attempt`: asks once more, given how long to wait. `forget`: the signal is of no account any more. */
-  async #grant(granting, attempt, resourceId, { wait, signal }, forget, site) {
+  /**
+   * `attempt`: asks once more, given how long to wait, and steals from nobody then. `resources`: a name, or an array. `forget`:
+   * the signal is of no account any more.
+   */
+  async #grant(granting, attempt, resources, { wait, signal }, forget, site) {
+    const several = Array.isArray(resources)
     const start = now()
     this.#awaited++
     let lock
     try {
       let granted = await granting
       // This thread may hear of it late, when it is lost already.
-      while (this.#native.remaining(granted[0]) === 0) {
-        this.#giveBack(granted[0])
-        granted = await attempt(this.#timeLeft(wait, now() - start, resourceId))
+      while (!this.#isHeld(granted)) {
+        for (let index = 0; index < granted.length; index += 2) this.#giveBack(granted[index])
+        granted = await attempt(this.#timeLeft(wait, now() - start, several ? resources[0] : resources))
       }
-      const [nonce, token] = granted
-      lock = new Lock(resourceId, nonce, token, this.#handle)
-      this.#enter(lock, nonce)
-      publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
-      this.#publishEarlyRenewals(lock, nonce)
+      lock = several
+        ? new LockSet(resources.map((name, index) => this.#enter(name, granted, 2 * index, start)))
+        : this.#enter(resources, granted, 0, start)
     } catch (failure) {
-      const error = locate(toError(failure, resourceId), site)
+      const error = locate(toError(failure, resources), site)
       if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
       if (error instanceof ResourceLockedError) {
-        const { holder, leaseLeft, position, details } = error
+        const { resourceId, holder, leaseLeft, position, details } = error
         const message = { resourceId, holder, leaseLeft, position, numberOfLocks: details.numberOfLocks }
         publish(channels.contended, () => ({ ...message, duration: now() - start }))
       }
@@ -174,6 +187,14 @@ class Locker {
     // The grant has crossed the cancel. If giving it back fails, that goes on in the background.
     lock.unlock().catch(() => {})
     throw signal.reason
+  }
+
+  /** Whether all that was granted can be relied on: nonce and token of each, one behind the other. */
+  #isHeld(granted) {
+    for (let index = 0; index < granted.length; index += 2) {
+      if (this.#native.remaining(granted[index]) === 0) return false
+    }
+    return true
   }
 
   /** A lock that nobody has got. If that fails, it goes on in the background. */
@@ -216,10 +237,16 @@ class Locker {
     }
   }
 
-  #enter(lock, nonce) {
+  /** A lock that was granted: nonce and token are at this place. `start`: when it was asked for. */
+  #enter(resourceId, granted, place, start) {
+    const [nonce, token] = [granted[place], granted[place + 1]]
+    const lock = new Lock(resourceId, nonce, token, this.#handle)
     this.#held.set(nonce, lock)
     this.#newest.add(lock)
     holding.add(this)
+    publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
+    this.#publishEarlyRenewals(lock, nonce)
+    return lock
   }
 
   #remove(nonce) {
@@ -259,6 +286,13 @@ class Locker {
   }
 }
 
+/** The names of several resources, each of them once. */
+function distinct(names, options) {
+  if (options.steal) throw new TypeError('options.steal is for one resource at a time')
+  // What is no Unicode has one replacement in the store, whatever it was.
+  return [...new Set(names.map((name) => name.toWellFormed()))]
+}
+
 /** Costs nothing while nobody has subscribed. */
 function publish(channel, message) {
   if (channel.hasSubscribers) channel.publish(message())
@@ -273,17 +307,31 @@ async function unlessLocked(locking) {
   }
 }
 
-/** There may be several holders one day; a holder of which nothing is known is lock-inc 1.2.0. */
+const UNKNOWN = { clientId: null, host: null, pid: null, since: null, token: null }
+
+/** A holder of which nothing is known has gone just now, or its locker's entry has. */
+async function snapshot(asking) {
+  const { held, pending } = await asking
+  return {
+    held: held.map(({ holder, ...lock }) => ({ ...UNKNOWN, ...dated(holder), ...lock })),
+    pending: pending.map(dated),
+  }
+}
+
+/** Those who have had the lock for longest first. A holder of which nothing is known is lock-inc 1.2.0. */
 async function inspection(asking) {
   const found = await asking
   if (found === null) return null
-  const { holder, leaseLeft, numberOfLocks = 0, waiters } = found
-  const unknown = { clientId: null, host: null, pid: null, since: null, token: null }
-  const mode = 'exclusive'
+  const holders = found.holders.map(({ holder, leaseLeft, mode }) => ({
+    ...UNKNOWN,
+    ...dated(holder),
+    leaseLeft,
+    mode,
+  }))
   return {
-    holders: numberOfLocks > 0 ? [{ ...unknown, ...dated(holder), leaseLeft, mode }] : [],
-    waiters: waiters.map((waiter) => ({ ...dated(waiter), mode })),
-    count: numberOfLocks,
+    holders: holders.sort((a, b) => (a.token ?? Infinity) - (b.token ?? Infinity) || 0),
+    waiters: found.waiters.map(dated),
+    count: found.numberOfLocks,
   }
 }
 

@@ -133,6 +133,8 @@ export interface Locker {
    * @param maxHold How long a renewed lock is held at the most; 0: no limit.
    * @param maxBlocked How long this thread may not run before renewal stops; 0: no limit.
    * @param observed Whether the listener is told of renewals.
+   * @param limit How many may share the lock; 0: any number; -1: it is exclusive.
+   * @param steal Whether the lock is taken from whoever holds it. Goes with `wait` 0.
    */
   lock(
     resourceId: string,
@@ -143,8 +145,25 @@ export interface Locker {
     maxHold: number,
     maxBlocked: number,
     observed: boolean,
+    limit: number,
+    steal: boolean,
     cancellation: Cancellation | undefined,
   ): Promise<[nonce: number, token: number]>
+  /** A promise of nonce and token of each, one behind the other. The names are different; the rest is as in `lock`, but `steal`
+   * is `false`. */
+  lockAll(
+    resourceIds: string[],
+    expire: number,
+    wait: number,
+    interval: number,
+    renew: boolean,
+    maxHold: number,
+    maxBlocked: number,
+    observed: boolean,
+    limit: number,
+    steal: boolean,
+    cancellation: Cancellation | undefined,
+  ): Promise<number[]>
   /** A promise of whether the lock was still held. */
   unlock(nonce: number): Promise<boolean>
   /**
@@ -160,6 +179,8 @@ export interface Locker {
   isLocked(resourceId: string): Promise<boolean>
   /** A promise of who holds the resource and who waits for it; `null` where nobody does. */
   inspect(resourceId: string): Promise<Inspection | null>
+  /** A promise of everything that is held and waited for, each in order. */
+  query(): Promise<Snapshot>
   /** A promise of whether somebody has lost the resource. */
   forceUnlock(resourceId: string): Promise<boolean>
   purge(): Promise<void>
@@ -167,15 +188,21 @@ export interface Locker {
 }
 
 export interface Inspection {
-  /** Absent where the holder is lock-inc 1.2.0, or unknown. */
-  holder?: Holder
-  /** Absent where nobody holds the resource at the moment, as is `numberOfLocks`. */
-  leaseLeft?: number
-  /** Attempts since the resource was taken. */
-  numberOfLocks?: number
+  /** None where nobody holds the resource at the moment. `holder` is absent where that is lock-inc 1.2.0, or unknown. */
+  holders: { holder?: Holder; leaseLeft: number; mode: Mode }[]
+  /** Attempts since the resource was taken; 0 where nobody holds it. */
+  numberOfLocks: number
   /** In the order of their turns. */
-  waiters: (Omit<Holder, 'since' | 'token'> & { since: number })[]
+  waiters: (Omit<Holder, 'since' | 'token'> & { since: number; mode: Mode })[]
 }
+
+export interface Snapshot {
+  /** `holder` is absent where it is unknown. */
+  held: { name: string; mode: Mode; leaseLeft: number; holder?: Holder }[]
+  pending: (Omit<Holder, 'since' | 'token'> & { name: string; mode: Mode; since: number })[]
+}
+
+export type Mode = 'exclusive' | 'shared'
 
 export interface Holder {
   clientId: string
@@ -193,7 +220,8 @@ export interface Failure {
   code: string
   message: string
   cause?: { message: string; code: string }
-  /** These with the code `ERR_RESOURCE_LOCKED`. */
+  /** These with the code `ERR_RESOURCE_LOCKED`; the first where several resources were asked for. */
+  resourceId?: string
   holder?: Holder
   numberOfLocks?: number
   leaseLeft?: number

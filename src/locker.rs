@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use futures_util::FutureExt;
 use lock_inc_core::{
-    Nonce, Resource,
+    Mode, Nonce, Resource,
     error::Result,
     locker::Locker,
     options::{LockOptions, Wait},
@@ -45,12 +45,14 @@ impl JsLocker {
     ) -> NapiResult<Object<'env>> {
         let mut methods = Methods { env, locker: Rc::new(self), object: Object::new(env)? };
         methods.add("lock", Self::lock)?;
+        methods.add("lockAll", Self::lock_all)?;
         methods.add("unlock", Self::unlock)?;
         methods.add("unlockLost", Self::unlock_lost)?;
         methods.add("remaining", Self::remaining)?;
         methods.add("extend", Self::extend)?;
         methods.add("isLocked", Self::is_locked)?;
         methods.add("inspect", Self::inspect)?;
+        methods.add("query", Self::query)?;
         methods.add("forceUnlock", Self::force_unlock)?;
         methods.add("purge", Self::purge)?;
         methods.add("close", Self::close)?;
@@ -58,21 +60,11 @@ impl JsLocker {
         Ok(methods.object)
     }
 
-    /// `lock(resourceId, expire, wait, interval, renew, maxHold, maxBlocked, observed, cancellation)`: a promise of
+    /// `lock(resourceId, expire, wait, interval, renew, maxHold, maxBlocked, observed, limit, steal, cancellation)`: a promise of
     /// `[nonce, token]`. Numbers one by one, as reading properties would cost as much as the rest of the call.
     fn lock(&self, call: &Call) -> NapiResult<Promise> {
         let resource = named_resource(call)?;
-        let options = LockOptions {
-            expire: spec::milliseconds(call.get(1)?),
-            wait: wait(call.get(2)?),
-            retry_interval: spec::milliseconds(call.get(3)?),
-            renew: call.get(4)?,
-            max_hold: spec::limit(call.get(5)?),
-            max_blocked: spec::limit(call.get(6)?),
-            observed: call.get(7)?,
-        };
-        let cancellation: Option<ClassInstance<Cancellation>> = call.get(8)?;
-        let cancelled = cancellation.map(|cancellation| cancellation.token.clone());
+        let (options, cancelled) = lock_options(call)?;
         let locker = self.inner.clone();
         let outcome = |hold| Outcome::Lock(hold, locker);
         if options.wait == Wait::No {
@@ -80,6 +72,16 @@ impl JsLocker {
         } else {
             self.promise(call, self.inner.clone().lock_or_wait(resource, options, cancelled), outcome)
         }
+    }
+
+    /// `lockAll(resourceIds, …)`: a promise of nonce and token of each, in one array. The other arguments are those of `lock`.
+    fn lock_all(&self, call: &Call) -> NapiResult<Promise> {
+        let names: Vec<String> = call.get(0)?;
+        let resources = names.iter().map(|name| Resource::new(name)).collect();
+        let (options, cancelled) = lock_options(call)?;
+        let locker = self.inner.clone();
+        let locking = self.inner.clone().lock_all(resources, options, cancelled);
+        self.promise(call, locking, |holds| Outcome::Locks(holds, locker))
     }
 
     /// `unlock(nonce)`: a promise of whether the lock was still held.
@@ -117,6 +119,12 @@ impl JsLocker {
     fn inspect(&self, call: &Call) -> NapiResult<Promise> {
         let inspect = self.inner.clone().inspect(named_resource(call)?);
         self.promise(call, inspect, Outcome::Inspection)
+    }
+
+    /// `query()`: a promise of everything that is held and waited for.
+    fn query(&self, call: &Call) -> NapiResult<Promise> {
+        let query = self.inner.clone().query();
+        self.promise(call, query, Outcome::Snapshot)
     }
 
     /// `forceUnlock(resourceId)`: a promise of whether somebody has lost the resource.
@@ -206,6 +214,28 @@ fn nonce(call: &Call) -> NapiResult<Nonce> {
 fn named_resource(call: &Call) -> NapiResult<Resource> {
     let name: String = call.get(0)?;
     Ok(Resource::new(&name))
+}
+
+/// How a lock is to be taken, and what may end the call: the arguments of `lock` behind the first.
+fn lock_options(call: &Call) -> NapiResult<(LockOptions, Option<CancellationToken>)> {
+    let options = LockOptions {
+        expire: spec::milliseconds(call.get(1)?),
+        wait: wait(call.get(2)?),
+        retry_interval: spec::milliseconds(call.get(3)?),
+        renew: call.get(4)?,
+        max_hold: spec::limit(call.get(5)?),
+        max_blocked: spec::limit(call.get(6)?),
+        observed: call.get(7)?,
+        mode: mode(call.get(8)?),
+        steal: call.get(9)?,
+    };
+    let cancellation: Option<ClassInstance<Cancellation>> = call.get(10)?;
+    Ok((options, cancellation.map(|cancellation| cancellation.token.clone())))
+}
+
+/// How many may share the lock; 0: any number, and below that it is exclusive.
+fn mode(limit: i32) -> Mode {
+    u32::try_from(limit).map_or(Mode::Exclusive, Mode::shared)
 }
 
 /// How long to wait: so many milliseconds, not at all, or for ever.

@@ -10,8 +10,8 @@ const { LockLostError, ResourceLockedError } = lockFactory
 /**
  * What holds for a lock that is held, whatever the driver is. `specOf(prefix)` makes the argument of `lockFactory`.
  */
-function holding(specOf) {
-  const scene = lockerScene(specOf)
+function holding(specOf, options) {
+  const scene = lockerScene(specOf, options)
   const { newLocker } = scene
 
   describe('held and remaining', () => {
@@ -136,7 +136,7 @@ function holding(specOf) {
 
     it('goes on while the JavaScript thread is blocked', async () => {
       const locker = newLocker()
-      const lock = await locker.lock('resource', { expire: 0.3, renew: true })
+      const lock = await locker.lock('resource', { expire: 0.7, renew: true })
       block(1500)
       expect(lock.held).toBe(true)
       expect(lock.signal.aborted).toBe(false)
@@ -348,7 +348,7 @@ function holding(specOf) {
     const seen = await newLocker().inspect('resource')
     const { clientId, host, pid } = seen.holders[0]
     expect(young).toMatchObject({
-      holders: [{ clientId, host, pid, mode: 'exclusive' }],
+      holders: [{ clientId, host, pid, mode: options?.mode ?? 'exclusive' }],
       waiters: [],
       count: 1,
     })
@@ -361,7 +361,7 @@ function holding(specOf) {
           since: expect.anything(),
           token: lock.token,
           leaseLeft: expect.any(Number),
-          mode: 'exclusive',
+          mode: options?.mode ?? 'exclusive',
         },
       ],
       waiters: [],

@@ -9,6 +9,9 @@ const spec = { driver: 'memory', settings: { prefix: 'options:' } }
 const settings = { prefix: 'options:' }
 const readRedis = (config) => readSpec({ driver: 'redis', config, settings }).checked.redis
 
+/** What goes with a limit. */
+const forLimit = (options) => (options.limit ? { mode: 'shared' } : {})
+
 /** How each group of options is read, and where it is documented. */
 const groups = {
   spec: {
@@ -28,11 +31,15 @@ const groups = {
     docs: ['docs/redis-options.md', '## tls'],
   },
   lock: {
-    read: (options) => readLock({ renew: true, ...options }),
+    read: (options) => readLock({ renew: true, ...forLimit(options), ...options }),
     declaredBy: 'LockOptions',
     docs: ['README.md', '### Options of lock'],
   },
-  request: { read: readRequest, declaredBy: 'RequestOptions', docs: ['docs/holding.md', '## request'] },
+  request: {
+    read: (options) => readRequest({ ...forLimit(options), ...options }),
+    declaredBy: 'RequestOptions',
+    docs: ['docs/holding.md', '## request'],
+  },
 }
 
 const everyOption = Object.entries(groups).flatMap(([group, how]) =>

@@ -106,12 +106,12 @@ class RedisServer {
   }
 
   /**
-   * The keys that are there, in order, but for those that say who the lockers are: they are left for a minute longer than
-   * the longest lease.
+   * The keys that are there, in order, but for those that say who the lockers are and what they hold: they are left for a minute
+   * longer than the longest lease.
    */
   async keys(pattern) {
     const found = await this.call('KEYS', pattern)
-    return found.filter((key) => !/client:\d{6}$/.test(key)).sort()
+    return found.filter((key) => !/client:(\d{6}|[0-9a-f]{16}:locks)$|[^=]:clients$/.test(key)).sort()
   }
 
   /** Number of commands of this kind since the last reset. */

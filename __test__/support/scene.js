@@ -43,6 +43,12 @@ function redisScene({ throughProxy = false, name } = {}) {
     key: (resource) => scene.prefix + lockFactory.hash(resource),
     keys: (pattern = `${scene.prefix}*`) => scene.server.keys(pattern),
     exists: async (resource) => (await scene.server.call('EXISTS', scene.key(resource))) === 1,
+
+    /** What the server has of the one holder of a resource. */
+    async recordOf(resource) {
+      const nonce = (await scene.server.call('GET', scene.key(resource))).slice(0, 13)
+      return scene.server.call('HGET', `${scene.key(resource)}:clients`, `holder:${nonce}`)
+    },
   }
 
   beforeAll(async () => {
@@ -66,15 +72,16 @@ function redisScene({ throughProxy = false, name } = {}) {
 
 /**
  * What a suite over several drivers needs: for each test a prefix of its own and lockers that are closed at its end.
+ * `options`: of each lock that is asked for, unless the test says otherwise.
  */
-function lockerScene(specOf) {
+function lockerScene(specOf, options) {
   const opened = []
   const scene = {
     prefix: undefined,
     newLocker(prefix = scene.prefix) {
       const locker = lockFactory(specOf(prefix))
       opened.push(locker)
-      return locker
+      return options ? asking(locker, options) : locker
     },
 
     /** Waits until so many calls wait for the resource. */
@@ -88,6 +95,13 @@ function lockerScene(specOf) {
   afterEach(() => Promise.all(opened.splice(0).map((locker) => locker.close())))
 
   return scene
+}
+
+/** The locker, which asks for locks with these options. */
+function asking(locker, options) {
+  const lock = (resource, more) => locker.lock(resource, { ...options, ...more })
+  const tryLock = (resource, more) => locker.tryLock(resource, { ...options, ...more })
+  return Object.assign(Object.create(locker), { lock, tryLock })
 }
 
 async function waiting(locker, resource, count) {

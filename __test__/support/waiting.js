@@ -11,8 +11,8 @@ const timeout = Number.POSITIVE_INFINITY
  * What holds for calls that wait for a lock, whatever the driver is. `specOf(prefix)` makes the argument of
  * `lockFactory`.
  */
-function waiting(specOf) {
-  const scene = lockerScene(specOf)
+function waiting(specOf, options) {
+  const scene = lockerScene(specOf, options)
   const { newLocker } = scene
 
   describe('waiting', () => {
@@ -236,7 +236,7 @@ function waiting(specOf) {
           host: require('node:os').hostname(),
           pid: process.pid,
           since: expect.any(Date),
-          mode: 'exclusive',
+          mode: options?.mode ?? 'exclusive',
         })
         expect(Math.abs(waiter.since - before)).toBeLessThan(10_000)
       }

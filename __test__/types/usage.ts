@@ -4,6 +4,7 @@ import lockFactory, {
   type Cause,
   ClosedError,
   ConnectionError,
+  type HeldLock,
   type Holder,
   hash,
   type InspectedHolder,
@@ -15,20 +16,25 @@ import lockFactory, {
   type Locker,
   type LockerSpec,
   LockLostError,
+  type LockMode,
   type LockOptions,
+  type LockSet,
   type LossReason,
   type MemorySpec,
   type Pem,
+  type PendingLock,
   type RedisConfig,
   RedisError,
   type RedisErrorCode,
   type RedisSpec,
   type RequestedLock,
+  type RequestedLockSet,
   type RequestOptions,
   ResourceLockedError,
   type RetryStrategy,
   type RetryTrouble,
   type Settings,
+  type Snapshot,
   type Time,
   type TlsOptions,
 } from 'lock-inc'
@@ -53,8 +59,12 @@ type Anywhere =
   | AnyIn<LockOptions>
   | AnyIn<RequestOptions>
   | AnyIn<Lock>
+  | AnyIn<LockSet>
   | AnyIn<RequestedLock>
+  | AnyIn<RequestedLockSet>
   | AnyIn<Inspection>
+  | AnyIn<HeldLock>
+  | AnyIn<PendingLock>
   | AnyIn<InspectedHolder>
   | AnyIn<Locker>
   | AnyIn<Holder>
@@ -233,7 +243,7 @@ expectType<Promise<number>>()(
   locker.request('User:1602', async (held) => {
     expectType<RequestedLock>()(held, true)
     expectType<string>()(held.name, true)
-    expectType<'exclusive'>()(held.mode, true)
+    expectType<LockMode>()(held.mode, true)
     expectType<number>()(held.token, true)
     expectType<AbortSignalLike>()(held.signal, true)
     return 1
@@ -266,14 +276,68 @@ locker.request('a', (held) => held.unlock())
 locker.request('a')
 // @ts-expect-error
 locker.request('a', {})
+locker.request('a', { mode: 'shared', limit: 3 }, (held) => held.token)
+locker.request('a', { steal: true }, (held) => held.token)
 // @ts-expect-error
-locker.request('a', { mode: 'shared' }, () => {})
+locker.request('a', { mode: 'other' }, () => {})
 // @ts-expect-error
-locker.request('a', { steal: true }, () => {})
+locker.request('a', { limit: '3' }, () => {})
 // @ts-expect-error: it is renewed anyway
 locker.request('a', { renew: true }, () => {})
 
-// inspect, forceUnlock
+// Modes, and several resources
+
+locker.lock('a', { mode: 'shared', limit: 5 }).then((held) => held.token)
+locker.lock('a', { steal: true })
+// @ts-expect-error
+locker.lock('a', { mode: 'exclusiv' })
+// @ts-expect-error
+locker.lock('a', { steal: 'yes' })
+const names = ['a', 'b'] as const
+expectType<Promise<LockSet>>()(locker.lock(names), true)
+expectType<Promise<LockSet | null>>()(locker.tryLock(['a', 'b'], { timeout: '5s' }), true)
+locker.lock(['a', 'b']).then(async (set) => {
+  expectType<readonly string[]>()(set.resourceIds, true)
+  expectType<ReadonlyMap<string, number>>()(set.tokens, true)
+  expectType<boolean>()(set.held, true)
+  expectType<number>()(set.remaining(), true)
+  expectType<AbortSignalLike>()(set.signal, true)
+  expectType<Promise<boolean>>()(set.extend('5s'), true)
+  expectType<Promise<boolean>>()(locker.unlock(set), true)
+  // @ts-expect-error: of several there is no one token
+  set.token
+})
+// @ts-expect-error
+locker.lock([1, 2])
+expectType<Promise<number>>()(
+  locker.request(['a', 'b'], async (held) => {
+    expectType<RequestedLockSet>()(held, true)
+    expectType<readonly string[]>()(held.names, true)
+    return held.tokens.size
+  }),
+  true,
+)
+locker.request(['a'], { mode: 'shared' }, (held) => held.tokens)
+// @ts-expect-error: it may be null
+locker.request(['a'], { ifAvailable: true }, (held) => held.tokens)
+
+// query, inspect, forceUnlock
+
+locker.query().then((found) => {
+  expectType<Snapshot>()(found, true)
+  for (const held of found.held) {
+    expectType<HeldLock>()(held, true)
+    expectType<string>()(held.name, true)
+    expectType<LockMode>()(held.mode, true)
+    expectType<number>()(held.leaseLeft, true)
+    // @ts-expect-error: it may be unknown
+    held.clientId.length
+  }
+  for (const waiter of found.pending) {
+    expectType<PendingLock>()(waiter, true)
+    expectType<Date>()(waiter.since, true)
+  }
+})
 
 expectType<Promise<boolean>>()(locker.forceUnlock('User:1602'), true)
 export const look = async () => {
@@ -286,7 +350,7 @@ export const look = async () => {
   for (const holder of found.holders) {
     expectType<InspectedHolder>()(holder, true)
     expectType<number>()(holder.leaseLeft, true)
-    expectType<'exclusive'>()(holder.mode, true)
+    expectType<LockMode>()(holder.mode, true)
     expectType<Date | null>()(holder.since, true)
     expectType<number | null>()(holder.token, true)
     // @ts-expect-error: it may be unknown

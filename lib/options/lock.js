@@ -21,6 +21,11 @@ class LockOptions {
   maxHold = 0
   /** 0: no limit. */
   maxBlocked = 0
+  mode = defaultOf(table, 'mode')
+  /** How many may share the lock; 0: any number. */
+  limit = 0
+  /** Whether it is taken from whoever holds it. */
+  steal = false
   /** @type {AbortSignal | undefined} */
   signal = undefined
 
@@ -46,6 +51,10 @@ function readLock(given) {
     if (read.maxHold !== 0) throw needsRenew('maxHold')
     if (read.maxBlocked !== 0) throw needsRenew('maxBlocked')
   }
+  checkMode(read)
+  if (read.steal && (read.retry || read.timeout !== undefined)) {
+    throw wrongType('options.steal does not wait: it does not go with options.retry and options.timeout')
+  }
   if (read.timeout !== undefined && read.maxRetryAttempts !== undefined) {
     throw wrongType('options.timeout does not go with options.maxRetryAttempts: both say how long to wait')
   }
@@ -56,6 +65,16 @@ function readLock(given) {
     read.wait = waitOf(maxRetryAttempts * Math.max(retryInterval, 1))
   }
   return read
+}
+
+/** @param {LockOptions} read */
+function checkMode({ mode, limit, steal }) {
+  if (mode === 'shared') {
+    if (steal)
+      throw wrongType("options.steal takes the lock for itself: it does not go with options.mode 'shared'")
+  } else if (limit !== 0) {
+    throw wrongType("options.limit is about those who share a lock: it needs options.mode 'shared'")
+  }
 }
 
 /**
@@ -81,4 +100,4 @@ function readExtend(given) {
   return checkTime(extend, given)
 }
 
-module.exports = { LockOptions, readExtend, readLock, waitOf }
+module.exports = { LockOptions, checkMode, readExtend, readLock, waitOf }

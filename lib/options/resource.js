@@ -1,6 +1,6 @@
 'use strict'
 
-const { shown, wrongType } = require('./argument-errors')
+const { outOfRange, shown, wrongType } = require('./argument-errors')
 
 /**
  * Refuses what is not the name of a resource. The texts begin as those of lock-inc 1.2.0.
@@ -10,6 +10,22 @@ const { shown, wrongType } = require('./argument-errors')
 function checkResource(value) {
   if (typeof value === 'string' && value !== '') return
   throw wrongType(`${problemOf(value)}: resourceId must be a non-empty string, got ${shown(value)}`)
+}
+
+/** So many resources at the most are taken together. */
+const MOST = 1000
+
+/**
+ * Refuses what is neither the name of a resource nor an array of some.
+ *
+ * @param {unknown} value
+ */
+function checkResources(value) {
+  if (!Array.isArray(value)) return checkResource(value)
+  if (value.length === 0) throw wrongType('resourceIds must name a resource, got an empty array')
+  if (value.length > MOST)
+    throw outOfRange(`resourceIds must be ${MOST} names at the most, got ${value.length}`)
+  for (const name of value) checkResource(name)
 }
 
 /**
@@ -26,4 +42,4 @@ function problemOf(value) {
   return value ? 'Can not hash value which is not a string' : 'Could not hash falsy value'
 }
 
-module.exports = { checkHashInput, checkResource }
+module.exports = { checkHashInput, checkResource, checkResources }

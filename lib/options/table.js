@@ -83,6 +83,9 @@ const DATABASE = { type: 'integer', min: 0, max: MAX_INT, digits: true, must: 'a
 /** Somebody who gives a lease of more than a day as a plain number may have meant milliseconds, as other libraries do. */
 const A_DAY = { above: 86_400, code: 'LOCK_INC_EXPIRE' }
 
+/** @type {Option} */
+const LIMIT = { name: 'limit', type: 'integer', min: 1, max: MAX_INT }
+
 /** The argument of `lockFactory`. */
 const spec = group('spec', [
   {
@@ -175,6 +178,9 @@ const tls = group('config.tls', [
 /** The second argument of `lock` and `tryLock`. */
 const lock = group('options', [
   { name: 'expire', ...SECONDS, default: 60, falsy: true, warn: A_DAY },
+  { name: 'mode', type: 'keyword', values: ['exclusive', 'shared'], default: 'exclusive' },
+  LIMIT,
+  { name: 'steal', type: 'boolean', default: false },
   { name: 'retry', type: 'boolean', default: false },
   {
     name: 'maxRetryAttempts',
@@ -194,6 +200,7 @@ const lock = group('options', [
 /** The second argument of `request`. */
 const request = group('options', [
   { name: 'mode', type: 'keyword', values: ['exclusive', 'shared'], default: 'exclusive' },
+  LIMIT,
   { name: 'ifAvailable', type: 'truth', default: false },
   { name: 'steal', type: 'truth', default: false },
   { name: 'signal', type: 'signal' },

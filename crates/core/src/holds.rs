@@ -6,6 +6,7 @@ use crate::{
     LeaseChange, Moment, Nonce, Resource,
     deadlines::Deadlines,
     lease::{Lease, Renewal, RenewalKind},
+    locker::LostReason,
 };
 
 /// A lock that was granted to this locker.
@@ -92,7 +93,7 @@ struct Entry {
 enum Standing {
     ReliedOn,
     /// As well, but it was said that the attempt's lock was removed, which may have been another one.
-    Doubtful,
+    Doubtful(LostReason),
     /// The end of its lease has been told. What is left is to forget it when it is gone.
     Over,
 }
@@ -211,9 +212,12 @@ impl Holds {
         lost.into_iter().filter_map(|nonce| self.take(nonce)).collect()
     }
 
-    /// Whether it was said that the lock of the hold's attempt was [removed](Self::on_removed).
-    pub(crate) fn is_doubtful(&mut self, hold: &Hold) -> bool {
-        self.entry(hold.nonce, hold.token).is_some_and(|(entry, _)| entry.standing == Standing::Doubtful)
+    /// How the lock of the hold's attempt was lost, if it was said that it was [removed](Self::on_removed).
+    pub(crate) fn doubt(&mut self, hold: &Hold) -> Option<LostReason> {
+        match self.entry(hold.nonce, hold.token)?.0.standing {
+            Standing::Doubtful(reason) => Some(reason),
+            Standing::ReliedOn | Standing::Over => None,
+        }
     }
 
     /// The store has renewed a hold. `false` if it is not relied on any more.
@@ -308,18 +312,34 @@ impl Holds {
     }
 
     /// The lock of an attempt was removed. Its hold is taken, if it is relied on, and if it is sure that it is this one.
-    pub(crate) fn on_removed(&mut self, nonce: Nonce, token: Option<u64>, now: Moment) -> Removed {
+    pub(crate) fn on_removed(
+        &mut self,
+        nonce: Nonce,
+        token: Option<u64>,
+        reason: LostReason,
+        now: Moment,
+    ) -> Removed {
         if let Some(token) = token {
             if let Some(lost) = self.take_relied_on(nonce, token) {
                 return Removed::Lost(lost);
             }
         } else if let Some(entry) = self.by_nonce.get_mut(&nonce).filter(|entry| entry.is_relied_on()) {
-            entry.standing = Standing::Doubtful;
+            entry.standing = Standing::Doubtful(reason);
             return Removed::Doubtful(entry.hold.clone());
         }
         self.removed_early.retain(|_, until| *until > now);
         self.removed_early.insert((nonce, token), now + REMOVED_EARLY);
         Removed::Early
+    }
+
+    /// How a lock is kept from now on. `observed`: whether each renewal is to be told.
+    pub(crate) fn keep(&mut self, nonce: Nonce, renewal: Option<Renewal>, observed: bool) {
+        let Some(entry) = self.by_nonce.get_mut(&nonce) else { return };
+        entry.hold.renewal = renewal;
+        entry.hold.observed = observed;
+        if entry.is_relied_on() {
+            entry.reschedule(entry.hold.regularly_due(), &mut self.deadlines);
+        }
     }
 
     /// Puts off what is due with a hold until `when`, or until its lease ends if that is before.

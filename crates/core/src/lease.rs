@@ -92,6 +92,18 @@ impl Renewal {
         (now + next > running.sent + running.length + SHORTEST).then_some(next)
     }
 
+    /// What is left of the whole lease, where the one that runs is the short one of a lock that was waited for.
+    pub(crate) fn rest(&self, now: Moment, running: Lease) -> Option<Duration> {
+        match self.kind {
+            RenewalKind::Completion => self.next(now, running),
+            RenewalKind::Continual if running.length < self.lease => {
+                let rest = self.cut(now, now.until(running.sent + self.lease));
+                (now + rest > running.sent + running.length + SHORTEST).then_some(rest)
+            }
+            RenewalKind::Continual => None,
+        }
+    }
+
     /// A lease that somebody has asked for, cut where the longest hold ends.
     pub(crate) fn cut(&self, now: Moment, lease: Duration) -> Duration {
         let until = self.until.filter(|_| self.kind == RenewalKind::Continual);
@@ -135,5 +147,11 @@ mod tests {
         let rest = Renewal { kind: RenewalKind::Completion, ..renewal(seconds(8)) };
         assert_eq!(rest.next(now, running), Some(seconds(8)));
         assert_eq!(rest.cut(now, seconds(60)), seconds(60));
+        // Of one that is renewed: of 10 s from the grant on 4 have passed, or it has them already, or may not.
+        let short = Lease { length: seconds(5), ..running };
+        assert_eq!(endless.rest(now, short), Some(seconds(6)));
+        assert_eq!(renewal(seconds(3)).rest(now, short), Some(seconds(3)));
+        assert_eq!(renewal(seconds(1)).rest(now, short), None);
+        assert_eq!(endless.rest(now, running), None);
     }
 }

@@ -10,7 +10,7 @@
 //! * [`store`]: where locks live: the trait, its requests and answers, and events.
 //! * [`holds`], [`lease`]: what a locker holds, for how long it may rely on that, and when to renew it.
 //! * [`waiters`]: which of its calls wait, and when to ask about them.
-//! * [`resource`], [`nonce`]: what is locked, and by which attempt.
+//! * [`resource`], [`nonce`], [`terms`]: what is locked, by which attempt, and what that asks for.
 //! * [`parties`], [`contention`]: who holds it and who waits, by the store's records, and who is in the way.
 //! * [`time`], [`timer`], [`deadlines`], [`backoff`], [`random`]: moments, sleeping until one, what is due when,
 //!   and how long to pause.
@@ -31,19 +31,21 @@ mod parties;
 mod random;
 pub mod resource;
 pub mod store;
+mod terms;
 mod time;
 mod timer;
 mod waiters;
 
 pub use backoff::Backoff;
-pub use contention::{Contention, Inspection};
+pub use contention::{Contention, Holding, Inspection};
 pub use holds::Hold;
 pub use lease::LeaseChange;
 pub use mutex::lock;
 pub use nonce::{Nonce, Nonces};
-pub use parties::{Holder, Identity, Waiter, record};
+pub use parties::{Holder, Identity, Waiter, record, summary};
 pub use random::Random;
 pub use resource::Resource;
+pub use terms::{Mode, Terms};
 pub use time::{Clock, Moment, StoreClock};
 pub use timer::Timer;
 pub use waiters::QueuedCall;

@@ -14,8 +14,9 @@
 //! What the locker does with them:
 //!
 //! * [`acquire`]: a lock without waiting. [`waiting`], [`poll`] and [`last_poll`]: one that waits.
-//!   [`hand_over`]: how it gets it.
+//!   [`hand_over`]: how it gets it. [`several`]: several at once.
 //! * [`renewal`]: renewal and extension. [`loss`]: how a lock is lost. [`release`]: unlock, and cancels in the background.
+//! * [`query`]: everything that is held and waited for.
 //! * [`task`]: its own task, which does what is due.
 
 use std::{sync::Arc, time::Duration};
@@ -42,9 +43,11 @@ mod held;
 mod last_poll;
 mod loss;
 mod poll;
+pub mod query;
 mod release;
 mod renewal;
 mod session;
+mod several;
 mod task;
 mod waiting;
 

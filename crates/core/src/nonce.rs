@@ -6,13 +6,16 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use crate::Mode;
+
 /// The smallest nonce, and how many there are. In front of a count of six digits, the largest one still makes a number
 /// below 2^63, with room above: what begins with 92 is no nonce.
 const FIRST: u64 = 1_000_000_000_000;
 const COUNT: u64 = 8_200_000_000_000;
 
-/// So many nonces a locker has.
+/// So many nonces a locker has: those of exclusive attempts, and as many of shared ones behind them.
 const ATTEMPTS: u64 = 10_000_000;
+const OF_ONE_KIND: u64 = ATTEMPTS / 2;
 
 /// A number of 13 digits, which no other attempt of the same locker, and none on the same resource, has at the same time. So
 /// it is also the name of what the attempt was granted.
@@ -31,6 +34,11 @@ impl Nonce {
     /// The number of the locker whose attempt it is: 6 decimal digits.
     pub fn locker(self) -> u64 {
         self.0 / ATTEMPTS
+    }
+
+    /// Whether it is of an attempt at a shared lock.
+    pub fn is_shared(self) -> bool {
+        self.0 % ATTEMPTS >= OF_ONE_KIND
     }
 }
 
@@ -63,7 +71,8 @@ impl FromStr for Nonce {
 }
 
 /// A locker's source of nonces: the number of the locker, six digits that are its own, and seven in which it counts from a
-/// random start on, and goes round.
+/// random start on, and goes round: below 5,000,000 for exclusive attempts, above for shared ones. So the store need not be told
+/// which of the two an attempt is, nor keep it.
 #[derive(Debug)]
 pub struct Nonces {
     locker: AtomicU64,
@@ -75,7 +84,8 @@ impl Nonces {
     /// `seed`: 128 random bits.
     pub fn new(seed: u128) -> Self {
         let [number, start] = [seed, seed >> 64].map(low_bits);
-        let nonces = Self { locker: AtomicU64::default(), start: start % ATTEMPTS, given: AtomicU64::new(0) };
+        let nonces =
+            Self { locker: AtomicU64::default(), start: start % OF_ONE_KIND, given: AtomicU64::new(0) };
         nonces.redraw(number);
         nonces
     }
@@ -86,12 +96,13 @@ impl Nonces {
     }
 
     /// A nonce that no attempt of this locker has. `in_use` says which ones have been in use for long.
-    pub fn next(&self, in_use: impl Fn(Nonce) -> bool) -> Nonce {
+    pub fn next(&self, mode: Mode, in_use: impl Fn(Nonce) -> bool) -> Nonce {
+        let first = if mode.is_shared() { OF_ONE_KIND } else { 0 };
         loop {
             let given = self.given.fetch_add(1, Ordering::Relaxed);
-            let attempt = (self.start + given % ATTEMPTS) % ATTEMPTS;
+            let attempt = first + (self.start + given % OF_ONE_KIND) % OF_ONE_KIND;
             let nonce = Nonce(self.locker.load(Ordering::Relaxed) * ATTEMPTS + attempt);
-            if given < ATTEMPTS || !in_use(nonce) {
+            if given < OF_ONE_KIND || !in_use(nonce) {
                 return nonce;
             }
         }
@@ -110,7 +121,7 @@ mod tests {
     use super::*;
 
     fn new(nonces: &Nonces) -> Nonce {
-        nonces.next(|_| false)
+        nonces.next(Mode::Exclusive, |_| false)
     }
 
     #[test]
@@ -118,14 +129,17 @@ mod tests {
         for seed in [0, 1, u64::MAX.into(), u128::MAX, 0x1234_5678_9abc_def0_1122_3344_5566_7788] {
             let nonces = Nonces::new(seed);
             let first = new(&nonces);
-            let mut given = vec![false; usize::try_from(ATTEMPTS).unwrap()];
+            let mut given = vec![false; usize::try_from(OF_ONE_KIND).unwrap()];
             let mut is_new = |nonce: Nonce| {
                 !mem::replace(&mut given[usize::try_from(nonce.number() % ATTEMPTS).unwrap()], true)
             };
             assert!(is_new(first));
-            assert!((1..ATTEMPTS).all(|_| is_new(new(&nonces))), "{seed}");
-            let again = nonces.next(|nonce| nonce == first);
-            assert_eq!(again.number() % ATTEMPTS, (first.number() + 1) % ATTEMPTS);
+            assert!((1..OF_ONE_KIND).all(|_| is_new(new(&nonces))), "{seed}");
+            let again = nonces.next(Mode::Exclusive, |nonce| nonce == first);
+            assert_eq!(again.number() % ATTEMPTS, (first.number() % ATTEMPTS + 1) % OF_ONE_KIND);
+            let shared = nonces.next(Mode::shared(0), |_| false);
+            assert!(shared.is_shared() && !first.is_shared());
+            assert_eq!(shared.locker(), first.locker());
             assert_eq!(again.locker(), first.locker());
             nonces.redraw(first.number() + 5 * ATTEMPTS);
             assert_ne!(new(&nonces).locker(), first.locker());

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use crate::Mode;
+
 /// How one lock is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockOptions {
     /// The lease: how long the lock lives without an unlock or a renewal.
     pub expire: Duration,
+    pub mode: Mode,
+    /// Whether to take the resource from whoever holds it.
+    pub steal: bool,
     pub wait: Wait,
     /// Time between two looks at a lock whose end nobody will tell: one of lock-inc 1.2.0.
     pub retry_interval: Duration,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Nonce;
+use crate::{Mode, Nonce};
 
 /// Who takes locks: what the store's records say of a locker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,12 @@ impl Identity {
 /// What a record in the store says of a [client](Identity::describe) and the resource: `<client> <pid> <host> <name>`,
 /// where the last may itself hold spaces.
 pub fn record(client: &str, name: &str) -> String {
-    [client, " ", &name[..name.floor_char_boundary(NAME_MAX)]].concat()
+    [client, " ", summary(name)].concat()
+}
+
+/// What the store keeps of the name of a resource.
+pub fn summary(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAME_MAX)]
 }
 
 /// Who holds a resource.
@@ -79,14 +84,18 @@ impl Holder {
 pub struct Waiter {
     /// When it joined the queue: server time since 1970.
     pub since: Duration,
+    pub mode: Mode,
     pub identity: Identity,
 }
 
 impl Waiter {
-    /// Reads a member of the queue, `<nonce> <lease> ` and what [`record`] makes.
+    /// Reads a member of the queue, `<nonce> <lease> ` and what [`record`] makes. Behind the lease may be a slash and a limit.
     pub fn parse(ticket: u64, member: &str) -> Option<Self> {
-        let identity = Identity::parse(member.splitn(3, ' ').nth(2)?)?;
-        Some(Self { since: Duration::from_micros(ticket), identity })
+        let mut fields = member.splitn(3, ' ');
+        let (nonce, lease): (Nonce, _) = (fields.next()?.parse().ok()?, fields.next()?);
+        let limit = lease.split_once('/').map_or(Some(0), |(_, limit)| limit.parse().ok())?;
+        let mode = if nonce.is_shared() { Mode::shared(limit) } else { Mode::Exclusive };
+        Some(Self { since: Duration::from_micros(ticket), mode, identity: Identity::parse(fields.next()?)? })
     }
 }
 
@@ -102,7 +111,7 @@ mod tests {
     #[test]
     fn records_are_read_back_as_they_were_written() {
         let record = record(&identity("my host").describe(), "Kühe  und Katzen");
-        let nonce = Nonces::new(7).next(|_| false);
+        let nonce = Nonces::new(7).next(Mode::Exclusive, |_| false);
         let holder = Holder::parse(&format!("{nonce} 1700000000000001 {record}")).unwrap();
         let (token, identity) = (1_700_000_000_000_001, identity("my-host"));
         assert_eq!(holder.since(), Some(Duration::new(1_700_000_000, 1000)));
@@ -110,8 +119,12 @@ mod tests {
         assert_eq!(Holder::parse(&format!("{nonce} {token}/12 {record}")), Some(holder));
         let unknown = Holder { nonce, token: None, identity: None };
         assert_eq!(Holder::parse(&nonce.to_string()), Some(unknown));
-        let waiter = Waiter::parse(token, &format!("{nonce} 60000 {record}")).unwrap();
-        assert_eq!(waiter, Waiter { since: Duration::from_micros(token), identity: identity.clone() });
+        let since = Duration::from_micros(token);
+        for (mode, limit) in [(Mode::Exclusive, ""), (Mode::shared(0), ""), (Mode::shared(3), "/3")] {
+            let nonce = Nonces::new(7).next(mode, |_| false);
+            let waiter = Waiter::parse(token, &format!("{nonce} 60000{limit} {record}")).unwrap();
+            assert_eq!(waiter, Waiter { since, mode, identity: identity.clone() });
+        }
         assert_eq!(Identity::parse(&identity.describe()), Some(identity));
     }
 
@@ -123,13 +136,15 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_a_record_is_refused() {
-        let nonce = Nonces::new(7).next(|_| false);
+        let nonce = Nonces::new(7).next(Mode::Exclusive, |_| false);
         for line in ["", "nonce", "nonce token c 1 h", "1 1 c 1 h name"] {
             assert_eq!(Holder::parse(line), None, "{line}");
         }
         for rest in ["1 c pid h name", "1", "x c 1 h name"] {
             assert_eq!(Holder::parse(&format!("{nonce} {rest}")), None, "{rest}");
         }
-        assert_eq!(Waiter::parse(1, "nonce 1 c"), None);
+        for member in ["nonce 1 c 1 h name", &format!("{nonce} 1 c"), &format!("{nonce} 1/x c 1 h name")] {
+            assert_eq!(Waiter::parse(1, member), None, "{member}");
+        }
     }
 }

@@ -37,7 +37,12 @@ impl Resource {
 
     /// A resource of which the store has told the hash only.
     pub(crate) fn of_hash(hash: Arc<str>) -> Self {
-        Self { name: "".into(), hash }
+        Self::named("".into(), hash)
+    }
+
+    /// A resource as the store has told it. `name`: for people to read; it may be [cut](crate::summary).
+    pub fn named(name: Arc<str>, hash: Arc<str>) -> Self {
+        Self { name, hash }
     }
 
     /// The name the user gave.

@@ -9,7 +9,9 @@ use crate::{
     error::{Limit, Result},
     lease::LeaseChange,
     nonce::Nonce,
+    parties::Identity,
     resource::Resource,
+    terms::Terms,
     time::{Moment, StoreClock},
     waiters::QueuedCall,
 };
@@ -51,9 +53,11 @@ impl Deadline {
 pub struct Attempt {
     pub resource: Resource,
     pub nonce: Nonce,
-    pub lease: Duration,
+    pub terms: Terms,
     /// Whether to join the queue while somebody else holds the resource.
     pub waits: bool,
+    /// Whether to take it from whoever holds it.
+    pub steals: bool,
     /// Whether it is this client that holds the resource, as far as is known.
     pub is_held_here: bool,
 }
@@ -68,6 +72,16 @@ pub enum Acquired {
         ticket: Option<u64>,
         clock: StoreClock,
     },
+}
+
+/// The store's answer to several attempts that are made together.
+#[derive(Clone, Debug)]
+pub enum AllAcquired {
+    /// Each has its resource, with this token. `sent`: see [`Grant`].
+    Granted { tokens: Vec<u64>, sent: Moment },
+    /// This one would not have got its resource, so none of the others has, unless they were `resent`: then an earlier sending may
+    /// have taken what is not in the way.
+    Contended { index: usize, contention: Contention, resent: bool },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +118,8 @@ pub struct Polled {
     pub missing: u64,
     /// Who holds the resource, if anybody does.
     pub contention: Option<Contention>,
-    /// To a call of this client. Its lease counts from `clock.sent`.
-    pub hand_over: Option<HandOver>,
+    /// To calls of this client. Their leases count from `clock.sent`.
+    pub hand_overs: Vec<HandOver>,
     /// Of a last poll: which places its calls have left, in their order.
     pub places: Vec<Option<u64>>,
     pub clock: StoreClock,
@@ -116,19 +130,19 @@ pub struct Polled {
 pub struct Release<'a> {
     pub resource: &'a Resource,
     pub nonce: Nonce,
-    /// The lease that it has asked for, if it may be in the queue: then it leaves that.
-    pub queued: Option<Duration>,
+    /// What it has asked for, if it may be in the queue: then it leaves that.
+    pub queued: Option<Terms>,
     /// As far as is known here it was granted at once, and nothing has been asked about it since: the store has nothing of it
     /// but the lock.
     pub is_untouched: bool,
 }
 
 /// The store's answer to a [`Release`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// The lock was held, and is free now, or somebody else's. If that is another call of this client: which, and the
-    /// moment from which its lease counts.
-    Yes(Option<(HandOver, Moment)>),
+    /// The lock was held, and is free now, or somebody else's. If those are other calls of this client: which, and the
+    /// moment from which their leases count.
+    Yes(Vec<(HandOver, Moment)>),
     /// The nonce held nothing.
     No,
     /// The nonce holds nothing; but the release had to be sent again, so that the first sending may have done it.
@@ -142,6 +156,8 @@ pub struct Renew<'a> {
     pub nonce: Nonce,
     pub token: u64,
     pub change: LeaseChange,
+    /// What is left of the lease that it has.
+    pub lease_left: Duration,
     /// How many times [`LeaseChange::Exactly`] has been asked for this lock, this time included: such a command that was
     /// held up on its way shortens nothing that was given later.
     pub extensions: u64,
@@ -174,8 +190,8 @@ pub enum StoreEvent {
     /// The [number](Nonce::locker) in our nonces is another locker's, too.
     NumberTaken,
     /// The lock with this hash that this attempt of ours had was removed. `token`: its token, if the store knew it; the
-    /// attempt may have been granted another one since.
-    Removed { hash: Arc<str>, nonce: Nonce, token: Option<u64> },
+    /// attempt may have been granted another one since. `stolen`: whoever has taken it away holds it now.
+    Removed { hash: Arc<str>, nonce: Nonce, token: Option<u64>, stolen: bool },
     /// A call that waits for the resource with this hash has got it. `at`: when, by the store's clock.
     Granted { hash: Arc<str>, hand_over: HandOver, at: Duration },
 }
@@ -199,6 +215,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreEvent::Granted`], by the answer to another call of this client, or by that to a poll.
     fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired>;
 
+    /// Takes all these resources, which are different ones, or none of them, in one step. None of the attempts waits or steals.
+    fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], deadline: Deadline) -> Answer<'a, AllAcquired>;
+
     /// Asks about calls that wait for a resource: whether it is their turn, and whether they are still in the queue,
     /// into which they are put if not. A store may take a client for dead that does not poll.
     fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled>;
@@ -219,6 +238,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Who holds the resource, and who waits for it.
     fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>>;
+
+    /// Who holds and who waits for the resources under the prefix: of this locker and of others, as far as they have told. What
+    /// began or ended within the last moments may be missing.
+    fn list(&self, deadline: Deadline) -> Answer<'_, Vec<(Resource, Inspection)>>;
+
+    /// The lock of this nonce is lost, and not listed any more. `patience`: for telling so.
+    fn forget(&self, _nonce: Nonce, _patience: Limit) {}
+
+    /// Who this locker is.
+    fn identity(&self) -> &Identity;
 
     /// Takes the resource from whoever holds it, who is told; `false` if nobody does.
     fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool>;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Contention, Moment, Nonce, Resource};
+use crate::{Contention, Mode, Moment, Nonce, Resource, Terms};
 
 /// The longest time between two polls: a message that was lost is made good by then, and a queue whose holder went
 /// away goes on. The store takes a client for dead after three times as long.
@@ -51,8 +51,8 @@ fn poll_moment(now: Moment, pause: Duration) -> Moment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuedCall {
     pub nonce: Nonce,
-    /// The lease that it has asked for.
-    pub lease: Duration,
+    /// What it has asked for.
+    pub terms: Terms,
     /// Its place in the order of arrival.
     pub ticket: u64,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Waiters<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     resource: Resource,
-    lease: Duration,
+    terms: Terms,
     /// Known from the answer on that put it into the queue.
     ticket: Option<u64>,
     /// An event was about it before that answer.
@@ -83,7 +83,7 @@ struct Waiting<T> {
 #[derive(Debug)]
 struct Group {
     resource: Resource,
-    in_order: BTreeMap<(u64, Nonce), Duration>,
+    in_order: BTreeMap<(u64, Nonce), Terms>,
     /// `None` while a poll is under way.
     next_poll: Option<Moment>,
     /// A poll was asked for while one was under way.
@@ -141,8 +141,8 @@ impl<T> Default for Waiters<T> {
 
 impl<T> Waiters<T> {
     /// A call that asks to be let into the queue. From here on a grant may come for it.
-    pub(crate) fn join(&mut self, resource: Resource, nonce: Nonce, lease: Duration, kept: T) {
-        self.by_nonce.insert(nonce, Waiting { resource, lease, ticket: None, doubtful: false, kept });
+    pub(crate) fn join(&mut self, resource: Resource, nonce: Nonce, terms: Terms, kept: T) {
+        self.by_nonce.insert(nonce, Waiting { resource, terms, ticket: None, doubtful: false, kept });
     }
 
     /// The call is in the queue, and whoever holds the resource is to be asked about after `pause`. `interval`: see
@@ -158,7 +158,7 @@ impl<T> Waiters<T> {
         let poll = poll_moment(now, pause);
         let Some(waiting) = self.by_nonce.get_mut(&nonce) else { return };
         waiting.ticket = Some(ticket);
-        let (resource, lease, doubtful) = (waiting.resource.clone(), waiting.lease, waiting.doubtful);
+        let (resource, terms, doubtful) = (waiting.resource.clone(), waiting.terms, waiting.doubtful);
         let hash = resource.shared_hash();
         let group = self.groups.entry(hash.clone()).or_insert_with(|| {
             self.polls.insert((poll, hash.clone()));
@@ -172,7 +172,7 @@ impl<T> Waiters<T> {
             }
         });
         group.interval = group.interval.min(interval);
-        group.in_order.insert((ticket, nonce), lease);
+        group.in_order.insert((ticket, nonce), terms);
         if doubtful {
             self.doubt(nonce, now);
         } else if group.next_poll.is_some_and(|next| poll < next) {
@@ -232,6 +232,13 @@ impl<T> Waiters<T> {
         self.groups.values().flat_map(|group| group.in_order.keys().map(|(_, nonce)| *nonce)).collect()
     }
 
+    /// All who are in a queue: of which resource, their places in the order of arrival, and what they ask for.
+    pub(crate) fn all_in_queue(&self) -> Vec<(Resource, u64, Mode)> {
+        let groups = self.groups.values();
+        let calls = groups.flat_map(|group| group.in_order.iter().map(|call| (group.resource.clone(), call)));
+        calls.map(|(resource, ((ticket, _), terms))| (resource, *ticket, terms.mode)).collect()
+    }
+
     /// When a group is to be polled next.
     pub(crate) fn next_due(&self) -> Option<Moment> {
         self.polls.first().map(|(moment, _)| *moment)
@@ -254,7 +261,7 @@ impl<T> Waiters<T> {
                     places.iter().filter_map(|place| group.in_order.get_key_value(place)).collect()
                 }
             };
-            let queued = |(&(ticket, nonce), &lease)| QueuedCall { nonce, lease, ticket };
+            let queued = |(&(ticket, nonce), &terms)| QueuedCall { nonce, terms, ticket };
             let waiting = asked.into_iter().map(queued).collect();
             due.push(DuePoll { resource: group.resource.clone(), waiting, doubt });
         }

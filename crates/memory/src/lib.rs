@@ -14,12 +14,12 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Identity, Inspection, LeaseChange, QueuedCall, Resource, StoreClock,
+    Clock, Identity, Inspection, LeaseChange, QueuedCall, Resource, StoreClock, Terms,
     error::Limit,
     lock,
     store::{
-        Acquired, Answer, Attempt, Deadline, Grant, HandOver, Poll, Polled, Release, Released, Renew,
-        Renewed, Store, StoreEvent, StoreEvents,
+        Acquired, AllAcquired, Answer, Attempt, Deadline, Grant, HandOver, Poll, Polled, Release, Released,
+        Renew, Renewed, Store, StoreEvent, StoreEvents,
     },
 };
 
@@ -147,15 +147,33 @@ impl Store for Memory {
     }
 
     fn acquire<'a>(&'a self, attempt: &'a Attempt, _deadline: Deadline) -> Answer<'a, Acquired> {
-        let Attempt { ref resource, nonce, lease, waits, .. } = *attempt;
+        let Attempt { ref resource, nonce, terms, waits, steals, .. } = *attempt;
+        let identity = &self.identity;
         answer(self.with(|table, now| {
-            match table.acquire(Claim { resource, nonce, lease, identity: &self.identity, waits, now }) {
+            match table.acquire(Claim { resource, nonce, terms, identity, waits, steals, now }) {
                 Ok(token) => Acquired::Granted(Grant { token, sent: now.moment }),
                 Err(refused) => Acquired::Contended {
                     contention: refused.contention,
                     ticket: refused.ticket,
                     clock: clock(now),
                 },
+            }
+        }))
+    }
+
+    fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], _deadline: Deadline) -> Answer<'a, AllAcquired> {
+        answer(self.with(|table, now| {
+            let identity = &self.identity;
+            let claim = |attempt: &'a Attempt| {
+                let &Attempt { ref resource, nonce, terms, .. } = attempt;
+                Claim { resource, nonce, terms, identity, waits: false, steals: false, now }
+            };
+            let claims: Vec<_> = attempts.iter().map(claim).collect();
+            match table.acquire_all(&claims) {
+                Ok(tokens) => AllAcquired::Granted { tokens, sent: now.moment },
+                Err((index, refused)) => {
+                    AllAcquired::Contended { index, contention: refused.contention, resent: false }
+                }
             }
         }))
     }
@@ -168,13 +186,14 @@ impl Store for Memory {
         answer(self.with(|table, now| {
             let (contention, places) = table.poll(resource, waiting, last, &self.identity, now);
             // Also where the event is on its way.
-            let granted = waiting.iter().find_map(|&QueuedCall { nonce, lease, .. }| {
+            let granted = |&QueuedCall { nonce, terms: Terms { lease, .. }, .. }| {
                 table.token_of(resource.hash(), nonce).map(|token| HandOver { nonce, token, lease })
-            });
-            if let Some(HandOver { nonce, lease, .. }) = granted {
-                table.renew(resource.hash(), nonce, LeaseChange::AtLeast(lease), now);
+            };
+            let hand_overs: Vec<_> = waiting.iter().filter_map(granted).collect();
+            for HandOver { nonce, lease, .. } in &hand_overs {
+                table.renew(resource.hash(), *nonce, LeaseChange::AtLeast(*lease), now);
             }
-            Polled { missing: 0, contention, hand_over: granted, places, clock: clock(now) }
+            Polled { missing: 0, contention, hand_overs, places, clock: clock(now) }
         }))
     }
 
@@ -184,7 +203,7 @@ impl Store for Memory {
         _deadline: Deadline,
     ) -> Answer<'a, Released> {
         let released = self.with(|table, now| table.release(resource.hash(), nonce, now));
-        answer(if released { Released::Yes(None) } else { Released::No })
+        answer(if released { Released::Yes(Vec::new()) } else { Released::No })
     }
 
     fn is_locked<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {
@@ -204,6 +223,14 @@ impl Store for Memory {
 
     fn inspect<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, Option<Inspection>> {
         answer(self.ask(resource, |table, now| table.inspect(resource.hash(), now)))
+    }
+
+    fn list(&self, _deadline: Deadline) -> Answer<'_, Vec<(Resource, Inspection)>> {
+        answer(self.with(LockTable::list))
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn remove<'a>(&'a self, resource: &'a Resource, _deadline: Deadline) -> Answer<'a, bool> {
@@ -228,9 +255,12 @@ impl Store for Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        task::{Context, Poll as Answered, Waker},
+        time::Duration,
+    };
 
-    use lock_inc_core::{Moment, Nonces};
+    use lock_inc_core::{Mode, Moment, Nonces};
 
     use super::*;
 
@@ -255,15 +285,16 @@ mod tests {
     fn a_prefix_is_kept_while_it_has_a_locker_or_a_lock_and_its_tokens_go_on_increasing() {
         let (resource, nonces) = (Resource::new("a"), Nonces::new(7));
         let take = |memory: &Memory, nonce, clock| {
-            let (lease, identity) = (Duration::from_mins(1), &memory.identity);
-            let now = Now { moment: Standing.now(), clock };
-            let claim = Claim { resource: &resource, nonce, lease, identity, waits: false, now };
+            let terms = Terms { lease: Duration::from_mins(1), mode: Mode::Exclusive };
+            let (identity, now) = (&memory.identity, Now { moment: Standing.now(), clock });
+            let claim =
+                Claim { resource: &resource, nonce, terms, identity, waits: false, steals: false, now };
             memory.with(|table, _| table.acquire(claim)).unwrap()
         };
         let (first, other) = (open("kept:"), open("kept:"));
         drop(first);
         assert!(is_kept("kept:"));
-        let nonce = nonces.next(|_| false);
+        let nonce = nonces.next(Mode::Exclusive, |_| false);
         let token = take(&other, nonce, Duration::from_secs(2));
         drop(other);
         assert!(is_kept("kept:"));
@@ -271,6 +302,57 @@ mod tests {
         assert!(last.with(|table, now| table.release(resource.hash(), nonce, now)));
         drop(last);
         assert!(!is_kept("kept:"));
-        assert!(take(&open("kept:"), nonces.next(|_| false), Duration::from_secs(1)) > token);
+        assert!(
+            take(&open("kept:"), nonces.next(Mode::Exclusive, |_| false), Duration::from_secs(1)) > token
+        );
+    }
+
+    /// Nobody is ever kept waiting for an answer.
+    fn now<T>(mut answer: Answer<'_, T>) -> T {
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Answered::Ready(answer) => answer.unwrap(),
+            Answered::Pending => panic!("no answer"),
+        }
+    }
+
+    #[test]
+    fn a_poll_gives_each_of_its_calls_that_has_the_lock_the_whole_lease_and_a_steal_takes_it_from_them() {
+        let (memory, nonces, resource) = (open("polled:"), Nonces::new(7), Resource::new("a"));
+        let deadline = || Deadline::after(Limit { time: Duration::from_secs(1), option: "none" });
+        let attempt = |mode, waits, steals| Attempt {
+            resource: resource.clone(),
+            nonce: nonces.next(mode, |_| false),
+            terms: Terms { lease: Duration::from_mins(1), mode },
+            waits,
+            steals,
+            is_held_here: false,
+        };
+        memory.with(|table, _| table.enter("c"));
+        let first = attempt(Mode::Exclusive, false, false);
+        now(memory.acquire(&first, deadline()));
+        let mut waiting = Vec::new();
+        for mode in [Mode::shared(0), Mode::shared(2), Mode::shared(2)] {
+            let attempt = attempt(mode, true, false);
+            let Acquired::Contended { ticket, .. } = now(memory.acquire(&attempt, deadline())) else {
+                panic!("granted")
+            };
+            let Attempt { nonce, terms, .. } = attempt;
+            waiting.push(QueuedCall { nonce, terms, ticket: ticket.unwrap() });
+        }
+        let (resource, nonce) = (&resource, first.nonce);
+        let release = Release { resource, nonce, queued: None, is_untouched: false };
+        assert_eq!(now(memory.release(release, deadline())), Released::Yes(Vec::new()));
+        let polled = now(memory.poll(Poll { resource, waiting: &waiting, last: false }, deadline()));
+        let granted: Vec<_> =
+            polled.hand_overs.iter().map(|granted| (granted.nonce, granted.lease)).collect();
+        let whole = Duration::from_mins(1);
+        assert_eq!(granted, [(waiting[0].nonce, whole), (waiting[1].nonce, whole)]);
+        let left = now(memory.inspect(resource, deadline())).unwrap().holders;
+        assert!(left.iter().all(|holding| holding.lease_left == whole), "{left:?}");
+        let thief = attempt(Mode::Exclusive, false, true);
+        assert!(matches!(now(memory.acquire(&thief, deadline())), Acquired::Granted(_)));
+        let holders = now(memory.inspect(resource, deadline())).unwrap().holders;
+        assert_eq!(holders.len(), 1);
+        assert_eq!(holders[0].holder.as_ref().unwrap().nonce, thief.nonce);
     }
 }

@@ -32,6 +32,10 @@ impl Clients {
         Self { identity, written: Mutex::default(), others: Mutex::default() }
     }
 
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Whether the server is to be told now that this locker has a number, and for how long that is to be kept: at least as
     /// long as what it takes now. It is told again on another connection, whose server may not have heard of it.
     pub(crate) fn due(&self, number: u64, connection: u32, lease: Duration, now: Moment) -> Option<Duration> {

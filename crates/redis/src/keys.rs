@@ -6,6 +6,7 @@ use lock_inc_core::{
 };
 
 const CLIENTS: &str = ":clients";
+const HOLDERS: &str = ":holders";
 const QUEUE: &str = ":queue";
 
 /// Builds and recognises the keys under one prefix.
@@ -14,13 +15,15 @@ pub(crate) struct Keys {
     prefix: String,
     fence: String,
     clients: String,
+    index: String,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: String) -> Self {
         let fence = format!("{prefix}fence");
         let clients = format!("{prefix}client:");
-        Self { prefix, fence, clients }
+        let index = format!("{prefix}clients");
+        Self { prefix, fence, clients, index }
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -33,7 +36,8 @@ impl Keys {
     }
 
     fn made_of(&self, prefix: &str, rest: &str) -> LockKeys<'_> {
-        let text = [prefix, rest, CLIENTS, prefix, rest, QUEUE].concat();
+        let [clients, holders, queue] = [CLIENTS, HOLDERS, QUEUE].map(|suffix| [prefix, rest, suffix]);
+        let text = [clients, holders, queue].concat().concat();
         LockKeys { lock_len: prefix.len() + rest.len(), text, fence: &self.fence }
     }
 
@@ -45,6 +49,16 @@ impl Keys {
     /// Who the locker with this number in its nonces is.
     pub(crate) fn client(&self, number: u64) -> String {
         format!("{}{number}", self.clients)
+    }
+
+    /// What the locker with this id holds and waits for. Its number may be another one's, too, and change.
+    pub(crate) fn entry(&self, client: &str) -> String {
+        format!("{}{client}:locks", self.clients)
+    }
+
+    /// The ids of the lockers that have such an entry.
+    pub(crate) fn index(&self) -> &str {
+        &self.index
     }
 
     /// A `MATCH` pattern for everything under the prefix, whatever characters the prefix has.
@@ -64,7 +78,8 @@ impl Keys {
     pub(crate) fn lock_of<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?;
         let (hash, suffix) = rest.split_at_checked(HASH_LEN)?;
-        let is_ours = suffix.is_empty() || [CLIENTS, QUEUE].iter().any(|ours| suffix == ours.as_bytes());
+        let is_ours =
+            suffix.is_empty() || [CLIENTS, HOLDERS, QUEUE].iter().any(|ours| suffix == ours.as_bytes());
         let lock = &key[..key.len() - suffix.len()];
         if is_hash(hash) && is_ours { str::from_utf8(lock).ok() } else { None }
     }
@@ -96,9 +111,15 @@ impl LockKeys<'_> {
         &self.text[..self.lock_len + CLIENTS.len()]
     }
 
+    /// Who shares it.
+    pub(crate) fn holders(&self) -> &str {
+        let begin = self.lock_len + CLIENTS.len();
+        &self.text[begin..begin + self.lock_len + HOLDERS.len()]
+    }
+
     /// Who waits for it.
     pub(crate) fn queue(&self) -> &str {
-        &self.text[self.lock_len + CLIENTS.len()..]
+        &self.text[2 * self.lock_len + CLIENTS.len() + HOLDERS.len()..]
     }
 }
 
@@ -117,10 +138,11 @@ mod tests {
     fn a_lock_is_found_by_each_of_its_keys_and_by_no_other() {
         let (keys, resource) = (Keys::new("l".into()), Resource::new("abc"));
         let all = keys.of(&resource);
-        for (key, suffix) in [(all.clients(), ":clients"), (all.queue(), ":queue")] {
+        let suffixes = [(all.clients(), ":clients"), (all.holders(), ":holders"), (all.queue(), ":queue")];
+        for (key, suffix) in suffixes {
             assert_eq!(key.strip_suffix(suffix), Some(all.lock()));
         }
-        for key in [all.lock(), all.clients(), all.queue()] {
+        for key in [all.lock(), all.clients(), all.holders(), all.queue()] {
             assert_eq!(keys.of_lock(keys.lock_of(key.as_bytes()).unwrap()), all);
         }
         for key in ["lfence", "l", "", "lother:key", &format!("l2{}", resource.hash())] {

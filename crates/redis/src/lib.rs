@@ -5,6 +5,7 @@
 //! * [`operations`]: what is asked of the server: the commands, and the Lua scripts that most of them run.
 //! * [`keys`]: the names of keys. [`script`](mod@script): how scripts are called.
 //! * [`clients`]: who the lockers are that the locks are of.
+//! * [`listing`]: what this locker tells of what it holds and waits for.
 //! * [`server_clock`]: what the tokens say of the server's clock. [`contended`]: names that somebody has lately waited for.
 //! * [`events`], [`refusal`]: what messages and errors of the server mean.
 //! * [`resp`]: commands as bytes. [`link`]: the connection that is always being kept up, and how a command gets its answer.
@@ -21,11 +22,11 @@ use std::{
 };
 
 use lock_inc_core::{
-    Identity, Inspection, Resource,
+    Identity, Inspection, Nonce, Resource,
     error::Limit,
     store::{
-        Acquired, Answer, Attempt, Deadline, Poll, Polled, Release, Released, Renew, Renewed, Store,
-        StoreEvents,
+        Acquired, AllAcquired, Answer, Attempt, Deadline, Poll, Polled, Release, Released, Renew, Renewed,
+        Store, StoreEvents,
     },
 };
 
@@ -33,8 +34,8 @@ use lock_inc_core::{
 pub use self::link::socket;
 pub use self::link::{Link, Machine};
 use self::{
-    clients::Clients, contended::Contended, keys::Keys, link::Member, operations::take::TwoSteps,
-    server_clock::ServerClock,
+    clients::Clients, contended::Contended, keys::Keys, link::Member, listing::Listing,
+    operations::take::TwoSteps, server_clock::ServerClock,
 };
 
 mod clients;
@@ -43,6 +44,7 @@ mod contended;
 mod events;
 mod keys;
 mod link;
+mod listing;
 mod operations;
 mod refusal;
 mod resp;
@@ -65,6 +67,7 @@ pub struct Redis {
     left: AtomicBool,
     keys: Keys,
     clients: Clients,
+    listing: Arc<Listing>,
     clock: ServerClock,
     contended: Contended,
     two_steps: TwoSteps,
@@ -86,6 +89,7 @@ impl Redis {
             member: Arc::new(Member::new(channel, keys.prefix().to_owned())),
             left: AtomicBool::new(false),
             keys,
+            listing: Arc::default(),
             clock: ServerClock::default(),
             contended: Contended::default(),
             two_steps: TwoSteps::default(),
@@ -111,6 +115,10 @@ impl Store for Redis {
         Box::pin(self.acquire(attempt, deadline))
     }
 
+    fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], deadline: Deadline) -> Answer<'a, AllAcquired> {
+        Box::pin(self.acquire_all(attempts, deadline))
+    }
+
     fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled> {
         Box::pin(self.poll(poll, deadline))
     }
@@ -133,6 +141,20 @@ impl Store for Redis {
 
     fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>> {
         Box::pin(self.inspect(resource, deadline))
+    }
+
+    fn list(&self, deadline: Deadline) -> Answer<'_, Vec<(Resource, Inspection)>> {
+        Box::pin(self.list(deadline))
+    }
+
+    fn forget(&self, nonce: Nonce, patience: Limit) {
+        if self.listing.on_released(nonce) {
+            self.write_listing(patience);
+        }
+    }
+
+    fn identity(&self) -> &Identity {
+        self.clients.identity()
     }
 
     fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {

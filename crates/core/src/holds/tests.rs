@@ -1,9 +1,9 @@
 use super::*;
-use crate::Nonces;
+use crate::{Mode, Nonces};
 
 /// That of the hold with this token.
 fn nonce(token: u64) -> Nonce {
-    Nonces::new(u128::from(token) << 64).next(|_| false)
+    Nonces::new(u128::from(token) << 64).next(Mode::Exclusive, |_| false)
 }
 
 fn hold(name: &str, token: u64, sent: Moment, ms: u64, renewed: bool) -> Hold {
@@ -132,7 +132,8 @@ fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
     let now = Moment::at(Duration::from_secs(9));
     let mut holds = Holds::default();
     let early = |token| hold("a", token, now, 1000, false);
-    let removed = |holds: &mut Holds, of, token, now| holds.on_removed(nonce(of), token, now);
+    let removed =
+        |holds: &mut Holds, of, token, now| holds.on_removed(nonce(of), token, LostReason::Purged, now);
     assert_eq!(removed(&mut holds, 7, Some(7), now), Removed::Early);
     assert!(holds.insert(early(6), None));
     assert!(!holds.insert(early(7), None));
@@ -149,6 +150,29 @@ fn a_removal_that_is_ahead_of_the_grant_is_not_forgotten() {
     assert_eq!(removed(&mut holds, 9, None, now), Removed::Early);
     assert_eq!(removed(&mut holds, 10, None, now + REMOVED_EARLY), Removed::Early);
     assert!(holds.insert(early(9), None));
+}
+
+#[test]
+fn how_a_lock_was_lost_is_remembered_where_it_is_not_sure_which_one_it_was() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    let (stolen, purged, kept) =
+        (hold("a", 1, now, 1000, false), hold("a", 2, now, 1000, false), hold("a", 3, now, 1000, false));
+    for hold in [&stolen, &purged, &kept] {
+        assert!(holds.insert(hold.clone(), None));
+    }
+    for (hold, reason) in [(&stolen, LostReason::Stolen), (&purged, LostReason::Purged)] {
+        let removed = holds.on_removed(hold.nonce, None, reason, now);
+        assert_eq!(removed, Removed::Doubtful(hold.clone()));
+    }
+    assert_eq!(holds.doubt(&stolen), Some(LostReason::Stolen));
+    assert_eq!(holds.doubt(&purged), Some(LostReason::Purged));
+    assert_eq!(holds.doubt(&kept), None);
+    assert_eq!(holds.relied_on().count(), 3, "until it is known");
+    // Of a later lock of the same nonce nothing has been said.
+    assert_eq!(holds.doubt(&Hold { token: 4, ..stolen.clone() }), None);
+    assert_eq!(holds.take_due(now + Duration::from_secs(1)).len(), 3);
+    assert_eq!(holds.doubt(&stolen), None, "it is over");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Locker;
 use crate::{
-    Hold, Nonce, Resource,
+    Hold, Mode, Nonce, Resource, Terms,
     error::{Error, Result, Unavailable},
     lease::{Lease, Renewal, RenewalKind},
     options::{LockOptions, Wait},
@@ -15,17 +15,19 @@ use crate::{
 };
 
 /// Before a lock is asked for again of which the grant came too late.
-const PAUSE_AFTER_LATE_GRANT: Duration = Duration::from_millis(10);
+pub(super) const PAUSE_AFTER_LATE_GRANT: Duration = Duration::from_millis(10);
 
 impl Locker {
     pub(super) fn attempt(&self, resource: Resource, options: &LockOptions) -> Attempt {
         let lease = options.max_hold.map_or(options.expire, |longest| options.expire.min(longest));
-        let (nonce, is_held_here) = (self.new_nonce(), self.held.has_any(resource.hash()));
-        Attempt { nonce, resource, lease, waits: options.wait != Wait::No, is_held_here }
+        let terms = Terms { lease, mode: options.mode };
+        let (nonce, is_held_here) = (self.new_nonce(terms.mode), self.held.has_any(resource.hash()));
+        let (waits, steals) = (options.wait != Wait::No, options.steal);
+        Attempt { resource, nonce, terms, waits, steals, is_held_here }
     }
 
-    pub(super) fn new_nonce(&self) -> Nonce {
-        self.nonces.next(|nonce| self.waiting.lock().contains(nonce) || self.held.has(nonce))
+    pub(super) fn new_nonce(&self, mode: Mode) -> Nonce {
+        self.nonces.next(mode, |nonce| self.waiting.lock().contains(nonce) || self.held.has(nonce))
     }
 
     /// Takes the resource, unless somebody else holds it, or `cancelled` comes first. For one that waits there is
@@ -51,7 +53,7 @@ impl Locker {
                 };
                 match answer {
                     Ok(Acquired::Granted(grant)) => {
-                        let lease = Lease { sent: grant.sent, length: attempt.lease };
+                        let lease = Lease { sent: grant.sent, length: attempt.terms.lease };
                         match self.enter(attempt.resource, attempt.nonce, grant.token, lease, &options, false)
                         {
                             Ok(hold) => return Ok(hold),
@@ -64,12 +66,13 @@ impl Locker {
                 if deadline.left().is_zero() {
                     break granted_too_late();
                 }
-                // The same attempt once more: what it may still hold gets a whole lease.
+                // The same attempt once more: what it may still hold gets a whole lease. Whoever has stolen it keeps it.
+                attempt.steals = false;
                 Box::pin(sleep(PAUSE_AFTER_LATE_GRANT.min(deadline.left()))).await;
             };
             // It may have been granted without its being known.
             if error.outcome_unknown() || matches!(error, Error::Cancelled) {
-                self.cancel(attempt.resource, attempt.nonce, None, attempt.lease);
+                self.cancel(attempt.resource, attempt.nonce, None, attempt.terms.lease);
             }
             Err(error)
         }

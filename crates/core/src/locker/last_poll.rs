@@ -97,12 +97,12 @@ impl Locker {
                     continue;
                 }
             };
-            if let Some(hand_over) = polled.hand_over {
+            let granted: Vec<_> = polled.hand_overs.iter().map(|hand_over| hand_over.nonce).collect();
+            for hand_over in polled.hand_overs {
                 self.on_hand_over(&resource, hand_over, polled.clock.sent);
             }
-            let granted = polled.hand_over.map(|hand_over| hand_over.nonce);
             for (leaving, place) in page.into_iter().zip(polled.places) {
-                let is_granted = granted == Some(leaving.call.nonce);
+                let is_granted = granted.contains(&leaving.call.nonce);
                 let contention = polled.contention.clone().map(|known| Contention { place, ..known });
                 let _ = leaving.told.send(Ok(LastPoll { is_granted, contention }));
             }

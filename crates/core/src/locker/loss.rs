@@ -9,19 +9,22 @@ impl Locker {
     /// The store says that nobody or somebody else has a lock: tells so, if it is still relied on.
     pub(super) fn record_loss(&self, hold: &Hold, ownership: Ownership) {
         let lost = self.held.change_without_alarm(|holds| {
-            let doubtful = holds.is_doubtful(hold);
-            Some((holds.take_relied_on(hold.nonce, hold.token)?, doubtful))
+            let told = holds.doubt(hold);
+            Some((holds.take_relied_on(hold.nonce, hold.token)?, told))
         });
-        let Some((hold, doubtful)) = lost else { return };
-        let is_purged = doubtful || ownership == Ownership::Gone;
-        self.tell_loss(hold, if is_purged { LostReason::Purged } else { LostReason::Stolen });
+        let Some((hold, told)) = lost else { return };
+        let seen = if ownership == Ownership::Gone { LostReason::Purged } else { LostReason::Stolen };
+        self.tell_loss(hold, told.unwrap_or(seen));
     }
 
     /// Somebody has removed the lock of an attempt, whose grant may still be on the way to its hold.
-    pub(super) fn on_removed(self: &Arc<Self>, nonce: Nonce, token: Option<u64>) {
-        let removed = self.held.change_without_alarm(|holds| holds.on_removed(nonce, token, self.now()));
+    /// `stolen`: to have it himself.
+    pub(super) fn on_removed(self: &Arc<Self>, nonce: Nonce, token: Option<u64>, stolen: bool) {
+        let reason = if stolen { LostReason::Stolen } else { LostReason::Purged };
+        let removed =
+            self.held.change_without_alarm(|holds| holds.on_removed(nonce, token, reason, self.now()));
         match removed {
-            Removed::Lost(hold) => self.tell_loss(hold, LostReason::Purged),
+            Removed::Lost(hold) => self.tell_loss(hold, reason),
             Removed::Doubtful(hold) => self.recheck(hold),
             Removed::Early => {}
         }
@@ -39,6 +42,7 @@ impl Locker {
     }
 
     fn tell_loss(&self, hold: Hold, reason: LostReason) {
+        self.store.forget(hold.nonce, self.limit);
         self.listener.tell(Event::Lost(hold, reason));
     }
 }

@@ -65,20 +65,20 @@ impl Locker {
 
     /// A poll may have put calls into the queue that have gone meanwhile.
     fn cancel_the_gone(self: &Arc<Self>, resource: &Resource, polled: &[QueuedCall]) {
-        for &QueuedCall { nonce, lease, .. } in polled {
+        for &QueuedCall { nonce, terms, .. } in polled {
             // In this order, as a call goes from the waiters to the holds.
             let waits = self.waiting.lock().contains(nonce);
             if !waits && !self.held.has(nonce) {
-                self.cancel(resource.clone(), nonce, Some(lease), lease);
+                self.cancel(resource.clone(), nonce, Some(terms), terms.lease);
             }
         }
     }
 
     /// Draws the conclusions from the answer to a poll of so many calls. Returns who is in the way.
     fn on_polled(self: &Arc<Self>, resource: &Resource, asked: usize, polled: Polled) -> Option<Contention> {
-        let Polled { missing, contention, hand_over, clock, .. } = polled;
+        let Polled { missing, contention, hand_overs, clock, .. } = polled;
         self.session.on_clock(clock);
-        if let Some(hand_over) = hand_over {
+        for hand_over in hand_overs {
             self.on_hand_over(resource, hand_over, clock.sent);
         }
         self.waiting.change(|waiters| {

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::Locker;
 use crate::{
-    Backoff, Hold, Nonce, Resource,
+    Backoff, Hold, Nonce, Resource, Terms,
     error::Result,
     store::{Release, Released},
 };
@@ -43,7 +43,7 @@ impl Locker {
             let release = Release { resource: &resource, nonce, queued: None, is_untouched };
             match self.store.release(release, self.deadline()).await {
                 Ok(Released::Yes(next)) => {
-                    if let Some((hand_over, since)) = next {
+                    for (hand_over, since) in next {
                         self.on_hand_over(&resource, hand_over, since);
                     }
                     Ok(!expired)
@@ -68,12 +68,12 @@ impl Locker {
     }
 
     /// Releases by nonce in the background until the store has confirmed it, or until the lock, if it was ever
-    /// granted, has expired by itself. `queued`: the lease that was asked for, if the call may be in the queue.
+    /// granted, has expired by itself. `queued`: what was asked for, if the call may be in the queue.
     pub(super) fn cancel(
         self: &Arc<Self>,
         resource: Resource,
         nonce: Nonce,
-        queued: Option<Duration>,
+        queued: Option<Terms>,
         lease: Duration,
     ) {
         let locker = self.clone();
@@ -83,10 +83,13 @@ impl Locker {
                 // An error is no news to anybody: the caller has been told, and the next try is under way.
                 let release = Release { resource: &resource, nonce, queued, is_untouched: false };
                 let answer = locker.store.release(release, locker.deadline()).await;
-                if let Ok(Released::Yes(Some((hand_over, since)))) = answer {
-                    locker.on_hand_over(&resource, hand_over, since);
+                let is_answered = answer.is_ok();
+                if let Ok(Released::Yes(next)) = answer {
+                    for (hand_over, since) in next {
+                        locker.on_hand_over(&resource, hand_over, since);
+                    }
                 }
-                if answer.is_ok() || locker.shutdown.has_begun() || locker.now() >= expired {
+                if is_answered || locker.shutdown.has_begun() || locker.now() >= expired {
                     return;
                 }
                 tokio::select! {

@@ -28,13 +28,14 @@ impl Locker {
         let Hold { ref resource, token, extensions, .. } = hold;
         let Some(permit) = permit else {
             // Nothing is sent any more: the store says why the time was not enough.
-            let look = Renew { resource, nonce, token, change: LeaseChange::Check, extensions };
+            let (change, lease_left) = (LeaseChange::Check, Duration::ZERO);
+            let look = Renew { resource, nonce, token, change, lease_left, extensions };
             return self.store.renew(look, deadline).await.map(|_| false);
         };
         let length = hold.renewal.map_or(lease, |renewal| renewal.cut(now, lease));
         self.anticipate(&hold, length, self.limit.time);
         let (change, extensions) = (LeaseChange::Exactly(length), permit.extensions);
-        let renew = Renew { resource, nonce, token, change, extensions };
+        let renew = Renew { resource, nonce, token, change, lease_left: length, extensions };
         match self.store.renew(renew, deadline).await {
             Ok(renewed) => Ok(self.on_renewed(&hold, renewed, Some(length))),
             Err(error) => {
@@ -129,7 +130,7 @@ impl Locker {
             let _permit = permit;
             let deadline = Deadline::after(Limit { time, option: "options.expire" });
             let Hold { ref resource, nonce, token, .. } = hold;
-            let renew = Renew { resource, nonce, token, change, extensions };
+            let renew = Renew { resource, nonce, token, change, lease_left: time, extensions };
             match locker.store.renew(renew, deadline).await {
                 Ok(renewed) => {
                     let relied_on = locker.on_renewed(&hold, renewed, change.lease());
@@ -173,12 +174,13 @@ impl Locker {
     }
 
     async fn complete_lease(self: &Arc<Self>, hold: Hold) {
-        let renewal = hold.renewal.filter(|renewal| renewal.kind == RenewalKind::Completion);
-        let Some(length) = renewal.and_then(|renewal| renewal.next(self.now(), hold.lease)) else { return };
+        let Some(length) = hold.renewal.and_then(|renewal| renewal.rest(self.now(), hold.lease)) else {
+            return;
+        };
         self.anticipate(&hold, length, self.limit.time);
         let Hold { ref resource, nonce, token, extensions, .. } = hold;
         let change = LeaseChange::AtLeast(length);
-        let renew = Renew { resource, nonce, token, change, extensions };
+        let renew = Renew { resource, nonce, token, change, lease_left: length, extensions };
         // Without an answer the lock has its short lease, which is what is relied on.
         if let Ok(renewed) = self.store.renew(renew, Deadline::after(self.limit)).await {
             self.on_renewed(&hold, renewed, Some(length));

@@ -62,7 +62,7 @@ impl StoreEvents for StoreHearing {
         match event {
             StoreEvent::Connected { subscribed } => locker.on_connected(subscribed),
             StoreEvent::NumberTaken => locker.nonces.redraw(locker.random.unit().to_bits()),
-            StoreEvent::Removed { nonce, token, .. } => locker.on_removed(nonce, token),
+            StoreEvent::Removed { nonce, token, stolen, .. } => locker.on_removed(nonce, token, stolen),
             StoreEvent::Granted { hash, hand_over, at } => locker.on_granted(&hash, hand_over, at),
         }
     }

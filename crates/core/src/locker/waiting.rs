@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// In less time an answer cannot be expected from every store that is well.
-const ENOUGH_TO_ASK: Duration = Duration::from_millis(50);
+pub(super) const ENOUGH_TO_ASK: Duration = Duration::from_millis(50);
 
 /// In so much time it can.
 const PLENTY_TO_ASK: Duration = Duration::from_millis(500);
@@ -84,11 +84,12 @@ impl WaitingCalls {
 
     /// Tells these that waiting is of no use.
     pub(super) fn refuse(&self, nonces: Vec<Nonce>, error: &Error) {
-        for nonce in nonces {
-            if let Some((_, call)) = self.change(|waiters| waiters.take(nonce)) {
-                // Whoever is gone needs no error.
-                let _ = call.outcome.send(Err(error.clone()));
-            }
+        // All of them before one leaves the store's queue, which may bring the turn of another one.
+        let taken = self
+            .change(|waiters| nonces.into_iter().filter_map(|nonce| waiters.take(nonce)).collect::<Vec<_>>());
+        for (_, call) in taken {
+            // Whoever is gone needs no error.
+            let _ = call.outcome.send(Err(error.clone()));
         }
     }
 }
@@ -153,9 +154,9 @@ impl Locker {
     /// From here on a grant may come for the attempt.
     fn begin_waiting(&self, attempt: &Attempt, options: LockOptions) -> oneshot::Receiver<WaitOutcome> {
         let (outcome, receiver) = oneshot::channel();
-        let (resource, nonce, lease) = (attempt.resource.clone(), attempt.nonce, attempt.lease);
+        let (resource, nonce, terms) = (attempt.resource.clone(), attempt.nonce, attempt.terms);
         self.waiting.change(|waiters| {
-            waiters.join(resource, nonce, lease, WaitingCall { options, outcome, late_grants: 0 });
+            waiters.join(resource, nonce, terms, WaitingCall { options, outcome, late_grants: 0 });
         });
         receiver
     }
@@ -182,7 +183,7 @@ impl PendingAcquire {
     /// As another attempt: what is given back is so by the name of the old one.
     fn start_anew(&mut self, lost: Given) {
         self.locker.abandon(lost.hold.nonce);
-        self.attempt.nonce = self.locker.new_nonce();
+        self.attempt.nonce = self.locker.new_nonce(self.attempt.terms.mode);
         self.outcome = self.locker.begin_waiting(&self.attempt, lost.options);
     }
 
@@ -225,7 +226,7 @@ impl PendingAcquire {
             };
             let error = match answer {
                 Ok(Acquired::Granted(Grant { token, sent })) => {
-                    let lease = Lease { sent, length: attempt.lease };
+                    let lease = Lease { sent, length: attempt.terms.lease };
                     if locker.on_acquired(&attempt.resource, attempt.nonce, token, lease) {
                         let outcome = (&mut self.outcome).await;
                         return self.on_outcome(outcome).map(Joined::Granted);
@@ -264,10 +265,10 @@ impl PendingAcquire {
 
     /// The patience is over: a last poll, which also takes the call out of the queue and says who is in the way now.
     async fn leave_queue(&mut self, joined: JoinAnswer, limit: Limit) -> WaitOutcome {
-        let Attempt { resource, nonce, lease, .. } = self.attempt.clone();
+        let Attempt { resource, nonce, terms, .. } = self.attempt.clone();
         let enough = limit.time.clamp(ENOUGH_TO_ASK, PLENTY_TO_ASK).max(joined.round_trip * 4);
         let deadline = Deadline { limit, ..Deadline::after(Limit { time: enough, ..limit }) };
-        let call = QueuedCall { nonce, lease, ticket: joined.ticket };
+        let call = QueuedCall { nonce, terms, ticket: joined.ticket };
         let mut answer = self.locker.poll_last(resource, call, deadline);
         let answer = tokio::select! {
             answer = &mut answer => answer.unwrap_or(Err(Error::Internal)),
@@ -308,13 +309,13 @@ impl Locker {
 /// However a call ends, it leaves no trace.
 impl Drop for PendingAcquire {
     fn drop(&mut self) {
-        let Attempt { resource, nonce, lease, .. } = &self.attempt;
+        let Attempt { resource, nonce, terms, .. } = &self.attempt;
         self.locker.waiting.change(|waiters| waiters.take(*nonce));
         self.outcome.close();
         if let Ok(Ok(given)) = self.outcome.try_recv() {
             self.locker.abandon(given.hold.nonce);
         } else if self.needs_cancel {
-            self.locker.cancel(resource.clone(), *nonce, Some(*lease), *lease);
+            self.locker.cancel(resource.clone(), *nonce, Some(*terms), terms.lease);
         }
     }
 }

@@ -1,7 +1,9 @@
 use super::*;
-use crate::{Holder, Nonces};
+use crate::{Holder, Mode, Nonces};
 
 const INTERVAL: Duration = Duration::from_millis(200);
+
+const TERMS: Terms = Terms { lease: Duration::from_secs(1), mode: Mode::Exclusive };
 
 struct Scene {
     waiters: Waiters<()>,
@@ -19,8 +21,8 @@ impl Scene {
     }
 
     fn wait(&mut self, name: &str, ticket: u64, poll: u64) -> Nonce {
-        let nonce = self.nonces.next(|_| false);
-        self.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
+        let nonce = self.nonces.next(Mode::Exclusive, |_| false);
+        self.waiters.join(Resource::new(name), nonce, TERMS, ());
         self.waiters.enter_queue(nonce, ticket, INTERVAL, self.now, Duration::from_millis(poll));
         nonce
     }
@@ -58,6 +60,27 @@ fn one_poll_names_the_first_of_all_who_wait_for_a_resource_and_the_next_follows_
 }
 
 #[test]
+fn a_poll_says_what_each_call_has_asked_for() {
+    let mut scene = Scene::new();
+    let shared = Terms { lease: Duration::from_secs(2), mode: Mode::shared(3) };
+    let nonces = [(1, TERMS), (2, shared)].map(|(ticket, terms)| {
+        let nonce = scene.nonces.next(terms.mode, |_| false);
+        scene.waiters.join(Resource::new("a"), nonce, terms, ());
+        scene.waiters.enter_queue(nonce, ticket, INTERVAL, scene.now, Duration::ZERO);
+        nonce
+    });
+    scene.waiters.doubt(nonces[1], scene.now);
+    let polled = scene.waiters.take_due(scene.now).remove(0).waiting;
+    let [first, second] = nonces;
+    let expected = [
+        QueuedCall { nonce: first, terms: TERMS, ticket: 1 },
+        QueuedCall { nonce: second, terms: shared, ticket: 2 },
+    ];
+    assert_eq!(polled, expected);
+    assert_eq!(scene.waiters.still(&expected), expected);
+}
+
+#[test]
 fn whoever_is_in_doubt_is_asked_about_at_once_or_after_the_answer_that_is_awaited() {
     let mut scene = Scene::new();
     let tickets: Vec<_> = (1..5).map(|ticket| scene.wait("a", ticket, 100)).collect();
@@ -86,8 +109,8 @@ fn an_event_about_a_call_before_it_is_known_to_be_in_the_queue_is_not_forgotten(
     let mut scene = Scene::new();
     scene.wait("a", 1, 100);
     for name in ["a", "b"] {
-        let nonce = scene.nonces.next(|_| false);
-        scene.waiters.join(Resource::new(name), nonce, Duration::from_secs(1), ());
+        let nonce = scene.nonces.next(Mode::Exclusive, |_| false);
+        scene.waiters.join(Resource::new(name), nonce, TERMS, ());
         scene.waiters.doubt(nonce, scene.now);
         assert!(scene.due(0).iter().all(|due| due.1 == [1]));
         scene.polled("a", 0);
@@ -101,8 +124,8 @@ fn an_event_about_a_call_before_it_is_known_to_be_in_the_queue_is_not_forgotten(
 fn nothing_is_left_of_those_who_have_gone() {
     let mut scene = Scene::new();
     let all = [scene.wait("a", 1, 10), scene.wait("a", 2, 5), scene.wait("b", 3, 1)];
-    let asking = scene.nonces.next(|_| false);
-    scene.waiters.join(Resource::new("a"), asking, Duration::from_secs(1), ());
+    let asking = scene.nonces.next(Mode::Exclusive, |_| false);
+    scene.waiters.join(Resource::new("a"), asking, TERMS, ());
     assert_eq!(scene.due(1).len(), 1);
     for nonce in all.into_iter().chain([asking]) {
         assert!(scene.waiters.contains(nonce));
@@ -117,9 +140,10 @@ fn nothing_is_left_of_those_who_have_gone() {
 
 #[test]
 fn polls_follow_the_end_of_the_lease_but_not_by_more_than_the_limit_and_an_old_holder_at_the_interval() {
-    let nonce = Nonces::new(1).next(|_| false);
+    let nonce = Nonces::new(1).next(Mode::Exclusive, |_| false);
     let holder = Holder { nonce, token: None, identity: None };
     let held = |ms| Contention {
+        resource: None,
         count: 2,
         holder: Some(holder.clone()),
         lease_left: Duration::from_millis(ms),

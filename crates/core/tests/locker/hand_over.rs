@@ -172,7 +172,7 @@ async fn a_lock_that_is_lost_before_the_call_has_a_turn_is_tried_for_again() {
     let (unlocked, forced) = tokio::join!(ann.unlock(&hold), force);
     assert!(unlocked.unwrap() && forced.unwrap());
     let hold = call.await.unwrap().unwrap();
-    assert_eq!(world.server().grants.iter().filter(|client| **client == 2).count(), 2);
+    assert_eq!(world.server().grants().iter().filter(|client| **client == 2).count(), 2);
     assert!(ben.holds(&hold));
     assert_eq!(world.holder("a"), Some(hold.token));
 }
@@ -207,7 +207,7 @@ async fn whoever_lets_a_short_first_lease_end_keeps_the_places_of_its_other_call
     let second = second.await.unwrap().unwrap();
     assert!(ben.unlock(&second).await.unwrap());
     behind.await.unwrap().unwrap();
-    assert_eq!(world.server().grants, [1, 2, 2, 3]);
+    assert_eq!(world.server().grants(), [1, 2, 2, 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,9 @@ pub(super) static ACQUIRE: LazyLock<LuaScript> = script!(
     "acquire_uncontended",
     "shared/clock",
     "shared/word",
+    "shared/records",
     "shared/clients",
+    "shared/holders",
     "shared/lease",
     "shared/queue",
     "acquire"
@@ -38,6 +40,9 @@ impl Redis {
     pub(crate) async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {
         self.tell_who_takes(attempt, deadline).await;
         let keys = self.keys.of(&attempt.resource);
+        if attempt.steals {
+            return self.steal(attempt, &keys, deadline).await.map(Acquired::Granted);
+        }
         let mut is_taken = false;
         if !attempt.is_held_here && self.is_easy(&attempt.resource, deadline) {
             match Box::pin(self.take(attempt, &keys, deadline)).await? {
@@ -46,13 +51,13 @@ impl Redis {
                 Taken::Perhaps => is_taken = true,
             }
         }
-        let (nonce, lease) = (attempt.nonce.number(), in_ms(attempt.lease));
+        let (nonce, lease) = (attempt.nonce.number(), in_ms(attempt.terms.lease));
         let record = attempt.waits.then(|| self.record(&attempt.resource));
         let connection = AtomicU32::new(0);
         let arguments = |command: &mut Cmd| {
             // True of the connection that it is about to be sent on.
             connection.store(self.member.connection(), Ordering::Relaxed);
-            command.arg(nonce).arg(lease).arg(self.keys.channels());
+            command.arg(nonce).arg(lease).arg(attempt.terms.mode.limit()).arg(self.keys.channels());
             if let Some(record) = &record {
                 command.arg(record).arg(self.subscribed());
             }
@@ -71,7 +76,10 @@ impl Redis {
         self.contended.note(attempt.resource.shared_hash(), self.link.now());
         let mut contention = contention(count, left, &record, place);
         if !attempt.waits {
-            self.find_holder(Some(&mut contention), deadline).await;
+            self.find_holder(contention.holder.as_mut(), deadline).await;
+        }
+        if attempt.waits && self.listing.on_waiting(&attempt.resource, self.link.now()) {
+            self.write_listing(deadline.limit);
         }
         Ok(Acquired::Contended {
             contention,

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, task::Poll};
 
 use lock_inc_core::{
-    Contention, Identity,
+    Holder, Identity,
     store::{Attempt, Deadline, StoreEvent},
 };
 use redis::{Cmd, Value};
@@ -15,7 +15,8 @@ impl Redis {
     /// Before a lock is taken. What comes of it is not waited for.
     pub(super) async fn tell_who_takes(&self, attempt: &Attempt, deadline: Deadline) {
         let number = attempt.nonce.locker();
-        let Some(kept) = self.clients.due(number, self.member.connection(), attempt.lease, self.link.now())
+        let Some(kept) =
+            self.clients.due(number, self.member.connection(), attempt.terms.lease, self.link.now())
         else {
             return;
         };
@@ -40,8 +41,8 @@ impl Redis {
     }
 
     /// Finds out who holds a lock, where only the number of its locker is known.
-    pub(super) async fn find_holder(&self, contention: Option<&mut Contention>, deadline: Deadline) {
-        if let Some(holder) = contention.and_then(|contention| contention.holder.as_mut())
+    pub(super) async fn find_holder(&self, holder: Option<&mut Holder>, deadline: Deadline) {
+        if let Some(holder) = holder
             && holder.identity.is_none()
         {
             holder.identity = self.identify(holder.nonce.locker(), deadline).await;

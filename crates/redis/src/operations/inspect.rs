@@ -1,17 +1,22 @@
 //! Who holds a resource, and who waits for it.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
-use lock_inc_core::{Inspection, Resource, Waiter, error::Result, store::Deadline};
-use redis::{Cmd, Value};
+use futures_util::future::join_all;
+use lock_inc_core::{Holder, Holding, Inspection, Resource, Waiter, error::Result, store::Deadline};
+use redis::Cmd;
 
-use super::{contention, decode};
+use super::decode;
 use crate::{
     Redis,
     script::{LuaScript, script},
 };
 
-static INSPECT: LazyLock<LuaScript> = script!(5, "shared/word", "inspect");
+static INSPECT: LazyLock<LuaScript> =
+    script!(5, "shared/several", "shared/word", "shared/records", "inspect");
+
+/// As the script returns them.
+type InspectedFields = (u64, Vec<(String, i64)>, Vec<(u64, String)>);
 
 impl Redis {
     pub(crate) async fn inspect(
@@ -19,21 +24,43 @@ impl Redis {
         resource: &Resource,
         deadline: Deadline,
     ) -> Result<Option<Inspection>> {
-        let keys = self.keys.of(resource);
+        let inspected = self.inspect_all(std::slice::from_ref(resource), deadline).await?;
+        Ok(inspected.into_iter().next().flatten())
+    }
+
+    /// Looks at all these in one step. Each answer is that about the resource in its place.
+    pub(super) async fn inspect_all(
+        &self,
+        resources: &[Resource],
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Inspection>>> {
+        let keys: Vec<_> = resources.iter().map(|resource| self.keys.of(resource)).collect();
         let fill = |command: &mut Cmd| {
-            command.arg(keys.lock()).arg(keys.clients()).arg(keys.queue());
+            for keys in &keys {
+                command.arg(keys.lock()).arg(keys.clients()).arg(keys.holders()).arg(keys.queue());
+            }
         };
-        let mut fields: Vec<Value> = decode(self.run(&INSPECT, 3, fill, deadline).await?.value)?;
-        let queue = fields.split_off(fields.len().min(3));
-        let (count, left, record): (u64, i64, String) = decode(Value::Array(fields))?;
-        let queue: Vec<(u64, String)> = decode(Value::Array(queue))?;
-        let mut holding = (count > 0).then(|| contention(count, left, &record, 0));
-        self.find_holder(holding.as_mut(), deadline).await;
-        let inspection = Inspection {
-            holding,
-            waiters: queue.iter().filter_map(|(ticket, member)| Waiter::parse(*ticket, member)).collect(),
+        let reply = self.run(&INSPECT, 4 * keys.len(), fill, deadline).await?;
+        let all: Vec<InspectedFields> = decode(reply.value)?;
+        Ok(join_all(all.into_iter().map(|fields| self.inspection(fields, deadline))).await)
+    }
+
+    async fn inspection(
+        &self,
+        (count, holders, queue): InspectedFields,
+        deadline: Deadline,
+    ) -> Option<Inspection> {
+        let holding = |(record, left): &(String, i64)| Holding {
+            holder: Holder::parse(record),
+            lease_left: Duration::from_millis(u64::try_from(*left).unwrap_or(0)),
         };
-        Ok((inspection.holding.is_some() || !inspection.waiters.is_empty()).then_some(inspection))
+        let mut holders: Vec<_> = holders.iter().map(holding).collect();
+        let found = holders.iter_mut().map(|holding| self.find_holder(holding.holder.as_mut(), deadline));
+        join_all(found).await;
+        let waiters: Vec<_> =
+            queue.iter().filter_map(|(ticket, member)| Waiter::parse(*ticket, member)).collect();
+        let is_known = !holders.is_empty() || !waiters.is_empty();
+        is_known.then_some(Inspection { holders, count, waiters })
     }
 
     /// Whether anybody holds the resource.

@@ -9,15 +9,24 @@ use lock_inc_core::{
 };
 use redis::{Cmd, Value};
 
-use super::{contention, decode, hand_over};
+use super::{contention, decode, hand_overs};
 use crate::{
     Redis,
     link::Reply,
     script::{LuaScript, script},
 };
 
-static POLL: LazyLock<LuaScript> =
-    script!(1, "shared/clock", "shared/word", "shared/clients", "shared/lease", "shared/queue", "poll");
+static POLL: LazyLock<LuaScript> = script!(
+    1,
+    "shared/clock",
+    "shared/word",
+    "shared/records",
+    "shared/clients",
+    "shared/holders",
+    "shared/lease",
+    "shared/queue",
+    "poll"
+);
 
 /// As the script returns them.
 type PolledFields = (u64, u64, Vec<u64>, Value, u64, i64, String);
@@ -31,7 +40,7 @@ impl Redis {
         let members: Vec<_> = waiting
             .iter()
             .map(|waiting| {
-                [waiting.ticket.to_string(), self.queue_member(resource, waiting.nonce, waiting.lease)]
+                [waiting.ticket.to_string(), self.queue_member(resource, waiting.nonce, waiting.terms)]
             })
             .collect();
         let arguments = |command: &mut Cmd| {
@@ -44,14 +53,18 @@ impl Redis {
         let keys = self.keys.of(resource);
         let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
         let (time, missing, places, granted, count, left, record) = decode::<PolledFields>(value)?;
+        if !last && self.listing.on_waiting(resource, self.link.now()) {
+            self.write_listing(deadline.limit);
+        }
         let mut contention = (count > 0).then(|| contention(count, left, &record, 0));
         if last {
-            self.find_holder(contention.as_mut(), deadline).await;
+            let holder = contention.as_mut().and_then(|contention| contention.holder.as_mut());
+            self.find_holder(holder, deadline).await;
         }
         Ok(Polled {
             missing,
             contention,
-            hand_over: if granted == Value::Nil { None } else { Some(hand_over(granted)?) },
+            hand_overs: hand_overs(granted)?,
             places: places.into_iter().map(|place| (place > 0).then_some(place)).collect(),
             clock: StoreClock { sent, time: Duration::from_micros(time) },
         })

@@ -1,23 +1,32 @@
--- KEYS: lock, clients, fence register, queue. ARGV: nonce, client, what channels begin with, and for a call that may wait
--- in the queue its member there.
--- Returns 0 if this nonce did not hold the lock, 1 if it did, or {nonce, token, lease in ms} if it did and the lock
--- goes to another call of this client.
+-- KEYS: lock, clients, holders, queue, fence register. ARGV: nonce, client, what channels begin with, and for a call that may
+-- wait in the queue its member there.
+-- Returns 0 if this nonce did not hold the lock, 1 if it did, or a list if it did and the lock goes to other calls of this
+-- client: {nonce, token, lease in ms}, one behind the other.
 -- A lock of a foreign type makes it fail.
 local waiting = waiters()
-if nonce_of(redis.call('GET', KEYS[1])) ~= ARGV[1] then
+local value = redis.call('GET', KEYS[1])
+local is_one_of_many = is_group(value)
+local now = is_one_of_many and time()
+if not holds(ARGV[1], value, now) then
   heard_from(ARGV[2])
-  drop_leftover(ARGV[1])
-  if ARGV[4] and waiting > 0 then leave(ARGV[4]) end
+  disown(ARGV[1])
+  if ARGV[4] and waiting > 0 and leave(ARGV[4]) then pass_on(now or time(), ARGV[3]) end
+  if not value then redis.call('DEL', KEYS[3]) end
+  if not value and waiting == 0 then redis.call('DEL', KEYS[2]) end
   return 0
 end
-if waiting > 0 then
-  local now, token = take_token()
-  heard_from(ARGV[2])
-  if token then
-    local done, mine = hand_over(now, token, ARGV[3], ARGV[2])
-    if done then return mine or 1 end
-  end
+value = false
+local count = 0
+if is_one_of_many then
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  value, count = current(now)
 end
-redis.call('DEL', KEYS[1])
-disown(waiting)
+if count > 0 then shrink(now) end
+if waiting > 0 then
+  local mine = {}
+  if give_on(value, count, ARGV[3], ARGV[2], mine, ARGV[1]) then return #mine > 0 and mine or 1 end
+end
+disown(ARGV[1])
+if count == 0 then redis.call('DEL', KEYS[1]) end
+if count == 0 and waiting == 0 then redis.call('DEL', KEYS[2]) end
 return 1

@@ -8,7 +8,7 @@ use lock_inc_core::{
 };
 use redis::{Cmd, Value};
 
-use super::hand_over;
+use super::hand_overs;
 use crate::{
     Redis,
     script::{LuaScript, script},
@@ -19,7 +19,9 @@ pub(super) static RELEASE: LazyLock<LuaScript> = script!(
     "release_uncontended",
     "shared/clock",
     "shared/word",
+    "shared/records",
     "shared/clients",
+    "shared/holders",
     "shared/lease",
     "shared/queue",
     "release"
@@ -31,17 +33,20 @@ impl Redis {
         Release { resource, nonce, queued, is_untouched }: Release<'_>,
         deadline: Deadline,
     ) -> Result<Released> {
+        if self.listing.on_released(nonce) {
+            self.write_listing(deadline.limit);
+        }
         let keys = self.keys.of(resource);
         let mut resent = false;
         let is_easy = is_untouched && !self.contended.has(resource.hash(), self.link.now());
         if is_easy && self.two_steps.fit(deadline.left()) {
             let reply = self.give(nonce, &keys, deadline).await?;
             if reply.value == Value::Int(1) {
-                return Ok(Released::Yes(None));
+                return Ok(Released::Yes(Vec::new()));
             }
             resent = reply.resent;
         }
-        let member = queued.map(|lease| self.queue_member(resource, nonce, lease));
+        let member = queued.map(|terms| self.queue_member(resource, nonce, terms));
         let arguments = |command: &mut Cmd| {
             command.arg(nonce.number()).arg(&self.client).arg(self.keys.channels()).arg(&member);
         };
@@ -49,8 +54,11 @@ impl Redis {
         Ok(match reply.value {
             Value::Int(0) if resent || reply.resent => Released::NotAnyMore,
             Value::Int(0) => Released::No,
-            Value::Int(_) => Released::Yes(None),
-            granted => Released::Yes(Some((hand_over(granted)?, reply.sent))),
+            Value::Int(_) => Released::Yes(Vec::new()),
+            granted => {
+                let sent = reply.sent;
+                Released::Yes(hand_overs(granted)?.into_iter().map(|hand_over| (hand_over, sent)).collect())
+            }
         })
     }
 }

@@ -1,31 +1,35 @@
--- KEYS: lock, clients, fence register, queue. ARGV: what channels begin with; the number of a locker and its id, for a
--- holder that the record does not tell, or twice ''; and, to remove no other lock than one that was seen, its value, or ''
--- if there was none.
+-- KEYS: lock, clients, holders, queue, fence register. ARGV: what channels begin with; the value of the lock that was seen, '' if
+-- there was none, and no other lock is to be removed, or '*' for whatever lock there is; and pairs of nonce and client of those
+-- who had it then, '' where it is not known which client that is.
 -- Returns 1 if a lock was removed, else 0.
--- The holder is told which lock it has lost. Without permission to publish it learns of it at its next renewal or
--- unlock. The lock goes to whoever waits for it.
+-- The holders are told which lock they have lost. It goes to whoever waits for it.
 local value = redis.pcall('GET', KEYS[1])
 value = type(value) == 'string' and value
-local nonce = nonce_of(value)
-local record, granted = record_of(nonce)
-if ARGV[4] then
-  -- Sent again, it must not take the lock of whoever came next. The count of lock-inc 1.2.0 only grows while one holder has
-  -- the lock.
-  local seen = nonce_of(ARGV[4])
-  if nonce and nonce ~= seen then return 0 end
-  if value and not nonce and (seen or (tonumber(value) or 0) < (tonumber(ARGV[4]) or 0)) then return 0 end
+local is_any, clients = ARGV[2] == '*', seen(3)
+local lost, now, count = {}, time(), 0
+if is_group(value) then value, count = current(now) end
+local there = redis.call('EXISTS', KEYS[1])
+
+-- Sent again, it must not take the lock of whoever came next. The count of lock-inc 1.2.0 only grows while one holder has
+-- the lock.
+local all = holders(value)
+for _, nonce in ipairs(all) do
+  if is_any or clients[nonce] then lost[#lost + 1] = nonce end
 end
-local there, waiting = redis.call('EXISTS', KEYS[1]), waiters()
-redis.call('DEL', KEYS[1])
-disown(waiting)
-local client = record and string.match(record, '^%S+ %S+ (%S+)')
-if nonce and string.sub(nonce, 1, 6) == ARGV[2] then client = client or ARGV[3] end
-if client then
-  -- It is not to blame that it gives no sign of life about this lock.
-  heard_from(client)
-  redis.pcall('PUBLISH', ARGV[1] .. client, 'lost ' .. nonce .. ' ' .. digits(granted or 0) .. ' ' .. KEYS[1])
+local is_other = nonce_of(ARGV[2]) or is_group(ARGV[2])
+local is_newer = is_other or (tonumber(value) or 0) < (tonumber(ARGV[2]) or 0)
+if #all > 0 and #lost == 0 or #all == 0 and value and not is_any and is_newer then return 0 end
+
+local waiting = waiters()
+count = math.max(count - #lost, 0)
+if count > 0 then
+  for _, nonce in ipairs(lost) do redis.call('ZREM', KEYS[3], nonce) end
+  shrink(now)
+else
+  value = false
+  redis.call('DEL', KEYS[1], KEYS[3])
 end
-if waiting == 0 then return there end
-local now, token = take_token()
-if token then hand_over(now, token, ARGV[1]) end
+for _, nonce in ipairs(lost) do take_from(nonce, clients[nonce], ARGV[1]) end
+if count == 0 and waiting == 0 then redis.call('DEL', KEYS[2]) end
+if waiting > 0 then give_on(value, count, ARGV[1]) end
 return there

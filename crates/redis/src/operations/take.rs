@@ -143,7 +143,7 @@ impl Redis {
         keys: &LockKeys<'_>,
         deadline: Deadline,
     ) -> Result<Taken> {
-        let (word, lease) = (untouched(attempt.nonce), in_ms(attempt.lease));
+        let (word, lease) = (untouched(attempt.nonce), in_ms(attempt.terms.lease));
         let (floor, connection) = (AtomicU64::new(0), AtomicU32::new(0));
         let part = Part {
             kind: &Takes,

@@ -14,7 +14,7 @@ use std::{
 
 pub(crate) use lock_inc_core::Hold;
 use lock_inc_core::{
-    Clock, Moment, Random, Resource, Timer,
+    Clock, Mode, Moment, Random, Resource, Timer,
     error::Result,
     locker::{Event, Listener, Locker, LostReason},
     options::{LockOptions, Wait},
@@ -143,7 +143,18 @@ impl World {
 
     /// Who holds this by the server's account: the token.
     pub(crate) fn holder(&self, name: &str) -> Option<u64> {
-        self.server().holder(Resource::new(name).hash(), self.now())
+        let holders = self.holders(name);
+        assert!(holders.len() < 2, "several hold it: {holders:?}");
+        holders.first().copied()
+    }
+
+    /// The same where it may be shared, in the order in which it was granted.
+    pub(crate) fn holders(&self, name: &str) -> Vec<u64> {
+        self.leases(name).into_iter().map(|(token, _)| token).collect()
+    }
+
+    fn leases(&self, name: &str) -> Vec<(u64, Duration)> {
+        self.server().leases(Resource::new(name).hash(), self.now())
     }
 
     /// How many wait for this.
@@ -151,9 +162,15 @@ impl World {
         self.server().waiting(Resource::new(name).hash())
     }
 
-    /// What is left of the lease by the server's account.
+    /// What is left of the lease by the server's account, or of that which lasts longest.
     pub(crate) fn lease_left(&self, name: &str) -> Duration {
-        self.server().lease_left(Resource::new(name).hash(), self.now())
+        self.leases(name).into_iter().map(|(_, left)| left).max().unwrap_or_default()
+    }
+
+    /// What is left of this one.
+    pub(crate) fn lease_left_of(&self, hold: &Hold) -> Option<Duration> {
+        let leases = self.server().leases(hold.resource.hash(), self.now());
+        leases.into_iter().find(|(token, _)| *token == hold.token).map(|(_, left)| left)
     }
 
     /// Waits, in simulated time, until something is so.
@@ -227,6 +244,21 @@ impl Peer {
         Box::pin(call)
     }
 
+    pub(crate) fn lock_all(&self, names: &[&str], options: LockOptions) -> Pending<Vec<Hold>> {
+        self.lock_all_until(names, options, None)
+    }
+
+    pub(crate) fn lock_all_until(
+        &self,
+        names: &[&str],
+        options: LockOptions,
+        cancelled: Option<CancellationToken>,
+    ) -> Pending<Vec<Hold>> {
+        let resources = names.iter().map(|name| Resource::new(name)).collect();
+        let call = self.locker.clone().lock_all(resources, options, cancelled);
+        Box::pin(self.locker.call(call))
+    }
+
     /// The same, in the background from now on: it has been sent before this returns to the caller's next await.
     pub(crate) fn start(&self, name: &str, options: LockOptions) -> Call<Hold> {
         tokio::spawn(self.lock(name, options))
@@ -234,8 +266,13 @@ impl Peer {
 
     /// Waits for ever, in the background, and is in the queue when this returns.
     pub(crate) async fn queue(&self, world: &World, name: &str) -> Call<Hold> {
+        self.queue_with(world, name, waits()).await
+    }
+
+    /// The same, on other terms.
+    pub(crate) async fn queue_with(&self, world: &World, name: &str, options: LockOptions) -> Call<Hold> {
         let before = world.waiting(name);
-        let call = self.start(name, waits());
+        let call = self.start(name, options);
         world.until("in the queue", || world.waiting(name) > before).await;
         sleep(ms(3)).await;
         call
@@ -303,6 +340,8 @@ pub(crate) type Pending<T> = std::pin::Pin<Box<dyn Future<Output = Result<T>> + 
 pub(crate) fn options() -> LockOptions {
     LockOptions {
         expire: secs(60),
+        mode: Mode::Exclusive,
+        steal: false,
         wait: Wait::No,
         retry_interval: ms(200),
         renew: false,

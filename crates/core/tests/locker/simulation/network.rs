@@ -1,8 +1,9 @@
 //! What lies between a locker and the server. In order, and fast; unless a fault is planned.
+//!
+//! * [`store`]: the store that a locker sees.
 
 use std::{
     collections::{HashMap, VecDeque},
-    pin::Pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
@@ -11,12 +12,9 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Inspection, Moment, Resource, StoreClock,
-    error::{Cause, Error, Limit, Refusal, Result, Unavailable},
-    store::{
-        Acquired, Answer, Attempt, Deadline, Grant, Poll, Polled, Release, Released, Renew, Renewed, Store,
-        StoreEvent, StoreEvents,
-    },
+    Clock, Identity, Moment,
+    error::{Cause, Error, Refusal, Result, Unavailable},
+    store::{Deadline, StoreEvent, StoreEvents},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -26,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Dice, SimulatedClock, ms,
-    server::{Client, Kind, Reply, Request, Server},
+    server::{Client, Kind, Reply, Request, Server, identity},
 };
+
+mod store;
 
 /// For a command and for a reply.
 pub(crate) const WAY: Duration = Duration::from_millis(1);
@@ -112,6 +112,7 @@ pub(crate) struct Chaos {
 /// A locker's way to the server.
 pub(crate) struct Network {
     client: Client,
+    identity: Identity,
     connections: Arc<Connections>,
     events: Mutex<Option<Arc<dyn StoreEvents>>>,
     connection: watch::Sender<Option<Arc<Connection>>>,
@@ -129,6 +130,8 @@ impl Network {
     pub(super) fn new(client: Client, connections: Arc<Connections>) -> Arc<Self> {
         let network = Arc::new(Self {
             client,
+            // The server has that in one word.
+            identity: Identity { host: "a host".into(), ..identity(client) },
             connections: connections.clone(),
             events: Mutex::default(),
             connection: watch::Sender::new(None),
@@ -202,14 +205,14 @@ impl Network {
                 }
             }
         }));
-        self.connections.server.lock().unwrap().listening.insert(self.client);
+        self.connections.server.lock().unwrap().set_listening(self.client, true);
         self.hear(StoreEvent::Connected { subscribed: true });
         self.connection.send_replace(Some(connection));
     }
 
     /// What is on its way is lost.
     pub(crate) fn disconnect(&self) {
-        self.connections.server.lock().unwrap().listening.remove(&self.client);
+        self.connections.server.lock().unwrap().set_listening(self.client, false);
         if let Some(connection) = self.connection.send_replace(None) {
             connection.broken.cancel();
         }
@@ -384,114 +387,5 @@ impl Network {
                 },
             }
         }
-    }
-
-    /// The same, detached: a command that has left is carried out also if nobody waits for it any more.
-    fn request<T: Send>(
-        &self,
-        request: Request,
-        deadline: Deadline,
-        read: impl FnOnce(Reply, Moment, bool) -> T + Send + 'static,
-    ) -> Answer<'_, T> {
-        let network = self.connections.networks.lock().unwrap().get(&self.client).and_then(Weak::upgrade);
-        Box::pin(async move {
-            let network = network.ok_or(Error::Closed)?;
-            let (reply, sent, resent) = network.call(request, deadline).await?;
-            Ok(read(reply, sent, resent))
-        })
-    }
-}
-
-fn unexpected(reply: &Reply) -> ! {
-    panic!("not the answer to this: {reply:?}")
-}
-
-impl Store for Network {
-    fn start(&self, events: Arc<dyn StoreEvents>) {
-        *self.events.lock().unwrap() = Some(events);
-    }
-
-    fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired> {
-        self.request(Request::Acquire(attempt.clone()), deadline, |reply, sent, _| match reply {
-            Reply::Granted(token) => Acquired::Granted(Grant { token, sent }),
-            Reply::Contended { contention, ticket, time } => {
-                Acquired::Contended { contention, ticket, clock: StoreClock { sent, time } }
-            }
-            other => unexpected(&other),
-        })
-    }
-
-    fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled> {
-        let Poll { resource, waiting, last } = poll;
-        let request = Request::Poll { resource: resource.clone(), waiting: waiting.to_vec(), last };
-        self.request(request, deadline, |reply, sent, _| match reply {
-            Reply::Polled { missing, contention, hand_over, places, time } => {
-                Polled { missing, contention, hand_over, places, clock: StoreClock { sent, time } }
-            }
-            other => unexpected(&other),
-        })
-    }
-
-    fn release<'a>(&'a self, release: Release<'a>, deadline: Deadline) -> Answer<'a, Released> {
-        let Release { resource, nonce, queued, is_untouched } = release;
-        let (resource, queued) = (resource.clone(), queued.is_some());
-        let request = Request::Release { resource, nonce, queued, is_untouched };
-        self.request(request, deadline, |reply, sent, resent| match reply {
-            Reply::Released { held: true, next } => Released::Yes(next.map(|next| (next, sent))),
-            Reply::Released { .. } if resent => Released::NotAnyMore,
-            Reply::Released { .. } => Released::No,
-            other => unexpected(&other),
-        })
-    }
-
-    fn renew<'a>(&'a self, renew: Renew<'a>, deadline: Deadline) -> Answer<'a, Renewed> {
-        let Renew { resource, nonce, change, extensions, .. } = renew;
-        let request = Request::Renew { resource: resource.clone(), nonce, change, extensions };
-        self.request(request, deadline, |reply, sent, _| match reply {
-            Reply::Renewed(ownership) => Renewed { ownership, sent },
-            other => unexpected(&other),
-        })
-    }
-
-    fn introduces_after(&self) -> Option<Duration> {
-        *self.introduction.lock().unwrap()
-    }
-
-    fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>> {
-        self.request(Request::Inspect(resource.clone()), deadline, |reply, _, _| match reply {
-            Reply::Inspected(inspection) => inspection,
-            other => unexpected(&other),
-        })
-    }
-
-    fn remove<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
-        self.request(Request::Remove(resource.clone()), deadline, |reply, _, _| {
-            matches!(reply, Reply::Flag(true))
-        })
-    }
-
-    fn is_locked<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, bool> {
-        self.request(Request::IsLocked(resource.clone()), deadline, |reply, _, _| {
-            matches!(reply, Reply::Flag(true))
-        })
-    }
-
-    fn purge(&self, patience: Limit) -> Answer<'_, ()> {
-        self.request(Request::Purge, Deadline::after(patience), |_, _, _| ())
-    }
-
-    fn expect_events(&self, expected: bool) {
-        *self.expecting.lock().unwrap() += if expected { 1 } else { -1 };
-    }
-
-    fn begin_close(&self) {
-        self.closing.cancel();
-    }
-
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async {
-            self.closed.store(true, Ordering::Relaxed);
-            self.disconnect();
-        })
     }
 }

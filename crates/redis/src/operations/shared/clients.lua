@@ -1,9 +1,9 @@
 -- KEYS[2]: who has to do with the lock, a hash. No lock depends on it; what is of a foreign type says nothing: pcall.
---   holder: who holds it, '<nonce> <token> <client> <pid> <host> <name>'. A slash and how many times the lease was set may
---     follow the token.
+--   holder:<nonce>: who holds it, '<nonce> <token> <client> <pid> <host> <name>'. A slash and how many times the lease was set
+--     may follow the token.
 --   <client>, for each client with waiters: until when it counts as alive, in ms of the server's clock, negative for one
 --     that no message reaches.
---   granted:<client>: the end of the first lease that it was handed, until it has given a sign of life.
+--   granted:<client>: the end of the first lease that it was handed last, until it has given a sign of life.
 
 -- For so long after its last poll a client counts as alive: three times the longest time between two of them.
 local ALIVE = 15000
@@ -13,24 +13,18 @@ local function keep(key, ms)
   if redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms) end
 end
 
--- Says who the holder is, for `ms`, and for as long as somebody else in KEYS[2] may count as alive. `part`: what its client
--- says of itself. Further fields and values may follow. A server without memory need not know.
-local function own(nonce, token, part, ms, ...)
-  local done = redis.pcall('HSET', KEYS[2], 'holder', nonce .. ' ' .. token .. ' ' .. part, ...)
-  if type(done) ~= 'number' then return end
+-- Says who a holder is, for as long as the lock has a lease, and somebody else in KEYS[2] may count as alive. `part`: what
+-- its client says of itself. Further fields and values may follow. A server without memory need not know.
+local function own(nonce, token, part, ...)
+  local record = nonce .. ' ' .. token .. ' ' .. part
+  if type(redis.pcall('HSET', KEYS[2], holder(nonce), record, ...)) ~= 'number' then return end
+  local left = math.max(redis.call('PTTL', KEYS[1]), 1)
   local alone = redis.call('HLEN', KEYS[2]) == 1
-  redis.call('PEXPIRE', KEYS[2], alone and ms or math.max(ms, ALIVE))
+  redis.call('PEXPIRE', KEYS[2], alone and left or math.max(left, ALIVE))
 end
 
--- A lock is over. KEYS[2] stays where others wait.
-local function disown(waiting)
-  if waiting > 0 then redis.pcall('HDEL', KEYS[2], 'holder') else redis.call('DEL', KEYS[2]) end
-end
-
--- Removes what is left of a lock of this nonce that an old client has deleted.
-local function drop_leftover(nonce)
-  if record_of(nonce) then redis.call('HDEL', KEYS[2], 'holder') end
-end
+-- Removes what is said of a holder whose lock is over.
+local function disown(nonce) redis.pcall('HDEL', KEYS[2], holder(nonce)) end
 
 local function grant_of(client) return 'granted:' .. client end
 

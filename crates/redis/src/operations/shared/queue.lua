@@ -1,19 +1,21 @@
--- KEYS[4]: the queue, a sorted set of waiters, '<nonce> <lease in ms> <client> <pid> <host> <name>', by their tickets.
+-- KEYS[4]: the queue, a sorted set of waiters, '<nonce> <lease in ms> <client> <pid> <host> <name>', by their tickets. For a
+-- shared lock that a limited number may have, a slash and that number follow the lease.
 
 -- A waiter's first lease: a process that hangs keeps the others for no longer. It asks for the rest in time.
 local GRACE = 5000
 
-local function ms(now) return math.floor(now / 1000) end
-
--- Forgets the clients that have left, unless there are few of them. They are no more than the waiters, at the most. Where
--- there are many it is done now and then only: most may have been served just now, and count as alive for a while.
+-- Forgets the clients that have left, and holders whose leases have ended, unless there are few of them. They are no more than
+-- the waiters, at the most. Where there are many it is done now and then only: most may have been served just now, and count
+-- as alive for a while.
 local function forget_dead(now)
   local count = redis.call('HLEN', KEYS[2])
   if count <= 2 * redis.call('ZCARD', KEYS[4]) + 16 or now % count >= 64 then return end
-  local clients = redis.call('HGETALL', KEYS[2])
+  local clients, value = redis.call('HGETALL', KEYS[2]), redis.call('GET', KEYS[1])
   for index = 1, #clients, 2 do
     local ends = tonumber(clients[index + 1])
     local client = clients[index]
+    local nonce = string.match(client, '^' .. holder('(%d+)$'))
+    if nonce and not holds(nonce, value, now) then disown(nonce) end
     if ends and math.abs(ends) < ms(now) and string.sub(client, 1, 8) ~= grant_of('') then
       redis.call('HDEL', KEYS[2], client, grant_of(client))
     end
@@ -42,11 +44,11 @@ local function waiters()
   return string.find(count.err, 'WRONGTYPE', 1, true) and 0 or redis.call('ZCARD', KEYS[4])
 end
 
--- Takes a waiter out of the queue.
+-- Takes a waiter out of the queue. Whether it was in it.
 local function leave(waiter)
-  if redis.call('ZREM', KEYS[4], waiter) == 1 and redis.call('EXISTS', KEYS[1], KEYS[4]) == 0 then
-    redis.call('DEL', KEYS[2])
-  end
+  local left = redis.call('ZREM', KEYS[4], waiter) == 1
+  if left and redis.call('EXISTS', KEYS[1], KEYS[4]) == 0 then redis.call('DEL', KEYS[2]) end
+  return left
 end
 
 -- Until when a client counts as alive; 0 if it does not. One that was handed the lock and has let its first lease end
@@ -59,50 +61,94 @@ local function alive_until(client, now)
   return ends
 end
 
--- Makes a waiter the holder.
-local function grant(nonce, token, now, part, client, lease)
-  redis.call('SET', KEYS[1], word(nonce, COMPANY + 1), 'PX', digits(lease))
-  own(nonce, digits(token), part, lease, grant_of(client), digits(ms(now) + lease))
+-- What a member of the queue says: nonce, lease in ms, limit, what the client says of itself, and the client.
+local function parse(waiter)
+  local nonce, lease, limit, part, client = string.match(waiter, '^(%S+) (%d+)/?(%d*) ((%S+).*)$')
+  return nonce, tonumber(lease), tonumber(limit) or 0, part, client
 end
 
--- Gives the lock, with a token that is in the register already, to the first waiter whose client is alive and listens.
--- `caller`: the client whose call this is, which learns of a grant by the reply. Returns nothing if nobody got it, else
--- true and, for the reply, {nonce, token, lease in ms}.
-local function hand_over(now, token, channels, caller)
-  local deaf = {}
+-- Whether the first waiter fits beside those who have the lock.
+local function next_fits(value, count)
+  local nonce, _, limit = parse(redis.call('ZRANGE', KEYS[4], 0, 0)[1] or '')
+  return nonce and fits(value, count, nonce, limit)
+end
+
+-- Tells a client that it has the lock. Whether it listens; nothing where that may not be done.
+local function tell(client, channels, nonce, token, now, lease)
+  local channel = channels .. client
+  local news = { 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }
+  local told = redis.pcall('PUBLISH', channel, table.concat(news, ' '))
+  if type(told) ~= 'number' then return end
+  -- Whoever listens to a pattern was counted, too. Where it is not allowed to ask, the signs of life have to do.
+  if told > 0 and redis.pcall('PUBSUB', 'NUMPAT') ~= 0 then
+    told = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] or told
+  end
+  return told > 0
+end
+
+-- Adds a grant to those that a reply tells.
+local function add_grant(grants, nonce, token, lease)
+  for _, field in ipairs({ nonce, token, lease }) do grants[#grants + 1] = field end
+end
+
+-- Gives the lock, with a token that is in the register already, to the first waiter whose client is alive and listens, if it
+-- fits beside those who have the lock; and if that one shares it, to those behind it that fit, each with a token of its own.
+-- `value`, `count`: what KEYS[1] holds and how many have the lock, false and 0 where it is over. `caller`: the client whose
+-- call this is, which learns of its grants by the reply: they are added to the list `mine`. Returns the last token, or nothing if
+-- nobody got the lock.
+local function hand_over(now, token, channels, caller, value, count, mine)
+  local deaf, last = {}, nil
   while true do
     local head = redis.pcall('ZPOPMIN', KEYS[4])
     if head.err or #head == 0 then
-      redis.call('DEL', KEYS[2])
-      return
+      if count == 0 then redis.call('DEL', KEYS[2]) end
+      break
     end
-    local nonce, whole, part, client = string.match(head[1], '^(%S+) (%d+) ((%S+).*)$')
+    local nonce, lease, limit, part, client = parse(head[1])
     local alive = client and not deaf[client] and alive_until(client, now) or 0
     if alive ~= 0 then
-      local lease = math.min(tonumber(whole), GRACE)
+      if last then token = last + 1 end
+      lease = math.min(lease, GRACE)
       -- Whom no message reaches asks often.
-      local told = 1
-      if client ~= caller and alive > 0 then
-        local news = { 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }
-        local channel = channels .. client
-        told = redis.pcall('PUBLISH', channel, table.concat(news, ' '))
-        if type(told) ~= 'number' then
-          -- Not allowed: whose turn it is finds out by polling.
-          redis.call('ZADD', KEYS[4], head[2], head[1])
-          redis.call('PEXPIRE', KEYS[4], ALIVE)
-          return
-        end
-        -- Whoever listens to a pattern was counted, too. Where it is not allowed to ask, the signs of life have to do.
-        if told > 0 and redis.pcall('PUBSUB', 'NUMPAT') ~= 0 then
-          told = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] or told
-        end
+      local told = client == caller or alive < 0
+      local is_next = fits(value, count, nonce, limit) and (not last or keep_token(token))
+      if is_next and not told then told = tell(client, channels, nonce, token, now, lease) end
+      if not is_next or told == nil then
+        -- Its turn has not come; or it may not be told, and finds out by polling.
+        redis.call('ZADD', KEYS[4], head[2], head[1])
+        redis.call('PEXPIRE', KEYS[4], ALIVE)
+        break
       end
-      if told > 0 then
-        grant(nonce, token, now, part, client, lease)
-        if client ~= caller then return true end
-        return true, { nonce, token, lease }
+      if told then
+        value, count = let_in(value, nonce, lease, now, true), count + 1
+        own(nonce, digits(token), part, grant_of(client), digits(ms(now) + lease))
+        last = token
+        if client == caller then add_grant(mine, nonce, token, lease) end
+        if not is_shared(nonce) then break end
       end
+      alive = told and 1 or 0
     end
-    if client then deaf[client] = true end
+    if client and alive == 0 then deaf[client] = true end
   end
+  return last
+end
+
+-- A lock is over, or one of those who share it has gone: it goes to whoever is next, if anybody is. `gone`: a nonce of the
+-- caller's. See hand_over for the other arguments and the result.
+local function give_on(value, count, channels, caller, mine, gone)
+  if count > 0 and not next_fits(value, count) then return end
+  -- The first write: where memory is short nobody gets the lock.
+  local now, token = take_token()
+  if gone then
+    heard_from(caller)
+    disown(gone)
+  end
+  if token then return hand_over(now, token, channels, caller, value, count, mine) end
+end
+
+-- Waiters have left: what kept those behind them from sharing the lock may have been their turn.
+local function pass_on(now, channels)
+  local value, count = current(now)
+  local owner = nonce_of(value)
+  if is_group(value) or owner and is_shared(owner) then give_on(value, count, channels) end
 end

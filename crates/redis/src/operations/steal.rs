@@ -1,0 +1,75 @@
+//! Takes a resource from whoever holds it.
+
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use lock_inc_core::{
+    error::Result,
+    store::{Attempt, Deadline, Grant},
+};
+use redis::{Cmd, Value};
+use tokio::time::sleep;
+
+use super::{decode, in_ms};
+use crate::{
+    Redis,
+    keys::LockKeys,
+    link::Reply,
+    script::{LuaScript, script},
+    server_clock::Told,
+};
+
+static STEAL: LazyLock<LuaScript> = script!(
+    8,
+    "shared/clock",
+    "shared/word",
+    "shared/records",
+    "shared/clients",
+    "shared/holders",
+    "shared/lease",
+    "shared/queue",
+    "shared/loss",
+    "steal"
+);
+
+/// Before it is tried again where somebody else has come meanwhile.
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Redis {
+    /// Takes the lock from those who have it, of whom each is named: sent again, the command takes it from nobody who came
+    /// later. Where others have come it looks who they are, until the deadline.
+    pub(super) async fn steal(
+        &self,
+        attempt: &Attempt,
+        keys: &LockKeys<'_>,
+        deadline: Deadline,
+    ) -> Result<Grant> {
+        let mut was_sent = false;
+        loop {
+            let seen = self.see(keys, deadline).await;
+            let holders = seen.map_err(|error| if was_sent { error.after_sending() } else { error })?.holders;
+            let connection = AtomicU32::new(0);
+            let arguments = |command: &mut Cmd| {
+                // True of the connection that it is about to be sent on.
+                connection.store(self.member.connection(), Ordering::Relaxed);
+                command.arg(attempt.nonce.number()).arg(in_ms(attempt.terms.lease));
+                command.arg(self.keys.channels()).arg(&holders);
+            };
+            let Reply { value, sent, .. } = self.run_with_queue(&STEAL, keys, arguments, deadline).await?;
+            was_sent = true;
+            if value != Value::Nil {
+                let token: u64 = decode(value)?;
+                let connection = connection.into_inner();
+                self.clock.on_token(connection, token, Told::Lifted, sent, || self.link.now());
+                return Ok(Grant { token, sent });
+            }
+            // At the deadline the next look says what there is to say.
+            sleep(PAUSE.min(deadline.left())).await;
+        }
+    }
+}
