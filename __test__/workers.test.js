@@ -62,6 +62,54 @@ describe('worker threads', () => {
     })
   })
 
+  it.each(drivers)('share locks, up to a limit, and keep those out that do not (%s)', async (driver) => {
+    const script = `
+      // How many are inside: readers, writers, those with a permit. How often anybody was, and how many have met.
+      const inside = new Int32Array(new SharedArrayBuffer(20))
+      const code = \`
+        const { spec, inside, number } = workerData
+        const locker = lockFactory(spec)
+        const enter = async (options, index, check) => {
+          const lock = await locker.lock(index === 2 ? 'permits' : 'one', { ...options, timeout: 60_000 })
+          const count = Atomics.add(inside, index, 1) + 1
+          if (!check(count)) throw new Error('overlap')
+          Atomics.add(inside, 3, 1)
+          await new Promise(setImmediate)
+          if (!check(Atomics.load(inside, index))) throw new Error('overlap')
+          Atomics.sub(inside, index, 1)
+          await lock.unlock()
+        }
+        const meet = async () => {
+          const lock = await locker.lock('meeting', { mode: 'shared' })
+          Atomics.add(inside, 4, 1)
+          while (Atomics.load(inside, 4) < 4) await new Promise(setImmediate)
+          await lock.unlock()
+        }
+        const main = async () => {
+          await meet()
+          for (let round = 0; round < 40; round++) {
+            if ((round + number) % 4 === 0) {
+              await enter({}, 1, (count) => count === 1 && Atomics.load(inside, 0) === 0)
+            } else {
+              await enter({ mode: 'shared' }, 0, () => Atomics.load(inside, 1) === 0)
+            }
+            await enter({ mode: 'shared', limit: 2 }, 2, (count) => count <= 2)
+          }
+          await locker.close()
+        }
+        main()
+      \`
+      const all = [0, 1, 2, 3].map((number) => start(code, { spec: args.spec, inside, number }))
+      Promise.all(all.map(ended)).then((codes) => tell({ codes, count: inside[3] }))
+    `
+    const { code, messages, stderr } = await run(script, specOf(driver, 'sharing:')).ended
+    expect({ code, messages, stderr }).toEqual({
+      code: 0,
+      messages: [{ codes: [0, 0, 0, 0], count: 320 }],
+      stderr: '',
+    })
+  })
+
   it('share the locks in memory with the main thread', async () => {
     const script = `
       const locker = lockFactory(args.spec)
