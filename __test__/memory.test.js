@@ -4,10 +4,7 @@ const lockFactory = require('..')
 const { behaviour } = require('./support/behaviour')
 const { runNode } = require('./support/child')
 const { holding } = require('./support/holding')
-const { querying } = require('./support/querying')
 const { requesting } = require('./support/requesting')
-const { several } = require('./support/several')
-const { sharing } = require('./support/sharing')
 const { waiting } = require('./support/waiting')
 
 describe('a locker in memory', () => {
@@ -15,9 +12,6 @@ describe('a locker in memory', () => {
   behaviour(specOf)
   holding(specOf)
   requesting(specOf)
-  querying(specOf)
-  sharing(specOf)
-  several(specOf)
   waiting(specOf)
 
   it('takes the config of another driver without effect, so that the driver can be switched', async () => {

@@ -2,10 +2,7 @@
 
 const { behaviour } = require('./support/behaviour')
 const { holding } = require('./support/holding')
-const { querying } = require('./support/querying')
 const { requesting } = require('./support/requesting')
-const { several } = require('./support/several')
-const { sharing } = require('./support/sharing')
 const { waiting } = require('./support/waiting')
 const { SERVERS, serverVersion, startRedis } = require('./support/redis-server')
 
@@ -29,8 +26,5 @@ describe.each(SERVERS)('a locker on %s', (name) => {
   behaviour(specOf)
   holding(specOf)
   requesting(specOf)
-  querying(specOf)
-  sharing(specOf)
-  several(specOf)
   waiting(specOf)
 })

@@ -137,7 +137,18 @@ const exceptions = [
 const quick = {
   names: ['node-26', 'bun', 'deno'],
   files: [
-    ...['arguments', 'connection', 'entry', 'event-loop', 'exit', 'faults', 'loading', 'memory', 'redis'],
+    ...[
+      'arguments',
+      'connection',
+      'entry',
+      'event-loop',
+      'exit',
+      'faults',
+      'loading',
+      'memory',
+      'modes',
+      'redis',
+    ],
     ...['turns', 'workers'],
   ].map((name) => `__test__/${name}.test.js`),
   pattern: '^(?!a locker on (redis-|valkey-))',
