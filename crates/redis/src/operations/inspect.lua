@@ -7,30 +7,27 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function inspect()
   local value = redis.call('GET', KEYS[1])
   if value and not tonumber(value) then return {0, {}, {}} end
-  local having, waiting = {}, {}
+  local having, waiting, fields = {}, {}, {}
+  local clients = redis.call('HGETALL', KEYS[2])
+  for index = 1, #clients, 2 do fields[clients[index]] = clients[index + 1] end
   if is_group(value) then
     local found = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
     for index = 1, #found, 2 do
       local left = found[index + 1] - now
       if left > 0 then
-        having[#having + 1] = record_of(found[index]) or found[index]
+        having[#having + 1] = fields[holder(found[index])] or found[index]
         having[#having + 1] = left
       end
     end
   elseif value then
     local nonce = nonce_of(value)
-    having = { record_of(nonce) or nonce or '', redis.call('PTTL', KEYS[1]) }
+    having = { nonce and fields[holder(nonce)] or nonce or '', redis.call('PTTL', KEYS[1]) }
   end
 
-  local alive = {}
-  local clients = redis.call('HGETALL', KEYS[2])
-  for index = 1, #clients, 2 do
-    alive[clients[index]] = math.abs(tonumber(clients[index + 1]) or 0)
-  end
   local queue = redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES')
   for index = 1, #queue, 2 do
     local client = string.match(queue[index], '^%S+ %S+ (%S+)')
-    if (alive[client] or 0) > now then
+    if math.abs(tonumber(fields[client]) or 0) > now then
       waiting[#waiting + 1] = tonumber(queue[index + 1])
       waiting[#waiting + 1] = queue[index]
     end

@@ -16,8 +16,9 @@ local all = holders(value)
 for _, nonce in ipairs(all) do
   if is_any or clients[nonce] then lost[#lost + 1] = nonce end
 end
-local is_other = nonce_of(ARGV[2]) or is_group(ARGV[2])
-local is_newer = is_other or (tonumber(value) or 0) < (tonumber(ARGV[2]) or 0)
+local was_ours = nonce_of(ARGV[2]) or is_group(ARGV[2])
+local is_newer = was_ours or ARGV[2] == '' or value and #value == 19 and #ARGV[2] ~= 19
+  or (tonumber(value) or 0) < (tonumber(ARGV[2]) or 0)
 if #all > 0 and #lost == 0 or #all == 0 and value and not is_any and is_newer then return 0 end
 
 local waiting = waiters()

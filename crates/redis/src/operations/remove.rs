@@ -75,7 +75,8 @@ impl Redis {
         value: Option<&[u8]>,
         deadline: Deadline,
     ) -> Result<Vec<(String, String)>> {
-        let word = value.filter(|value| value.len() == WORD).and_then(|value| str::from_utf8(value).ok());
+        let is_word = |value: &&[u8]| value.len() == WORD && value.iter().all(u8::is_ascii_digit);
+        let word = value.filter(is_word).and_then(|value| str::from_utf8(value).ok());
         let Some(word) = word else { return Ok(Vec::new()) };
         let nonces = if word.starts_with(GROUP) {
             let list = |command: &mut Cmd| {

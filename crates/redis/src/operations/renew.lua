@@ -13,19 +13,22 @@ if not holds(mine, value, now) then
   end
   return value and -1 or 0
 end
-local record, _, set_before = record_of(mine)
+local known, _, set_before = record_of(mine)
 local lease, sets, times = tonumber(ARGV[2]), ARGV[3] == 'set', tonumber(ARGV[4])
 if lease > 0 then
-  -- Whatever was asked for before, and arrives later, sets nothing any more.
-  if sets and times > (set_before or 0) then
+  -- Whatever was asked for before, and arrives later, sets nothing any more. Without a record nobody knows what was.
+  local is_next = known and times > set_before or not known and times == 1
+  if sets and is_next then
     set_lease(value, mine, lease, now)
-  elseif not sets or times == set_before then
-    raise_lease(value, mine, lease, record, now)
+  elseif not sets or not known or times == set_before then
+    raise_lease(value, mine, lease, known, now)
   end
 end
-if not record or lease > 0 and times > set_before then
-  own(mine, ARGV[5] .. (times > 0 and '/' .. ARGV[4] or ''), ARGV[6])
+if not known or lease > 0 and times > set_before then
+  record(mine, ARGV[5] .. (times > 0 and '/' .. ARGV[4] or ''), ARGV[6])
+  keep_records(not known and nonce_of(value))
 end
-if attempts(value) > MANY then expect_company(value, 1) end
+-- Where memory is short, that can wait.
+if attempts(value) > MANY then redis.pcall('SET', KEYS[1], word(string.sub(value, 1, 13), COMPANY + 1), 'KEEPTTL') end
 heard_from(string.match(ARGV[6], '^%S+'))
 return 1

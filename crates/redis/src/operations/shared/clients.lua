@@ -13,18 +13,35 @@ local function keep(key, ms)
   if redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms) end
 end
 
--- Says who a holder is, for as long as the lock has a lease, and somebody else in KEYS[2] may count as alive. `part`: what
--- its client says of itself. Further fields and values may follow. A server without memory need not know.
-local function own(nonce, token, part, ...)
-  local record = nonce .. ' ' .. token .. ' ' .. part
-  if type(redis.pcall('HSET', KEYS[2], holder(nonce), record, ...)) ~= 'number' then return end
-  local left = math.max(redis.call('PTTL', KEYS[1]), 1)
-  local alone = redis.call('HLEN', KEYS[2]) == 1
-  redis.call('PEXPIRE', KEYS[2], alone and left or math.max(left, ALIVE))
+-- Gives a key a lease of `ms` if it has a longer one.
+local function cut(key, ms)
+  if redis.call('PTTL', key) > ms then redis.call('PEXPIRE', key, digits(ms)) end
+end
+
+-- Says who a holder is. `part`: what its client says of itself. Further fields and values may follow. A server without memory
+-- need not know. keep_records is to follow.
+local function record(nonce, token, part, ...)
+  redis.pcall('HSET', KEYS[2], holder(nonce), nonce .. ' ' .. token .. ' ' .. part, ...)
 end
 
 -- Removes what is said of a holder whose lock is over.
 local function disown(nonce) redis.pcall('HDEL', KEYS[2], holder(nonce)) end
+
+-- What is said of holders is kept for as long as the lock has a lease, and somebody else in KEYS[2] may count as alive. `nonce`:
+-- of the one holder, if that is named for the first time: those that were named before have let their leases end.
+local function keep_records(nonce)
+  local count = redis.pcall('HLEN', KEYS[2])
+  if type(count) ~= 'number' or count == 0 then return end
+  if nonce and count > 8 then
+    local fields = redis.call('HGETALL', KEYS[2])
+    for index = 1, #fields, 2 do
+      local former = string.match(fields[index], '^' .. holder('(%d+)$'))
+      if former and former ~= nonce then disown(former) end
+    end
+  end
+  local left = math.max(redis.call('PTTL', KEYS[1]), 1)
+  redis.call('PEXPIRE', KEYS[2], count == 1 and left or math.max(left, ALIVE))
+end
 
 local function grant_of(client) return 'granted:' .. client end
 

@@ -71,7 +71,10 @@ end
 -- One of a group has gone or has a shorter lease: the lock ends with the last of their leases.
 local function shrink(now)
   local last = redis.call('ZRANGE', KEYS[3], 0, 0, 'REV', 'WITHSCORES')
-  redis.call('PEXPIRE', KEYS[1], math.max(last[2] - ms(now), 1))
+  local left = math.max(last[2] - ms(now), 1)
+  redis.call('PEXPIRE', KEYS[1], left)
+  redis.call('PEXPIRE', KEYS[3], left)
+  cut(KEYS[2], math.max(left, ALIVE))
 end
 
 -- Who has the lock: a list of nonces.

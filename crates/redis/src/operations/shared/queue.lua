@@ -4,19 +4,20 @@
 -- A waiter's first lease: a process that hangs keeps the others for no longer. It asks for the rest in time.
 local GRACE = 5000
 
--- Forgets the clients that have left, and holders whose leases have ended, unless there are few of them. They are no more than
--- the waiters, at the most. Where there are many it is done now and then only: most may have been served just now, and count
+-- Forgets the clients that have left, and holders whose leases have ended, unless there are few of them. Where there are many it is done now and then only: most may have been served just now, and count
 -- as alive for a while.
 local function forget_dead(now)
   local count = redis.call('HLEN', KEYS[2])
-  if count <= 2 * redis.call('ZCARD', KEYS[4]) + 16 or now % count >= 64 then return end
+  local known = redis.call('ZCARD', KEYS[4]) + redis.call('ZCARD', KEYS[3])
+  if count <= 2 * known + 16 or now % count >= 64 then return end
   local clients, value = redis.call('HGETALL', KEYS[2]), redis.call('GET', KEYS[1])
   for index = 1, #clients, 2 do
     local ends = tonumber(clients[index + 1])
     local client = clients[index]
     local nonce = string.match(client, '^' .. holder('(%d+)$'))
     if nonce and not holds(nonce, value, now) then disown(nonce) end
-    if ends and math.abs(ends) < ms(now) and string.sub(client, 1, 8) ~= grant_of('') then
+    -- What has another name is a later version's.
+    if ends and math.abs(ends) < ms(now) and #client == 16 and string.find(client, '^%x+$') then
       redis.call('HDEL', KEYS[2], client, grant_of(client))
     end
   end
@@ -73,17 +74,17 @@ local function next_fits(value, count)
   return nonce and fits(value, count, nonce, limit)
 end
 
+-- Whether somebody listens to a channel, by its name. Where it is not allowed to ask, the signs of life have to do.
+local function is_heard(channel) return redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 end
+
 -- Tells a client that it has the lock. Whether it listens; nothing where that may not be done.
 local function tell(client, channels, nonce, token, now, lease)
   local channel = channels .. client
   local news = { 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }
   local told = redis.pcall('PUBLISH', channel, table.concat(news, ' '))
   if type(told) ~= 'number' then return end
-  -- Whoever listens to a pattern was counted, too. Where it is not allowed to ask, the signs of life have to do.
-  if told > 0 and redis.pcall('PUBSUB', 'NUMPAT') ~= 0 then
-    told = redis.pcall('PUBSUB', 'NUMSUB', channel)[2] or told
-  end
-  return told > 0
+  -- Whoever listens to a pattern was counted, too.
+  return told > 0 and (redis.pcall('PUBSUB', 'NUMPAT') == 0 or is_heard(channel))
 end
 
 -- Adds a grant to those that a reply tells.
@@ -97,7 +98,7 @@ end
 -- call this is, which learns of its grants by the reply: they are added to the list `mine`. Returns the last token, or nothing if
 -- nobody got the lock.
 local function hand_over(now, token, channels, caller, value, count, mine)
-  local deaf, last = {}, nil
+  local deaf, signs, last = {}, {}, nil
   while true do
     local head = redis.pcall('ZPOPMIN', KEYS[4])
     if head.err or #head == 0 then
@@ -105,13 +106,20 @@ local function hand_over(now, token, channels, caller, value, count, mine)
       break
     end
     local nonce, lease, limit, part, client = parse(head[1])
-    local alive = client and not deaf[client] and alive_until(client, now) or 0
+    local alive = 0
+    if client and not deaf[client] then
+      signs[client] = signs[client] or alive_until(client, now)
+      alive = signs[client]
+    end
+    local does_fit = alive ~= 0 and fits(value, count, nonce, limit)
+    -- A process that has died keeps nobody out until it is taken for dead.
+    if alive > 0 and not does_fit and client ~= caller and not is_heard(channels .. client) then alive = 0 end
     if alive ~= 0 then
       if last then token = last + 1 end
       lease = math.min(lease, GRACE)
       -- Whom no message reaches asks often.
       local told = client == caller or alive < 0
-      local is_next = fits(value, count, nonce, limit) and (not last or keep_token(token))
+      local is_next = does_fit and (not last or keep_token(token))
       if is_next and not told then told = tell(client, channels, nonce, token, now, lease) end
       if not is_next or told == nil then
         -- Its turn has not come; or it may not be told, and finds out by polling.
@@ -121,7 +129,7 @@ local function hand_over(now, token, channels, caller, value, count, mine)
       end
       if told then
         value, count = let_in(value, nonce, lease, now, true), count + 1
-        own(nonce, digits(token), part, grant_of(client), digits(ms(now) + lease))
+        record(nonce, digits(token), part, grant_of(client), digits(ms(now) + lease))
         last = token
         if client == caller then add_grant(mine, nonce, token, lease) end
         if not is_shared(nonce) then break end
@@ -130,6 +138,7 @@ local function hand_over(now, token, channels, caller, value, count, mine)
     end
     if client and alive == 0 then deaf[client] = true end
   end
+  if last then keep_records() end
   return last
 end
 

@@ -19,6 +19,6 @@ local function is_shared(nonce) return string.sub(nonce, 7, 7) >= '5' end
 local function word(nonce, count) return nonce .. string.format('%06d', count) end
 
 local function attempts(value)
-  if not nonce_of(value) and not is_group(value) then return tonumber(value) or 0 end
+  if not nonce_of(value) and not is_group(value) then return math.max(math.min(tonumber(value) or 0, 2 ^ 53), 0) end
   return (tonumber(string.sub(value, 14)) or 0) % COMPANY
 end
