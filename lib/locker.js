@@ -6,6 +6,7 @@ const channels = require('./diagnostics')
 const { ResourceLockedError, dated, grantedTooLate, toError } = require('./errors')
 const { Lock } = require('./lock')
 const { LockSet } = require('./lock-set')
+const { wrongType } = require('./options/argument-errors')
 const { readExtend, readLock } = require('./options/lock')
 const { checkResource, checkResources } = require('./options/resource')
 const { now } = require('./native')
@@ -288,7 +289,7 @@ class Locker {
 
 /** The names of several resources, each of them once. */
 function distinct(names, options) {
-  if (options.steal) throw new TypeError('options.steal is for one resource at a time')
+  if (options.steal) throw wrongType('options.steal is for one resource at a time')
   // What is no Unicode has one replacement in the store, whatever it was.
   return [...new Set(names.map((name) => name.toWellFormed()))]
 }
