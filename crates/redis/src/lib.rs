@@ -71,6 +71,8 @@ pub struct Redis {
     clock: ServerClock,
     contended: Contended,
     two_steps: TwoSteps,
+    /// One steal at a time, in the order of the calls: the last one is to have the lock.
+    stealing: tokio::sync::Mutex<()>,
     /// The id of this locker.
     client: String,
     /// What records in the store say of it.
@@ -93,6 +95,7 @@ impl Redis {
             clock: ServerClock::default(),
             contended: Contended::default(),
             two_steps: TwoSteps::default(),
+            stealing: tokio::sync::Mutex::default(),
             description: identity.describe(),
             client: identity.client.clone(),
             clients: Clients::new(identity),

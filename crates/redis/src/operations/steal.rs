@@ -13,7 +13,7 @@ use lock_inc_core::{
     store::{Attempt, Deadline, Grant},
 };
 use redis::{Cmd, Value};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::{decode, in_ms};
 use crate::{
@@ -53,6 +53,8 @@ impl Redis {
         keys: &LockKeys<'_>,
         deadline: Deadline,
     ) -> Result<Grant> {
+        // Where the time is over before, what follows says so.
+        let _turn = timeout_at(deadline.at, self.stealing.lock()).await;
         let mut was_sent = false;
         for misses in 0u32.. {
             let seen = self.see(keys, deadline).await;

@@ -357,7 +357,8 @@ impl Lock {
             }
             self.pass_on(books, now);
         }
-        let contention = self.in_the_way(true, None, now);
+        let is_limited = waiting.first().is_some_and(|call| call.terms.mode.limit() > 0);
+        let contention = self.in_the_way(is_limited, None, now);
         Reply::Polled { missing, contention, hand_overs, places, time: time(now) }
     }
 
