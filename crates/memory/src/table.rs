@@ -311,9 +311,7 @@ impl LockTable {
         let leaving = if last { waiting } else { &[] };
         let places = leaving.iter().map(|call| self.queues.get(hash)?.place(call.nonce)).collect();
         self.withdraw(hash, leaving.iter().map(|call| call.nonce), now);
-        // Of several holders, one that is limited waits for any of them, and every other for all.
-        let is_limited = waiting.first().is_some_and(|call| call.terms.mode.limit() > 0);
-        (self.held.get(hash).map(|holders| holders.contention(is_limited, now.moment)), places)
+        (self.held.get(hash).map(|holders| holders.contention(true, now.moment)), places)
     }
 
     fn held_by(&self, hash: &str, nonce: Nonce) -> Option<&Held> {

@@ -42,6 +42,5 @@ if ARGV[4] == '1' then
   pass_on(now, ARGV[2])
   value = redis.call('GET', KEYS[1])
 end
--- Of several holders, one that is limited waits for any of them, and every other for all.
-local _, _, limit = parse(ARGV[6])
-return {now, joined, places, grants, in_the_way(value, now, limit > 0)}
+-- The first lease that ends is that of a waiter, too, if its grant is still to be heard of.
+return {now, joined, places, grants, in_the_way(value, now, true)}

@@ -357,8 +357,7 @@ impl Lock {
             }
             self.pass_on(books, now);
         }
-        let is_limited = waiting.first().is_some_and(|call| call.terms.mode.limit() > 0);
-        let contention = self.in_the_way(is_limited, None, now);
+        let contention = self.in_the_way(true, None, now);
         Reply::Polled { missing, contention, hand_overs, places, time: time(now) }
     }
 
