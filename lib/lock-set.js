@@ -1,5 +1,7 @@
 'use strict'
 
+const { Lock } = require('./lock')
+
 /** Locks on several resources that were granted together, as one. */
 class LockSet {
   #locks
@@ -50,7 +52,7 @@ class LockSet {
 
   /** Calls `listener` with the error of each lock that can no longer be relied on. */
   static onLoss(set, listener) {
-    for (const lock of set.#locks) lock.constructor.onLoss(lock, listener)
+    for (const lock of set.#locks) Lock.onLoss(lock, listener)
   }
 
   /** Whether a value is one of these, and its locks are of this locker. */

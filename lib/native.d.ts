@@ -116,6 +116,29 @@ export type Listener = (
   detail: string | null,
 ) => void
 
+/** How a lock is to be taken. */
+export type HowToLock = [
+  /** The lease; 1 or more. */
+  expire: number,
+  /** How long to wait while somebody else holds the resource. 0: one attempt. `Infinity`: without an end. */
+  wait: number,
+  /** Time between two looks at a lock whose end nobody will tell. */
+  interval: number,
+  /** Whether the lock is renewed until it is unlocked. */
+  renew: boolean,
+  /** How long a renewed lock is held at the most; 0: no limit. */
+  maxHold: number,
+  /** How long this thread may not run before renewal stops; 0: no limit. */
+  maxBlocked: number,
+  /** Whether the listener is told of renewals. */
+  observed: boolean,
+  /** How many may share the lock; 0: any number; -1: it is exclusive. */
+  limit: number,
+  /** Whether the lock is taken from whoever holds it. Goes with `wait` 0. */
+  steal: boolean,
+  cancellation: Cancellation | undefined,
+]
+
 /**
  * An object of functions without `this`. A `resourceId` is never empty; a `nonce` is one that `lock` has resolved to, and the
  * name of that lock. When it is collected, what it stands for is closed.
@@ -123,47 +146,10 @@ export type Listener = (
 export interface Locker {
   /** The functions that the addon calls, its listener first. It keeps neither of them itself: each may refer to the locker. */
   called: [Listener, Redis['strategy'] | null]
-  /**
-   * A promise of the lock's nonce and its fencing token.
-   *
-   * @param expire The lease; 1 or more.
-   * @param wait How long to wait while somebody else holds the resource. 0: one attempt. `Infinity`: without an end.
-   * @param interval Time between two looks at a lock whose end nobody will tell.
-   * @param renew Whether the lock is renewed until it is unlocked.
-   * @param maxHold How long a renewed lock is held at the most; 0: no limit.
-   * @param maxBlocked How long this thread may not run before renewal stops; 0: no limit.
-   * @param observed Whether the listener is told of renewals.
-   * @param limit How many may share the lock; 0: any number; -1: it is exclusive.
-   * @param steal Whether the lock is taken from whoever holds it. Goes with `wait` 0.
-   */
-  lock(
-    resourceId: string,
-    expire: number,
-    wait: number,
-    interval: number,
-    renew: boolean,
-    maxHold: number,
-    maxBlocked: number,
-    observed: boolean,
-    limit: number,
-    steal: boolean,
-    cancellation: Cancellation | undefined,
-  ): Promise<[nonce: number, token: number]>
-  /** A promise of nonce and token of each, one behind the other. The names are different; the rest is as in `lock`, but `steal`
-   * is `false`. */
-  lockAll(
-    resourceIds: string[],
-    expire: number,
-    wait: number,
-    interval: number,
-    renew: boolean,
-    maxHold: number,
-    maxBlocked: number,
-    observed: boolean,
-    limit: number,
-    steal: boolean,
-    cancellation: Cancellation | undefined,
-  ): Promise<number[]>
+  /** A promise of the lock's nonce and its fencing token. */
+  lock(resourceId: string, ...how: HowToLock): Promise<[nonce: number, token: number]>
+  /** A promise of nonce and token of each, one behind the other. The names are different ones, and `steal` is `false`. */
+  lockAll(resourceIds: string[], ...how: HowToLock): Promise<number[]>
   /** A promise of whether the lock was still held. */
   unlock(nonce: number): Promise<boolean>
   /**

@@ -1,5 +1,7 @@
 'use strict'
 
+const { Lock } = require('./lock')
+const { LockSet } = require('./lock-set')
 const { ResourceLockedError } = require('./errors')
 const { wrongType } = require('./options/argument-errors')
 const { checkRequest, notSupported, readRequest } = require('./options/request')
@@ -64,7 +66,8 @@ async function run(callback, requested, lock) {
 /** Rejects when somebody has stolen the lock. The callback goes on. */
 function whenStolen(lock) {
   return new Promise((_, reject) => {
-    lock.constructor.onLoss(lock, (loss) => {
+    const { onLoss } = lock instanceof LockSet ? LockSet : Lock
+    onLoss(lock, (loss) => {
       if (loss.reason === 'stolen') reject(stolenError(loss))
     })
   })
