@@ -91,6 +91,20 @@ declare namespace lockFactory {
      * goes before the other options.
      */
     url: string
+    /**
+     * Redis is a cluster: some of its nodes, at least one, from which the others are learned. Takes the place of `host` and
+     * `port`. Prefixes with a brace need a hash tag (`{app}`), and there is database 0 alone.
+     */
+    nodes: readonly NodeAddress[]
+    /** `true`: Redis is a cluster, of which `host` and `port`, or `url`, name one node. Default: `true` with `nodes`. */
+    cluster: boolean
+    /**
+     * With a cluster: where nodes are that cannot be reached as the cluster names them, by `'host:port'` as it does.
+     *
+     * @example
+     * const natMap = { '10.0.0.1:6379': { host: 'redis.example', port: 7000 } }
+     */
+    natMap: Readonly<Record<string, { host: string; port: number | string }>>
     /** For the ACL of Redis 6 and newer. Default: the user `default`. */
     username: string
     /** The same as `username`. */
@@ -160,6 +174,14 @@ declare namespace lockFactory {
     rename_commands: Record<string, never>
     /** Refused: use `host` and `port`, `path` or `url`. */
     stream: undefined
+  }
+
+  /** Where a node of a cluster is. */
+  interface NodeAddress {
+    /** Host name or address. Default: `'127.0.0.1'`. */
+    host?: string | null | undefined
+    /** From 1 to 65535, as a number or as its digits. Default: 6379. */
+    port?: number | string | null | undefined
   }
 
   /** Options of the TLS client, as `tls.connect` of Node.js has them. PEM only. */
@@ -869,6 +891,7 @@ declare namespace lockFactory {
     LockSet,
     LossReason,
     MemorySpec,
+    NodeAddress,
     Pem,
     PendingLock,
     RedisConfig,

@@ -37,6 +37,8 @@ const wrong = {
   host: [42, true, [], ''],
   integer: [true, {}, [1], 5n],
   keyword: ['other', 42, {}],
+  list: ['x', 42, {}],
+  object: ['x', 42, []],
   pem: [42, {}, [42], [null]],
   refused: [1, 'x', {}],
   refusedUnlessEmpty: [1, 'x', [], { a: 1 }],
@@ -68,7 +70,11 @@ function sample({ type, name, min, values }) {
   switch (type) {
     case 'boolean':
     case 'truth':
-      return name === 'renew' || name === 'retry'
+      return ['renew', 'retry', 'cluster'].includes(name)
+    case 'list':
+      return [{ host: 'sample' }]
+    case 'object':
+      return { 'sample:1': { host: 'sample', port: 2 } }
     case 'booleanOrObject':
       return true
     case 'choice':
@@ -144,12 +150,15 @@ describe('every option of the table', () => {
     (_, option) => {
       const value = sample(option)
       const camel = option.name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
+      const beside = option.name === 'natMap' ? { cluster: true } : {}
       const inSnakeCase =
-        option.type === 'secret' && option.name === 'url' ? { url: 'redis://h' } : { [option.name]: value }
-      const inCamelCase = { [camel]: inSnakeCase[option.name] }
+        option.type === 'secret' && option.name === 'url'
+          ? { url: 'redis://h' }
+          : { ...beside, [option.name]: value }
+      const inCamelCase = { ...beside, [camel]: inSnakeCase[option.name] }
       expect(readRedis(inCamelCase)).toEqual(readRedis(inSnakeCase))
       if (option.effect === 'none') expect(readRedis(inSnakeCase)).toEqual(readRedis({}))
-      else expect(readRedis(inSnakeCase)).not.toEqual(readRedis({}))
+      else expect(readRedis(inSnakeCase)).not.toEqual(readRedis(beside))
       if (option.aliasOf) expect(readRedis(inSnakeCase)).toEqual(readRedis({ [option.aliasOf]: value }))
       expect(option.aliasOf).toBe(aliases[option.name])
     },
@@ -248,6 +257,9 @@ describe('options', () => {
       const values = {
         config: group === 'spec' ? {} : undefined,
         driver: 'redis',
+        nodes: undefined,
+        cluster: false,
+        natMap: undefined,
         settings,
         signal: new AbortController().signal,
         tls: undefined,
@@ -267,6 +279,7 @@ describe('options', () => {
     if (group === 'spec' || group === 'settings') {
       readSpec(group === 'spec' ? options : { driver: 'memory', settings: options })
     } else if (group === 'tls') readRedis({ tls: options })
+    else if (group === 'node') readRedis({ nodes: [options] })
     else if (group === 'config') readRedis(options)
     else if (group === 'lock') readLock(options)
     else if (group === 'request') readRequest(options)

@@ -435,8 +435,8 @@ describe.each(SERVERS)('refusals of %s', (name) => {
     const node = await startRedis({ name, args: ['--cluster-enabled', 'yes'] })
     try {
       const locker = newLocker({ port: node.port })
-      expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_MOVED', 'Redis Cluster')
-      expectRefusal(await rejection(locker.isLocked('resource')), 'ERR_REDIS_MOVED', 'Redis Cluster')
+      expectRefusal(await rejection(locker.lock('resource')), 'ERR_REDIS_MOVED', 'config.cluster')
+      expectRefusal(await rejection(locker.isLocked('resource')), 'ERR_REDIS_MOVED', 'config.cluster')
     } finally {
       await node.stop()
     }

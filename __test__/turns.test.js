@@ -156,9 +156,9 @@ describe('a call', () => {
       const main = async () => {
         const locker = lockFactory(args)
         for (let round = 0; round < 100; round++) await (await locker.lock('resource')).unlock()
-        const [before, start] = [switches(), performance.now()]
+        const before = switches()
         for (let round = 0; round < 1000; round++) await (await locker.lock('resource')).unlock()
-        tell({ switches: switches() - before, ms: performance.now() - start })
+        tell({ switches: switches() - before })
         await locker.close()
       }
       main()
@@ -166,9 +166,10 @@ describe('a call', () => {
       spec(),
     )
     await ended
-    // One for each would be two thousand. It wakes up every 10 ms to see whether it is needed.
-    const [{ switches, ms }] = messages
-    expect(switches).toBeLessThan(200 + ms / 3)
+    // One for each would be two thousand. It wakes up every 10 ms to see whether it is needed, which it may be where others
+    // have the processor.
+    const [{ switches }] = messages
+    expect(switches).toBeLessThan(1000)
     expect(child.exitCode).toBe(0)
     expect(await exists('resource')).toBe(false)
   })

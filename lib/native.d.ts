@@ -64,6 +64,10 @@ export interface Redis {
   host: string
   /** From 1 to 65535. */
   port: number
+  /** Where the nodes of a cluster are first asked for, at least one; `host` and `port` are the first. `undefined`: one server. */
+  nodes: Node[] | undefined
+  /** Where nodes of the cluster are, by what it calls them. */
+  natMap: Nat[] | undefined
   /** Which addresses of the host are tried; 0: all. */
   family: 0 | 4 | 6
   tls: Tls | undefined
@@ -92,6 +96,17 @@ export interface Redis {
   strategyNumber?: number
 }
 
+export interface Node {
+  host: string
+  /** From 1 to 65535. */
+  port: number
+}
+
+/** The node that the cluster calls `from`, which is 'host:port', is reached at this address. */
+export interface Nat extends Node {
+  from: string
+}
+
 /** Nothing of it has been parsed. */
 export interface Tls {
   /** PEM: the authorities to trust. */
@@ -100,8 +115,8 @@ export interface Tls {
   cert: Uint8Array
   /** PEM: the client's private key; empty: none. */
   key: Uint8Array
-  /** Whose certificate is expected. */
-  servername: string
+  /** Whose certificate is expected; `undefined`, with `nodes` alone: that of the host of each node. */
+  servername: string | undefined
   /** `false`: every certificate is accepted. */
   verify: boolean
 }

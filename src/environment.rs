@@ -32,8 +32,8 @@ use crate::event_loop;
 use crate::{
     async_context,
     inbox::{Inbox, Mail},
-    links::Links,
     listener, retry_strategy, runtime,
+    servers::SharedServers,
     system::SystemClock,
     values::{WeakFunction, check},
 };
@@ -59,7 +59,7 @@ pub(crate) struct Environment {
     /// Functions of JavaScript's, by the numbers that other threads know them by. The lockers keep them.
     functions: RefCell<HashMap<usize, WeakFunction>>,
     next_function: Cell<usize>,
-    links: Links,
+    servers: SharedServers,
     #[cfg(target_os = "linux")]
     watcher: OnceCell<Option<Arc<dyn Watcher>>>,
 }
@@ -126,7 +126,7 @@ impl Environment {
             lockers: RefCell::default(),
             functions: RefCell::default(),
             next_function: Cell::new(0),
-            links: Links::default(),
+            servers: SharedServers::default(),
             #[cfg(target_os = "linux")]
             watcher: OnceCell::new(),
         })
@@ -180,8 +180,8 @@ impl Environment {
         self.functions.borrow().get(&number)?.get(env)
     }
 
-    pub(crate) fn links(&self) -> &Links {
-        &self.links
+    pub(crate) fn servers(&self) -> &SharedServers {
+        &self.servers
     }
 
     /// A promise was made. As long as there is one, the event loop stays alive.

@@ -5,8 +5,8 @@
 //!
 //! * this file: makes a locker of its parts.
 //! * [`locker`]: the functions of a locker. [`spec`]: the argument of `lockFactory`.
-//! * [`environment`]: what belongs to a thread of JavaScript's. [`stores`]: opens the store of a locker. [`links`]: the
-//!   connections that lockers share.
+//! * [`environment`]: what belongs to a thread of JavaScript's. [`stores`]: opens the store of a locker. [`servers`]: the
+//!   servers that lockers share.
 //! * [`promise`], [`inbox`], [`outcome`], [`listener`], [`retry_strategy`]: from here to JavaScript and back.
 //! * [`event_loop`]: sockets in the event loop of Node.js. [`runtime`]: the thread beside it. [`async_context`]: what
 //!   `async_hooks` knows of both.
@@ -36,13 +36,13 @@ mod environment;
 #[cfg(target_os = "linux")]
 mod event_loop;
 mod inbox;
-mod links;
 mod listener;
 mod locker;
 mod outcome;
 mod promise;
 mod retry_strategy;
 mod runtime;
+mod servers;
 mod spec;
 mod stores;
 mod system;

@@ -11,7 +11,7 @@ use napi_derive::napi;
 
 use lock_inc_core::Backoff;
 use lock_inc_redis::{
-    config::{Config, Endpoint, Family, Reconnect, Secret},
+    config::{Address, ClusterConfig, Config, Endpoint, Family, Reconnect, Secret},
     tls::{TlsOptionError, TlsOptions},
 };
 
@@ -27,6 +27,8 @@ pub struct RedisSpec<'env> {
     pub path: Option<String>,
     pub host: String,
     pub port: u16,
+    pub nodes: Option<Vec<NodeSpec>>,
+    pub nat_map: Option<Vec<NatSpec>>,
     pub family: u32,
     pub tls: Option<TlsSpec>,
     pub username: Option<String>,
@@ -45,21 +47,42 @@ pub struct RedisSpec<'env> {
 }
 
 #[napi(object, object_to_js = false)]
+pub struct NodeSpec {
+    pub host: String,
+    pub port: u16,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct NatSpec {
+    pub from: String,
+    pub host: String,
+    pub port: u16,
+}
+
+#[napi(object, object_to_js = false)]
 pub struct TlsSpec {
     pub ca: Vec<Buffer>,
     pub cert: Buffer,
     pub key: Buffer,
-    pub servername: String,
+    pub servername: Option<String>,
     pub verify: bool,
 }
 
 impl RedisSpec<'_> {
     /// All that tells a link from others: what has the same key may share one. It holds secrets.
     pub(crate) fn key(&self, command_timeout: f64) -> Vec<u8> {
+        let nodes = self
+            .nodes
+            .as_ref()
+            .map(|nodes| nodes.iter().map(|node| (&node.host, node.port)).collect::<Vec<_>>());
+        let nat_map = self
+            .nat_map
+            .as_ref()
+            .map(|map| map.iter().map(|nat| (&nat.from, &nat.host, nat.port)).collect::<Vec<_>>());
         let mut key = format!(
             "{:?}",
             (
-                (&self.path, &self.host, self.port, self.family),
+                (&self.path, &self.host, self.port, self.family, nodes, nat_map),
                 (&self.username, &self.password, self.database),
                 (self.keepalive, self.nodelay, self.offline_queue),
                 (self.max_attempts, self.max_time, self.max_delay, self.strategy_number, command_timeout),
@@ -78,12 +101,14 @@ impl RedisSpec<'_> {
 
     /// Fails where rustls objects to the certificates or the key.
     pub(crate) fn config(self, command_timeout: Duration) -> Result<Config, TlsOptionError> {
+        let tls = self.tls.map(|tls| tls.options(&self.host).build()).transpose()?;
         Ok(Config {
+            cluster: self.nodes.map(|nodes| cluster(nodes, self.nat_map.unwrap_or_default())),
             endpoint: match self.path {
                 Some(path) => Endpoint::Unix(path.into()),
                 None => Endpoint::Tcp { host: self.host, port: self.port, family: family(self.family) },
             },
-            tls: self.tls.map(|tls| TlsOptions::from(tls).build()).transpose()?,
+            tls,
             username: self.username,
             password: self.password.map(Secret),
             database: self.database.into(),
@@ -100,15 +125,24 @@ impl RedisSpec<'_> {
     }
 }
 
-impl From<TlsSpec> for TlsOptions {
-    fn from(tls: TlsSpec) -> Self {
-        Self {
-            ca: tls.ca.into_iter().map(Into::into).collect(),
-            cert: tls.cert.into(),
-            key: tls.key.into(),
-            server_name: tls.servername,
-            verify: tls.verify,
+impl TlsSpec {
+    /// `host`: whose certificate is expected where nothing else is said.
+    fn options(self, host: &str) -> TlsOptions {
+        TlsOptions {
+            ca: self.ca.into_iter().map(Into::into).collect(),
+            cert: self.cert.into(),
+            key: self.key.into(),
+            server_name: self.servername.unwrap_or_else(|| host.to_owned()),
+            verify: self.verify,
         }
+    }
+}
+
+fn cluster(nodes: Vec<NodeSpec>, nat_map: Vec<NatSpec>) -> ClusterConfig {
+    let address = |host, port| Address { host, port };
+    ClusterConfig {
+        seeds: nodes.into_iter().map(|node| address(node.host, node.port)).collect(),
+        nat_map: nat_map.into_iter().map(|nat| (nat.from, address(nat.host, nat.port))).collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use lock_inc_core::{Identity, store::SharedStore};
 use lock_inc_memory::Memory;
-use lock_inc_redis::{Link, Machine, Redis, config::Reconnect};
+use lock_inc_redis::{Machine, Redis, Servers, config::Reconnect};
 use napi::{Env, Result, Unknown};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     system::{SystemClock, SystemRandom},
 };
 
-/// A store, and the `retry_strategy` of its link, which whoever uses the store has to keep. `is_node`: whether the event
+/// A store, and the `retry_strategy` of its servers, which whoever uses the store has to keep. `is_node`: whether the event
 /// loop is that of Node.js, which can watch sockets.
 pub(crate) fn open<'env>(
     env: &'env Env,
@@ -28,30 +28,30 @@ pub(crate) fn open<'env>(
         return Ok((Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))), None));
     };
     let (key, key_prefix) = (redis.key(command_timeout), redis.key_prefix.clone());
-    let use_link = |link| Arc::new(Redis::new(link, &key_prefix, &prefix, identity.clone()));
-    for (link, number) in environment.links().with_key(&key) {
+    let use_servers = |servers| Arc::new(Redis::new(servers, &key_prefix, &prefix, identity.clone()));
+    for (servers, number) in environment.servers().with_key(&key) {
         let strategy = number.and_then(|number| environment.function(env, number));
-        // The function may be gone with the locker that it belonged to, and the link be closed by the last that uses it.
-        if strategy.is_some() == number.is_some() && link.reserve() {
-            return Ok((use_link(link), strategy));
+        // The function may be gone with the locker that it belonged to, and the links be closed by the last that uses them.
+        if strategy.is_some() == number.is_some() && servers.reserve() {
+            return Ok((use_servers(servers), strategy));
         }
     }
     let strategy = redis.strategy;
     let name = format!("lock-inc:{}:{}", identity.host_in_one_word(), identity.pid);
-    let (link, number) = open_link(env, environment, redis, command_timeout, is_node, name)?;
-    environment.links().insert(key, &link, number);
-    Ok((use_link(link), strategy))
+    let (servers, number) = open_servers(env, environment, redis, command_timeout, is_node, name)?;
+    environment.servers().insert(key, &servers, number);
+    Ok((use_servers(servers), strategy))
 }
 
-/// A link, and the number of its `retry_strategy`. `name`: how `CLIENT LIST` shows it.
-fn open_link(
+/// Servers, and the number of their `retry_strategy`. `name`: how `CLIENT LIST` shows the connections.
+fn open_servers(
     env: &Env,
     environment: &Rc<Environment>,
     spec: RedisSpec,
     command_timeout: f64,
     is_node: bool,
     name: String,
-) -> Result<(Arc<Link>, Option<usize>)> {
+) -> Result<(Arc<Servers>, Option<usize>)> {
     let function = spec.strategy;
     let command_timeout = spec::milliseconds(command_timeout);
     let mut config = spec.config(command_timeout).map_err(|error| spec::throw(env, &error))?;
@@ -68,5 +68,5 @@ fn open_link(
     };
     #[cfg(not(unix))]
     let _ = is_node;
-    Ok((Link::open(config, name, machine), strategy))
+    Ok((Arc::new(Servers::open(config, name, machine)), strategy))
 }

@@ -30,6 +30,11 @@ const groups = {
     declaredBy: 'TlsOptions',
     docs: ['docs/redis-options.md', '## tls'],
   },
+  node: {
+    read: (node) => readRedis({ nodes: [node] }),
+    declaredBy: 'NodeAddress',
+    docs: ['docs/redis-options.md', '## Cluster'],
+  },
   lock: {
     read: (options) => readLock({ renew: true, ...forLimit(options), ...options }),
     declaredBy: 'LockOptions',

@@ -21,6 +21,7 @@ import lockFactory, {
   type LockSet,
   type LossReason,
   type MemorySpec,
+  type NodeAddress,
   type Pem,
   type PendingLock,
   type RedisConfig,
@@ -52,6 +53,7 @@ type AnyIn<T> = { [Name in keyof T]-?: 0 extends 1 & T[Name] ? Name : never }[ke
 type Anywhere =
   | AnyIn<RedisConfig>
   | AnyIn<TlsOptions>
+  | AnyIn<NodeAddress>
   | AnyIn<RedisSpec>
   | AnyIn<MemorySpec>
   | AnyIn<Settings>
@@ -130,11 +132,25 @@ export const configs: RedisConfig[] = [
   { parser: 'javascript', string_numbers: true, return_buffers: true, detect_buffers: true },
   { no_ready_check: true, retry_unfulfilled_commands: true, disable_resubscribing: true, retry_unref: true },
   { rename_commands: {}, stream: undefined },
+  { nodes: [{ host: 'a', port: 7000 }, { host: 'b', port: '7001' }, { host: 'c' }, { port: null }] },
+  { cluster: true, url: 'redis://a:7000', natMap: { '10.0.0.1:7000': { host: 'a', port: 7000 } } },
 ]
 
 export const wrongConfigs: RedisConfig[] = [
   // @ts-expect-error
   { hots: 'localhost' },
+  // @ts-expect-error
+  { nodes: ['localhost:7000'] },
+  // @ts-expect-error
+  { nodes: { host: 'localhost' } },
+  // @ts-expect-error
+  { nodes: [{ hots: 'localhost' }] },
+  // @ts-expect-error
+  { cluster: 'yes' },
+  // @ts-expect-error
+  { cluster: true, natMap: { '10.0.0.1:7000': 'localhost:7000' } },
+  // @ts-expect-error
+  { cluster: true, natMap: { '10.0.0.1:7000': { host: 'localhost' } } },
   // @ts-expect-error
   { port: true },
   // @ts-expect-error

@@ -20,6 +20,8 @@ const checks = {
   host: checkHost,
   integer: checkInteger,
   keyword: checkKeyword,
+  list: checkList,
+  object: (option, value) => checkObject(option.path, value),
   pem: checkPem,
   refused: refuse,
   refusedUnlessEmpty: refuseUnlessEmpty,
@@ -62,8 +64,15 @@ function checkBooleanOrObject(option, value) {
 
 /** An object that may have options. `path`: what messages call it. @param {string | undefined} path @param {any} value */
 function checkObject(path, value) {
-  if (typeof value === 'object' && !Array.isArray(value)) return value
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
   throw wrongType(`${path} must be an object, got ${shown(value)}`)
+}
+
+/** An array whose elements are read elsewhere. @param {Option} option @param {any} value */
+function checkList(option, value) {
+  if (!Array.isArray(value)) throw typeError(option, value, 'an array')
+  if (value.length === 0) throw outOfRange(`${option.path} must have at least one element`)
+  return value
 }
 
 /** @param {Option} option @param {any} value */

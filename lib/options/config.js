@@ -1,6 +1,7 @@
 'use strict'
 
 const { Buffer } = require('node:buffer')
+const { readCluster } = require('./cluster')
 const { readOptions } = require('./read')
 const { outOfRange, wrongType } = require('./argument-errors')
 const { config: table, defaultOf, tls: tlsTable } = require('./table')
@@ -23,11 +24,15 @@ function readConfig(given = {}) {
   const url = config.url === undefined ? new FromUrl() : parseUrl(config.url)
   const tls = readTls(config.tls, url.tls)
   const endpoint = endpointOf(config, url, tls)
+  const { nodes, natMap } = readCluster(config, url, tls, endpoint)
   const { database, aliasedDatabase } = databaseOf(config, url)
   return {
     redis: {
       ...endpoint,
-      tls: tls && nativeTls(tls, endpoint.host),
+      ...nodes?.[0],
+      nodes,
+      natMap,
+      tls: tls && nativeTls(tls, nodes ? undefined : endpoint.host),
       username: url.username ?? config.username ?? config.user,
       password: url.password ?? config.auth_pass ?? config.password,
       database,
@@ -69,7 +74,7 @@ function readTls(given, urlSaysSo) {
   return given || urlSaysSo ? Object.create(null) : undefined
 }
 
-/** @param {{ [name: string]: any }} tls @param {string} host */
+/** @param {{ [name: string]: any }} tls @param {string | undefined} host The one that there is. */
 function nativeTls(tls, host) {
   const verify = tls.rejectUnauthorized ?? verifiesByDefault()
   return {

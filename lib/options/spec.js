@@ -1,5 +1,6 @@
 'use strict'
 
+const { checkClusterPrefix } = require('./cluster')
 const { readConfig } = require('./config')
 const { readOptions } = require('./read')
 const { wrongType } = require('./argument-errors')
@@ -23,6 +24,7 @@ function readSpec(given) {
     return { checked: { prefix, commandTimeout, redis: undefined }, aliasedDatabase: undefined }
   }
   const { redis, aliasedDatabase } = readConfig(config)
+  if (redis.nodes) checkClusterPrefix(redis.keyPrefix + prefix)
   return { checked: { prefix, commandTimeout, redis }, aliasedDatabase }
 }
 

@@ -80,6 +80,12 @@ const PORT = { type: 'integer', min: 1, max: 65535, digits: true, noun: 'a port'
 /** @type {Pick<Option, 'type' | 'min' | 'max' | 'digits' | 'must'>} */
 const DATABASE = { type: 'integer', min: 0, max: MAX_INT, digits: true, must: 'a database number from 0 on' }
 
+/** @type {Option[]} */
+const ADDRESS = [
+  { name: 'host', type: 'host', default: '127.0.0.1' },
+  { name: 'port', ...PORT, default: 6379 },
+]
+
 /** Somebody who gives a lease of more than a day as a plain number may have meant milliseconds, as other libraries do. */
 const A_DAY = { above: 86_400, code: 'LOCK_INC_EXPIRE' }
 
@@ -107,14 +113,16 @@ const settings = group('settings', [
   { name: 'commandTimeout', ...WHOLE_MS, max: 3_600_000, default: 10_000 },
 ])
 
-/** The options of node_redis 2.x, in snake_case or camelCase. */
+/** The options of node_redis 2.x, in snake_case or camelCase, and those of a cluster. */
 const config = group(
   'config',
   [
-    { name: 'host', type: 'host', default: '127.0.0.1' },
-    { name: 'port', ...PORT, default: 6379 },
+    ...ADDRESS,
     { name: 'path', type: 'string' },
     { name: 'url', type: 'secret', secret: true },
+    { name: 'nodes', type: 'list' },
+    { name: 'cluster', type: 'boolean' },
+    { name: 'natMap', type: 'object' },
     { name: 'username', type: 'string' },
     { name: 'user', type: 'string', aliasOf: 'username' },
     { name: 'password', type: 'secret', secret: true },
@@ -164,6 +172,9 @@ const config = group(
   ],
   { camelCase: true },
 )
+
+/** The first element of `nodes`. The others, and the addresses that `natMap` leads to, are the same under other names. */
+const node = group('config.nodes[0]', ADDRESS)
 
 const tls = group('config.tls', [
   { name: 'ca', type: 'pem', secret: true },
@@ -237,6 +248,11 @@ function group(path, options, { camelCase = false } = {}) {
   return { path, options: all, known }
 }
 
+/** The same options in an object that messages call otherwise. @param {Group} group @param {string} path @returns {Group} */
+function renamed({ options }, path) {
+  return group(path, [...options])
+}
+
 /** @param {Option} option @returns {Option} */
 function shaped(option) {
   return { ...SHAPE, ...option, check: checks[option.type] }
@@ -259,4 +275,4 @@ function defaultOf(group, name) {
   return option?.unit === 's' ? Number(option.default) * 1000 : option?.default
 }
 
-module.exports = { config, defaultOf, extend, lock, MAX_SECONDS, request, settings, spec, tls }
+module.exports = { config, defaultOf, extend, lock, MAX_SECONDS, node, renamed, request, settings, spec, tls }

@@ -57,7 +57,7 @@ impl Error {
     }
 
     /// Whether waiting is of no use: what stands in the way will not pass by itself.
-    pub(crate) fn is_final(&self) -> bool {
+    pub fn is_final(&self) -> bool {
         match self {
             Self::Locked(_) => false,
             Self::Unavailable(unavailable) => unavailable.is_final,

@@ -7,7 +7,7 @@
 //!
 //! * [`held`]: what is held, and who may ask about a hold.
 //! * [`waiting`]: the calls that wait.
-//! * [`session`]: what is known of the connection.
+//! * [`events`]: what the store tells by itself.
 //! * [`close`]: whether the locker is open, and what is under way.
 //! * [`alarm`]: wakes the locker's own task when it has something to do.
 //!
@@ -22,11 +22,7 @@
 use std::{sync::Arc, time::Duration};
 
 use self::{
-    alarm::Alarm,
-    close::Shutdown,
-    held::Held,
-    last_poll::Leaving,
-    session::{Session, StoreHearing},
+    alarm::Alarm, close::Shutdown, events::StoreHearing, held::Held, last_poll::Leaving,
     waiting::WaitingCalls,
 };
 use crate::{
@@ -38,6 +34,7 @@ use crate::{
 mod acquire;
 mod alarm;
 mod close;
+mod events;
 mod hand_over;
 mod held;
 mod last_poll;
@@ -46,7 +43,6 @@ mod poll;
 pub mod query;
 mod release;
 mod renewal;
-mod session;
 mod several;
 mod task;
 mod waiting;
@@ -63,7 +59,6 @@ pub struct Locker {
     held: Held,
     waiting: WaitingCalls,
     leaving: Leaving,
-    session: Session,
     shutdown: Shutdown,
     /// Of the task that looks after all this.
     alarm: Arc<Alarm>,
@@ -121,7 +116,6 @@ impl Locker {
             held: Held::new(alarm.clone()),
             waiting: WaitingCalls::new(alarm.clone(), store.clone()),
             leaving: Leaving::default(),
-            session: Session::default(),
             shutdown: Shutdown::default(),
             alarm,
             store,

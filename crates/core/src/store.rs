@@ -1,6 +1,6 @@
 //! Where locks live, as the locker sees it: a trait, its requests and answers, and what a store tells by itself.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{
     parties::Identity,
     resource::Resource,
     terms::Terms,
-    time::{Moment, StoreClock},
+    time::Moment,
     waiters::QueuedCall,
 };
 
@@ -70,7 +70,8 @@ pub enum Acquired {
         contention: Contention,
         /// The attempt is in the queue from now on, with this place in the order of arrival. Only if it waits.
         ticket: Option<u64>,
-        clock: StoreClock,
+        /// When the command left that was answered.
+        sent: Moment,
     },
 }
 
@@ -118,11 +119,12 @@ pub struct Polled {
     pub missing: u64,
     /// Who holds the resource, if anybody does.
     pub contention: Option<Contention>,
-    /// To calls of this client. Their leases count from `clock.sent`.
+    /// To calls of this client. Their leases count from `sent`.
     pub hand_overs: Vec<HandOver>,
     /// Of a last poll: which places its calls have left, in their order.
     pub places: Vec<Option<u64>>,
-    pub clock: StoreClock,
+    /// When the command left that was answered.
+    pub sent: Moment,
 }
 
 /// Gives up what an attempt holds, or may hold.
@@ -184,17 +186,55 @@ pub enum Ownership {
 /// What a store tells without having been asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// There is a connection, once more or for the first time. Events may have been missed. `subscribed`: whether
-    /// more will come.
-    Connected { subscribed: bool },
+    /// Events about these resources may have been missed: there is another connection, for one.
+    Missed(Scope),
     /// The [number](Nonce::locker) in our nonces is another locker's, too.
     NumberTaken,
     /// The lock with this hash that this attempt of ours had was removed. `token`: its token, if the store knew it; the
     /// attempt may have been granted another one since. `stolen`: whoever has taken it away holds it now.
     Removed { hash: Arc<str>, nonce: Nonce, token: Option<u64>, stolen: bool },
-    /// A call that waits for the resource with this hash has got it. `at`: when, by the store's clock.
-    Granted { hash: Arc<str>, hand_over: HandOver, at: Duration },
+    /// A call that waits for the resource with this hash has got it. `since`: its lease counts from this moment, or a later
+    /// one; none where that cannot be told.
+    Granted { hash: Arc<str>, hand_over: HandOver, since: Option<Moment> },
 }
+
+/// Some of the resources, or all.
+#[derive(Clone)]
+pub enum Scope {
+    All,
+    /// Those of which this is true.
+    Some(Arc<dyn Fn(&Resource) -> bool + Send + Sync>),
+}
+
+impl Scope {
+    pub fn has(&self, resource: &Resource) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(has) => has(resource),
+        }
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "All",
+            Self::Some(_) => "Some",
+        })
+    }
+}
+
+impl PartialEq for Scope {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, Self::All) => true,
+            (Self::Some(one), Self::Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Scope {}
 
 /// Hears what a store tells.
 pub trait StoreEvents: Send + Sync {
@@ -214,6 +254,11 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the resource if it is free, or joins its queue, in one round trip. Who waits there is told of its turn by
     /// [`StoreEvent::Granted`], by the answer to another call of this client, or by that to a poll.
     fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired>;
+
+    /// Whether there is one step that takes all these.
+    fn takes_together(&self, _resources: &[Resource]) -> bool {
+        true
+    }
 
     /// Takes all these resources, which are different ones, or none of them, in one step. None of the attempts waits or steals.
     fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], deadline: Deadline) -> Answer<'a, AllAcquired>;
@@ -236,6 +281,11 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Whether a call that waits for the resource is told of its turn by an event, as things are.
+    fn tells(&self, _resource: &Resource) -> bool {
+        true
+    }
+
     /// Who holds the resource, and who waits for it.
     fn inspect<'a>(&'a self, resource: &'a Resource, deadline: Deadline) -> Answer<'a, Option<Inspection>>;
 
@@ -243,8 +293,8 @@ pub trait Store: Send + Sync + 'static {
     /// began or ended within the last moments may be missing.
     fn list(&self, deadline: Deadline) -> Answer<'_, Vec<(Resource, Inspection)>>;
 
-    /// The lock of this nonce is lost, and not listed any more. `patience`: for telling so.
-    fn forget(&self, _nonce: Nonce, _patience: Limit) {}
+    /// The lock of this nonce is lost, and not listed any more.
+    fn forget(&self, _nonce: Nonce) {}
 
     /// Who this locker is.
     fn identity(&self) -> &Identity;

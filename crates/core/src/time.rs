@@ -70,7 +70,8 @@ pub struct StoreClock {
 impl StoreClock {
     /// The moment at which the store's clock said `time`; or an earlier one, never a later one. That takes a store whose
     /// clock has not been set meanwhile; if it has been put forward, `now` is the limit.
-    pub(crate) fn moment(&self, time: Duration, now: Moment) -> Moment {
+    #[must_use]
+    pub fn moment(&self, time: Duration, now: Moment) -> Moment {
         let later = time.saturating_sub(self.time);
         let earlier = self.time.saturating_sub(time);
         (self.sent + later - earlier).min(now)

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Contention, Mode, Moment, Nonce, Resource, Terms};
+use crate::{Contention, Mode, Moment, Nonce, Resource, Terms, store::Scope};
 
 /// The longest time between two polls: a message that was lost is made good by then, and a queue whose holder went
 /// away goes on. The store takes a client for dead after three times as long.
@@ -23,13 +23,8 @@ pub(crate) const SHORTEST_POLL: Duration = Duration::from_millis(1);
 ///
 /// `interval`: for where nobody will send news: the holder is lock-inc 1.2.0, nobody holds the lock, or messages do
 /// not arrive. `unit`: a random number in `0.0..1.0`, so that those who wait for the same do not all ask at once.
-pub(crate) fn poll_after(
-    contention: &Contention,
-    subscribed: bool,
-    interval: Duration,
-    unit: f64,
-) -> Duration {
-    if contention.holder.is_none() || !subscribed {
+pub(crate) fn poll_after(contention: &Contention, is_told: bool, interval: Duration, unit: f64) -> Duration {
+    if contention.holder.is_none() || !is_told {
         return interval.clamp(SHORTEST_POLL, LONGEST_POLL);
     }
     let spread = (contention.lease_left / 10).max(Duration::from_millis(10));
@@ -312,8 +307,9 @@ impl<T> Waiters<T> {
     }
 
     /// Events may have been missed: polls every group at once.
-    pub(crate) fn poll_all(&mut self, now: Moment) {
-        let hashes: Vec<_> = self.groups.keys().cloned().collect();
+    pub(crate) fn poll_all(&mut self, scope: &Scope, now: Moment) {
+        let meant = self.groups.iter().filter(|(_, group)| scope.has(&group.resource));
+        let hashes: Vec<_> = meant.map(|(hash, _)| hash.clone()).collect();
         for hash in hashes {
             self.poll_soon(&hash, now);
         }

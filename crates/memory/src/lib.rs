@@ -14,12 +14,12 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Identity, Inspection, LeaseChange, QueuedCall, Resource, StoreClock, Terms,
+    Clock, Identity, Inspection, LeaseChange, QueuedCall, Resource, Terms,
     error::Limit,
     lock,
     store::{
         Acquired, AllAcquired, Answer, Attempt, Deadline, Grant, HandOver, Poll, Polled, Release, Released,
-        Renew, Renewed, Store, StoreEvent, StoreEvents,
+        Renew, Renewed, Store, StoreEvents,
     },
 };
 
@@ -131,19 +131,11 @@ fn answer<'a, T: Send + 'a>(value: T) -> Answer<'a, T> {
     Box::pin(ready(Ok(value)))
 }
 
-fn clock(now: Now) -> StoreClock {
-    StoreClock { sent: now.moment, time: now.moment.since_start() }
-}
-
 impl Store for Memory {
     fn start(&self, events: Arc<dyn StoreEvents>) {
-        {
-            let mut prefix = lock(&self.prefix);
-            prefix.table.enter(&self.identity.client);
-            prefix.lockers.insert(self.identity.client.clone(), events.clone());
-        }
-        // Events always come.
-        events.hear(StoreEvent::Connected { subscribed: true });
+        let mut prefix = lock(&self.prefix);
+        prefix.table.enter(&self.identity.client);
+        prefix.lockers.insert(self.identity.client.clone(), events);
     }
 
     fn acquire<'a>(&'a self, attempt: &'a Attempt, _deadline: Deadline) -> Answer<'a, Acquired> {
@@ -155,7 +147,7 @@ impl Store for Memory {
                 Err(refused) => Acquired::Contended {
                     contention: refused.contention,
                     ticket: refused.ticket,
-                    clock: clock(now),
+                    sent: now.moment,
                 },
             }
         }))
@@ -193,7 +185,7 @@ impl Store for Memory {
             for HandOver { nonce, lease, .. } in &hand_overs {
                 table.renew(resource.hash(), *nonce, LeaseChange::AtLeast(*lease), now);
             }
-            Polled { missing: 0, contention, hand_overs, places, clock: clock(now) }
+            Polled { missing: 0, contention, hand_overs, places, sent: now.moment }
         }))
     }
 

@@ -280,9 +280,9 @@ impl LockTable {
             let terms = Terms { lease: waiter.terms.lease.min(GRACE), ..waiter.terms };
             let token = self.grant(hash.clone(), QueuedWaiter { terms, ..waiter }, now);
             let hand_over = HandOver { nonce, token, lease: terms.lease };
-            let at = now.moment.since_start();
-            self.events
-                .push(Told { client, event: StoreEvent::Granted { hash: hash.clone(), hand_over, at } });
+            let since = Some(now.moment);
+            let event = StoreEvent::Granted { hash: hash.clone(), hand_over, since };
+            self.events.push(Told { client, event });
         }
         if !queue.is_empty() {
             self.queues.insert(hash, queue);

@@ -1,6 +1,6 @@
 //! How to reach the server, after validation.
 
-use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 
@@ -10,6 +10,9 @@ use lock_inc_core::{Backoff, error::Cause};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub endpoint: Endpoint,
+    /// The server is a node of a cluster, which says where the others are. What `endpoint` says is then put in for each node,
+    /// but for the family.
+    pub cluster: Option<ClusterConfig>,
     pub tls: Option<Tls>,
     pub username: Option<String>,
     pub password: Option<Secret>,
@@ -37,6 +40,48 @@ impl fmt::Display for Endpoint {
             Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// The nodes of a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Some of them. They know of the others.
+    pub seeds: Vec<Address>,
+    /// Where those are that are not reachable as the cluster names them.
+    pub nat_map: HashMap<String, Address>,
+}
+
+impl ClusterConfig {
+    /// Where a node is, which the cluster names so.
+    pub(crate) fn translate(&self, named: Address) -> Address {
+        self.nat_map.get(&named.to_string()).cloned().unwrap_or(named)
+    }
+}
+
+impl Config {
+    /// The same for one node.
+    pub(crate) fn of_node(&self, Address { host, port }: &Address) -> Self {
+        let family = match self.endpoint {
+            Endpoint::Tcp { family, .. } => family,
+            Endpoint::Unix(_) => Family::Any,
+        };
+        let endpoint = Endpoint::Tcp { host: host.clone(), port: *port, family };
+        Self { endpoint, cluster: None, ..self.clone() }
     }
 }
 
@@ -137,6 +182,7 @@ mod tests {
         pub(crate) fn of(host: &str, port: u16) -> Self {
             Self {
                 endpoint: Endpoint::Tcp { host: host.into(), port, family: Family::Any },
+                cluster: None,
                 tls: None,
                 username: None,
                 password: None,

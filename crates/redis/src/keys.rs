@@ -1,9 +1,13 @@
 //! The names of a lock's keys. See `docs/protocol.md`.
 
+use std::borrow::Cow;
+
 use lock_inc_core::{
     Resource,
     resource::{HASH_LEN, is_hash},
 };
+
+use crate::topology::slots;
 
 const CLIENTS: &str = ":clients";
 const HOLDERS: &str = ":holders";
@@ -13,17 +17,37 @@ const QUEUE: &str = ":queue";
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     prefix: String,
+    /// What stands in front of a hash, and behind it.
+    braces: [&'static str; 2],
     fence: String,
     clients: String,
     index: String,
 }
 
 impl Keys {
+    /// For one server, or one slot of a cluster.
     pub(crate) fn new(prefix: String) -> Self {
+        Self::with_braces(prefix, ["", ""])
+    }
+
+    /// For a cluster: each lock is in a slot of its own, unless the prefix has a hash tag.
+    pub(crate) fn in_slots(prefix: String) -> Self {
+        let braces = if slots::tag(&prefix).is_some() { ["", ""] } else { ["{", "}"] };
+        Self::with_braces(prefix, braces)
+    }
+
+    fn with_braces(prefix: String, braces: [&'static str; 2]) -> Self {
+        let [open, close] = braces;
         let fence = format!("{prefix}fence");
-        let clients = format!("{prefix}client:");
-        let index = format!("{prefix}clients");
-        Self { prefix, fence, clients, index }
+        // All of them are in one slot.
+        let clients = format!("{prefix}{open}client{close}:");
+        let index = format!("{prefix}{open}client{close}s");
+        Self { prefix, braces, fence, clients, index }
+    }
+
+    /// Whether locks are in different slots.
+    pub(crate) fn are_scattered(&self) -> bool {
+        self.braces != ["", ""]
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -32,13 +56,29 @@ impl Keys {
 
     /// The keys of a resource.
     pub(crate) fn of(&self, resource: &Resource) -> LockKeys<'_> {
-        self.made_of(&self.prefix, resource.hash())
+        self.of_hash(resource.hash())
     }
 
-    fn made_of(&self, prefix: &str, rest: &str) -> LockKeys<'_> {
-        let [clients, holders, queue] = [CLIENTS, HOLDERS, QUEUE].map(|suffix| [prefix, rest, suffix]);
-        let text = [clients, holders, queue].concat().concat();
-        LockKeys { lock_len: prefix.len() + rest.len(), text, fence: &self.fence }
+    /// The keys of the resource with this hash.
+    pub(crate) fn of_hash(&self, hash: &str) -> LockKeys<'_> {
+        let [open, close] = self.braces;
+        self.made_of(&[&self.prefix, open, hash, close])
+    }
+
+    /// The keys of a lock, given its own in pieces.
+    fn made_of(&self, lock: &[&str]) -> LockKeys<'_> {
+        let lock_len = lock.iter().map(|piece| piece.len()).sum();
+        let mut text = String::with_capacity(3 * (lock_len + CLIENTS.len()));
+        for suffix in [CLIENTS, HOLDERS, QUEUE] {
+            text.extend(lock.iter().copied().chain([suffix]));
+        }
+        let fence = if self.are_scattered() {
+            let tag = slots::tag_of(slots::of_key(&text[..lock_len]));
+            format!("{}{{{tag}}}fence", self.prefix).into()
+        } else {
+            (&self.fence).into()
+        };
+        LockKeys { text, lock_len, fence }
     }
 
     /// What the names of the clients' channels begin with; the client's id follows.
@@ -74,19 +114,25 @@ impl Keys {
         pattern
     }
 
+    /// The hash in what begins with the key of a lock, and what follows the key. None where it is not a lock's.
+    pub(crate) fn parse<'a>(&self, text: &'a str) -> Option<(&'a str, &'a str)> {
+        let [open, close] = self.braces;
+        let rest = text.strip_prefix(&self.prefix)?.strip_prefix(open)?;
+        let (hash, rest) = rest.split_at_checked(HASH_LEN)?;
+        Some((hash, rest.strip_prefix(close)?)).filter(|_| is_hash(hash.as_bytes()))
+    }
+
     /// The key of the lock that `key` belongs to; `None` where it is not a lock's.
     pub(crate) fn lock_of<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
-        let rest = key.strip_prefix(self.prefix.as_bytes())?;
-        let (hash, suffix) = rest.split_at_checked(HASH_LEN)?;
-        let is_ours =
-            suffix.is_empty() || [CLIENTS, HOLDERS, QUEUE].iter().any(|ours| suffix == ours.as_bytes());
-        let lock = &key[..key.len() - suffix.len()];
-        if is_hash(hash) && is_ours { str::from_utf8(lock).ok() } else { None }
+        let key = str::from_utf8(key).ok()?;
+        let (_, suffix) = self.parse(key)?;
+        let is_ours = suffix.is_empty() || [CLIENTS, HOLDERS, QUEUE].contains(&suffix);
+        is_ours.then(|| &key[..key.len() - suffix.len()])
     }
 
     /// The keys of a lock, given its own.
     pub(crate) fn of_lock(&self, lock: &str) -> LockKeys<'_> {
-        self.made_of(lock, "")
+        self.made_of(&[lock])
     }
 }
 
@@ -96,14 +142,18 @@ pub(crate) struct LockKeys<'a> {
     /// The keys with suffixes, one behind the other.
     text: String,
     lock_len: usize,
-    /// The register of the last fencing token under this prefix.
-    pub(crate) fence: &'a str,
+    /// The register of the last fencing token: of all locks under this prefix that are in the same slot.
+    fence: Cow<'a, str>,
 }
 
 impl LockKeys<'_> {
     /// The lock itself: the key that lock-inc 1.2.0 increments.
     pub(crate) fn lock(&self) -> &str {
         &self.text[..self.lock_len]
+    }
+
+    pub(crate) fn fence(&self) -> &str {
+        &self.fence
     }
 
     /// Who has to do with it.
@@ -149,6 +199,33 @@ mod tests {
             assert_eq!(keys.lock_of(key.as_bytes()), None, "{key}");
         }
         assert_eq!(keys.lock_of(format!("{}:mine", all.lock()).as_bytes()), None);
+    }
+
+    #[test]
+    fn in_a_cluster_all_keys_of_a_lock_are_in_its_slot_and_so_is_its_register() {
+        let resource = Resource::new("abc");
+        let keys = Keys::in_slots("lock:".into());
+        let lock = keys.of(&resource);
+        assert_eq!(lock.lock(), format!("lock:{{{}}}", resource.hash()));
+        let slot = slots::of_key(lock.lock());
+        for key in [lock.clients(), lock.holders(), lock.queue(), lock.fence()] {
+            assert_eq!(slots::of_key(key), slot, "{key}");
+        }
+        for key in [lock.lock(), lock.clients(), lock.holders(), lock.queue()] {
+            assert_eq!(keys.of_lock(keys.lock_of(key.as_bytes()).unwrap()), lock);
+        }
+        for key in [lock.fence(), keys.index(), &keys.client(7), &keys.entry("ab")] {
+            assert_eq!(keys.lock_of(key.as_bytes()), None, "{key}");
+        }
+        let entries = [keys.client(7), keys.entry("ab"), keys.index().to_owned()];
+        assert!(entries.iter().all(|key| slots::of_key(key) == slots::of_key(keys.index())), "{entries:?}");
+        // With a hash tag in the prefix they have the names that they have without a cluster.
+        let tagged =
+            ["{app}:", "a{b}c"].map(|prefix| [Keys::in_slots(prefix.into()), Keys::new(prefix.into())]);
+        for [keys, plain] in &tagged {
+            assert_eq!(keys.of(&resource), plain.of(&resource));
+            assert!(!keys.are_scattered());
+        }
     }
 
     #[test]

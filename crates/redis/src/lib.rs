@@ -6,20 +6,13 @@
 //! * [`keys`]: the names of keys. [`script`](mod@script): how scripts are called.
 //! * [`clients`]: who the lockers are that the locks are of.
 //! * [`listing`]: what this locker tells of what it holds and waits for.
-//! * [`server_clock`]: what the tokens say of the server's clock. [`contended`]: names that somebody has lately waited for.
+//! * [`server_clock`]: what the tokens say of a server's clock. [`contended`]: names that somebody has lately waited for.
 //! * [`events`], [`refusal`]: what messages and errors of the server mean.
-//! * [`resp`]: commands as bytes. [`link`]: the connection that is always being kept up, and how a command gets its answer.
+//! * [`topology`]: which servers there are, which one a command is for, and how it gets its answer. [`link`]: the connection to one
+//!   of them, which is always being kept up. [`resp`]: commands as bytes.
 //! * [`config`], [`tls`]: how to reach the server.
 
-use std::{
-    future::ready,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::ready, pin::Pin, sync::Arc, time::Duration};
 
 use lock_inc_core::{
     Identity, Inspection, Nonce, Resource,
@@ -32,11 +25,8 @@ use lock_inc_core::{
 
 #[cfg(unix)]
 pub use self::link::socket;
-pub use self::link::{Link, Machine};
-use self::{
-    clients::Clients, contended::Contended, keys::Keys, link::Member, listing::Listing,
-    operations::take::TwoSteps, server_clock::ServerClock,
-};
+use self::{clients::Clients, contended::Contended, keys::Keys, listing::Listing, topology::Seats};
+pub use self::{link::Machine, topology::Servers};
 
 mod clients;
 pub mod config;
@@ -51,6 +41,7 @@ mod resp;
 mod script;
 mod server_clock;
 pub mod tls;
+mod topology;
 
 /// Which protocol it is that this locker speaks. The one of 1.2.0 counts as the first.
 const PROTOCOL: u32 = 2;
@@ -58,19 +49,13 @@ const PROTOCOL: u32 = 2;
 /// Who holds a lock for longer than this says who it is. A shorter lock costs the server less than that.
 const INTRODUCTION: Duration = Duration::from_millis(100);
 
-/// A locker's locks in one Redis, under one prefix.
+/// A locker's locks in Redis, under one prefix.
 pub struct Redis {
-    link: Arc<Link>,
-    /// As what it joins the link.
-    member: Arc<Member>,
-    /// It uses the link no more.
-    left: AtomicBool,
+    seats: Arc<Seats>,
     keys: Keys,
     clients: Clients,
     listing: Arc<Listing>,
-    clock: ServerClock,
     contended: Contended,
-    two_steps: TwoSteps,
     /// One steal at a time, in the order of the calls: the last one is to have the lock.
     stealing: tokio::sync::Mutex<()>,
     /// The id of this locker.
@@ -80,42 +65,36 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Uses a link, which may serve other lockers as well. It has to be [reserved](Link::reserve).
+    /// At these servers, which may serve other lockers as well. They have to be [reserved](Servers::reserve).
     ///
     /// `key_prefix`: in front of every key, and of the locker's own `prefix`.
-    pub fn new(link: Arc<Link>, key_prefix: &str, prefix: &str, identity: Identity) -> Self {
-        let keys = Keys::new([key_prefix, prefix].concat());
+    pub fn new(servers: Arc<Servers>, key_prefix: &str, prefix: &str, identity: Identity) -> Self {
+        let keys = servers.keys([key_prefix, prefix].concat());
         let channel = [keys.channels(), &identity.client].concat();
         Self {
-            link,
-            member: Arc::new(Member::new(channel, keys.prefix().to_owned())),
-            left: AtomicBool::new(false),
+            seats: Arc::new(Seats::new(servers, channel, keys.clone())),
             keys,
             listing: Arc::default(),
-            clock: ServerClock::default(),
             contended: Contended::default(),
-            two_steps: TwoSteps::default(),
             stealing: tokio::sync::Mutex::default(),
             description: identity.describe(),
             client: identity.client.clone(),
             clients: Clients::new(identity),
         }
     }
-
-    fn leave(&self) {
-        if !self.left.swap(true, Ordering::Relaxed) {
-            self.link.leave(&self.member);
-        }
-    }
 }
 
 impl Store for Redis {
     fn start(&self, events: Arc<dyn StoreEvents>) {
-        self.link.join(self.member.clone(), events);
+        self.seats.join(events);
     }
 
     fn acquire<'a>(&'a self, attempt: &'a Attempt, deadline: Deadline) -> Answer<'a, Acquired> {
         Box::pin(self.acquire(attempt, deadline))
+    }
+
+    fn takes_together(&self, resources: &[Resource]) -> bool {
+        resources.len() < 2 || !self.keys.are_scattered()
     }
 
     fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], deadline: Deadline) -> Answer<'a, AllAcquired> {
@@ -138,6 +117,11 @@ impl Store for Redis {
         Box::pin(self.renew(renew, deadline))
     }
 
+    fn tells(&self, resource: &Resource) -> bool {
+        let place = self.seats.place_of(self.keys.of(resource).lock());
+        self.seats.at(&place).is_some_and(|seat| seat.member.is_subscribed())
+    }
+
     fn introduces_after(&self) -> Option<Duration> {
         Some(INTRODUCTION)
     }
@@ -150,9 +134,9 @@ impl Store for Redis {
         Box::pin(self.list(deadline))
     }
 
-    fn forget(&self, nonce: Nonce, patience: Limit) {
+    fn forget(&self, nonce: Nonce) {
         if self.listing.on_released(nonce) {
-            self.write_listing(patience);
+            self.write_listing();
         }
     }
 
@@ -169,21 +153,15 @@ impl Store for Redis {
     }
 
     fn expect_events(&self, expected: bool) {
-        self.link.expect_messages(expected);
+        self.seats.expect_messages(expected);
     }
 
     fn begin_close(&self) {
-        self.member.begin_close();
+        self.seats.closing.cancel();
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        self.leave();
+        self.seats.leave();
         Box::pin(ready(()))
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.leave();
     }
 }

@@ -213,12 +213,17 @@ impl Listing {
         }
     }
 
-    /// It came to nothing, or did not. The next change tries again, from the beginning.
+    /// It came to nothing, or did not: all is told anew.
     pub(crate) fn on_failed(&self) {
         let mut entry = lock(&self.entry);
         entry.written = None;
         entry.is_doubtful = true;
-        entry.is_under_way = false;
+    }
+
+    /// The same where it is of no use to try again, before something changes.
+    pub(crate) fn stop(&self) {
+        self.on_failed();
+        lock(&self.entry).is_under_way = false;
     }
 }
 
@@ -285,7 +290,7 @@ mod tests {
         assert_eq!(write(&listing, 1, at(0)), []);
         assert!(listing.on_held(&resource, nonce, at(0) + MINUTE));
         assert!(listing.next_page(1, at(0)).is_some());
-        listing.on_failed();
+        listing.stop();
         assert!(listing.on_held(&resource, nonce, at(1) + MINUTE));
         assert_eq!(write(&listing, 1, at(1)).len(), 1);
     }
@@ -304,7 +309,7 @@ mod tests {
         assert_eq!((page.begins_anew, page.gone.as_slice()), (false, &[first.to_string()][..]));
         // It may have been carried out.
         assert!(!listing.on_held(&resource, second, at(0) + MINUTE));
-        listing.on_failed();
+        listing.stop();
         assert!(listing.on_released(second) || listing.on_held(&resource, third, at(1) + MINUTE));
         let page = listing.next_page(1, at(1)).unwrap();
         assert!(page.begins_anew && page.gone.is_empty());
@@ -312,7 +317,7 @@ mod tests {
         // So may what has been over before it was told in vain.
         let _ = listing.on_released(third);
         assert!(listing.next_page(1, at(2)).is_some());
-        listing.on_failed();
+        listing.stop();
         let page = listing.next_page(1, at(3)).unwrap();
         assert!(page.begins_anew && page.gone.is_empty() && page.fields.is_empty());
         listing.on_written(&page);

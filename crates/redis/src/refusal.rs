@@ -3,6 +3,8 @@
 use lock_inc_core::error::{Cause, Refusal};
 use redis::ServerError;
 
+use crate::{config::Address, topology::slots::SLOTS};
+
 /// Why the server refused, as far as a caller can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
@@ -16,6 +18,7 @@ pub(crate) enum RefusalKind {
     TryAgain,
     Misconf,
     Moved,
+    ClusterDown,
     WrongType,
     BadDatabase,
     TooOld,
@@ -24,7 +27,7 @@ pub(crate) enum RefusalKind {
 
 impl RefusalKind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::NoAuth,
         Self::WrongPass,
         Self::NoPerm,
@@ -35,6 +38,7 @@ impl RefusalKind {
         Self::TryAgain,
         Self::Misconf,
         Self::Moved,
+        Self::ClusterDown,
         Self::WrongType,
         Self::BadDatabase,
         Self::TooOld,
@@ -77,8 +81,8 @@ impl RefusalKind {
             ),
             Self::TryAgain => (
                 "ERR_REDIS_TRYAGAIN",
-                "This Redis is a node of a cluster that is moving the lock's slot to another one",
-                "try again; Redis Cluster is not supported: connect to a standalone server or a primary",
+                "The cluster is moving the lock's slot from one node to another",
+                "try again; if it goes on, that has stopped half way: see CLUSTER SETSLOT",
             ),
             Self::Misconf => (
                 "ERR_REDIS_MISCONF",
@@ -87,8 +91,13 @@ impl RefusalKind {
             ),
             Self::Moved => (
                 "ERR_REDIS_MOVED",
-                "This Redis is a node of a cluster and does not serve the lock's slot",
-                "Redis Cluster is not supported: connect to a standalone server or a primary",
+                "This Redis is a node of a cluster, and the lock is at another one",
+                "set config.cluster to true",
+            ),
+            Self::ClusterDown => (
+                "ERR_REDIS_CLUSTERDOWN",
+                "The cluster does not serve the lock's slot",
+                "CLUSTER INFO says why: a primary without a replica may be down, or most of the primaries",
             ),
             Self::WrongType => (
                 "ERR_REDIS_WRONGTYPE",
@@ -123,7 +132,7 @@ impl RefusalKind {
 
     /// Whether waiting a little may help.
     pub(crate) fn is_passing(self) -> bool {
-        matches!(self, Self::Loading | Self::Busy | Self::ReadOnly | Self::TryAgain)
+        matches!(self, Self::Loading | Self::Busy | Self::ReadOnly | Self::TryAgain | Self::ClusterDown)
     }
 }
 
@@ -140,7 +149,8 @@ fn classify(code: &str, detail: &str) -> RefusalKind {
         "BUSY" => RefusalKind::Busy,
         "TRYAGAIN" => RefusalKind::TryAgain,
         "MISCONF" => RefusalKind::Misconf,
-        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => RefusalKind::Moved,
+        "MOVED" | "ASK" | "CROSSSLOT" => RefusalKind::Moved,
+        "CLUSTERDOWN" => RefusalKind::ClusterDown,
         "WRONGTYPE" => RefusalKind::WrongType,
         _ => classify_text(detail),
     }
@@ -171,6 +181,32 @@ fn classify_text(detail: &str) -> RefusalKind {
         .iter()
         .find(|(pattern, _)| detail.contains(pattern))
         .map_or(RefusalKind::Other, |(_, kind)| *kind)
+}
+
+/// A node of a cluster says which other one is to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Redirection {
+    /// The slot is still its own, but is on the way to the other one, and so is the key.
+    pub(crate) is_ask: bool,
+    pub(crate) slot: u16,
+    /// As the cluster names it. Without a host it is the one that has said it.
+    pub(crate) to: Address,
+}
+
+impl Redirection {
+    /// Reads `MOVED <slot> <host>:<port>`, and the same with `ASK`.
+    pub(crate) fn parse(error: &ServerError) -> Option<Self> {
+        let is_ask = match error.code() {
+            "ASK" => true,
+            "MOVED" => false,
+            _ => return None,
+        };
+        let (slot, address) = error.details()?.split_once(' ')?;
+        let (host, port) = address.rsplit_once(':')?;
+        let host = if host == "?" { "" } else { host };
+        let to = Address { host: host.to_owned(), port: port.parse().ok()? };
+        Some(Self { is_ask, slot: slot.parse().ok().filter(|slot| *slot < SLOTS)?, to })
+    }
 }
 
 /// Why the server has answered a command with an error.
@@ -216,7 +252,32 @@ fn cause(code: &str, detail: &str) -> Cause {
 mod tests {
     use std::collections::HashSet;
 
+    use redis::Value;
+
     use super::*;
+
+    #[test]
+    fn a_redirection_says_where_to_go() {
+        let parse = |error: &str| match redis::parse_redis_value(format!("-{error}\r\n").as_bytes()) {
+            Ok(Value::ServerError(error)) => Redirection::parse(&error),
+            other => panic!("{other:?}"),
+        };
+        for (error, is_ask, slot, host, port) in [
+            ("MOVED 3999 127.0.0.1:6381", false, 3999, "127.0.0.1", 6381),
+            ("ASK 16383 a.example:7000", true, 16_383, "a.example", 7000),
+            ("MOVED 0 ::1:6381", false, 0, "::1", 6381),
+            ("MOVED 1 :6381", false, 1, "", 6381),
+            ("MOVED 1 ?:6381", false, 1, "", 6381),
+        ] {
+            let to = Address { host: host.into(), port };
+            assert_eq!(parse(error), Some(Redirection { is_ask, slot, to }), "{error}");
+        }
+        for error in
+            ["MOVED", "MOVED 16384 a:1", "MOVED 1 a", "MOVED 1 a:99999", "ERR MOVED 1 a:1", "TRYAGAIN 1 a:1"]
+        {
+            assert_eq!(parse(error), None, "{error}");
+        }
+    }
 
     #[test]
     fn codes_are_distinct() {

@@ -1,6 +1,6 @@
 //! How a lock comes to a call that waits for it: by an event, or in the answer to another command.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     Locker,
@@ -30,11 +30,9 @@ impl Locker {
         self.deliver(&resource.shared_hash(), hand_over, Some(lease), true);
     }
 
-    /// The lock went to a waiting call when the store's clock said `at`, as an event says that may be read late.
-    pub(super) fn on_granted(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, at: Duration) {
-        let now = self.now();
-        let sent = self.session.date(at, now);
-        let lease = sent.map(|sent| Lease { sent, length: hand_over.lease });
+    /// The lock went to a waiting call, as an event says that may be read late.
+    pub(super) fn on_granted(self: &Arc<Self>, hash: &Arc<str>, hand_over: HandOver, since: Option<Moment>) {
+        let lease = since.map(|sent| Lease { sent, length: hand_over.lease });
         self.deliver(hash, hand_over, lease, true);
     }
 

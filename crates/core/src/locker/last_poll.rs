@@ -99,7 +99,7 @@ impl Locker {
             };
             let granted: Vec<_> = polled.hand_overs.iter().map(|hand_over| hand_over.nonce).collect();
             for hand_over in polled.hand_overs {
-                self.on_hand_over(&resource, hand_over, polled.clock.sent);
+                self.on_hand_over(&resource, hand_over, polled.sent);
             }
             for (leaving, place) in page.into_iter().zip(polled.places) {
                 let is_granted = granted.contains(&leaving.call.nonce);

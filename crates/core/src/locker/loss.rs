@@ -42,7 +42,7 @@ impl Locker {
     }
 
     fn tell_loss(&self, hold: Hold, reason: LostReason) {
-        self.store.forget(hold.nonce, self.limit);
+        self.store.forget(hold.nonce);
         self.listener.tell(Event::Lost(hold, reason));
     }
 }

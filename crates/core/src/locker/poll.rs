@@ -57,7 +57,7 @@ impl Locker {
                 waiters.on_poll_failed(due);
             }
             waiters.on_polled(resource.hash(), self.now(), |interval| match known {
-                Some(contention) => self.poll_pause(&contention, interval),
+                Some(contention) => self.poll_pause(&resource, &contention, interval),
                 None => interval.max(SHORTEST_POLL),
             });
         });
@@ -76,10 +76,9 @@ impl Locker {
 
     /// Draws the conclusions from the answer to a poll of so many calls. Returns who is in the way.
     fn on_polled(self: &Arc<Self>, resource: &Resource, asked: usize, polled: Polled) -> Option<Contention> {
-        let Polled { missing, contention, hand_overs, clock, .. } = polled;
-        self.session.on_clock(clock);
+        let Polled { missing, contention, hand_overs, sent, .. } = polled;
         for hand_over in hand_overs {
-            self.on_hand_over(resource, hand_over, clock.sent);
+            self.on_hand_over(resource, hand_over, sent);
         }
         self.waiting.change(|waiters| {
             let now = self.now();

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Limit, Result},
     holds::Due,
     lease::{Lease, RenewalKind},
-    store::{Deadline, Ownership, Renew, Renewed},
+    store::{Deadline, Ownership, Renew, Renewed, Scope},
 };
 
 /// Between two renewals of which the first came to nothing.
@@ -71,9 +71,9 @@ impl Locker {
         }
     }
 
-    /// After a connection was lost: asks about every hold.
-    pub(super) fn recheck_holds(self: &Arc<Self>) {
-        for hold in self.held.relied_on() {
+    /// Asks about every hold on one of these resources.
+    pub(super) fn recheck_holds(self: &Arc<Self>, scope: &Scope) {
+        for hold in self.held.relied_on().into_iter().filter(|hold| scope.has(&hold.resource)) {
             self.recheck(hold);
         }
     }

@@ -1,9 +1,10 @@
 //! Taking several resources, all or none.
 //!
 //! One step of the store takes all of them, where all are to be had. Where one is not, and the call waits, they are taken one by
-//! one in an order that all lockers have, so that no two calls wait for each other; what is there is renewed meanwhile.
+//! one in an order that all lockers have, so that no two calls wait for each other; what is there is renewed meanwhile. So they are
+//! where the store has no step for all of them.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use futures_util::future::{OptionFuture, join_all};
 use tokio::time::sleep;
@@ -81,9 +82,11 @@ impl Locker {
         let is_patient = || patience.is_none_or(|patience| !patience.left().is_zero());
         for _ in 0..MOST_LOSSES {
             let deadline = self.deadline().earlier(patience);
-            match self.try_all(resources, &options, deadline).await {
-                Err(error) if options.wait != Wait::No && !error.is_final() && is_patient() => {}
-                tried => return tried,
+            if self.store.takes_together(resources) {
+                match self.try_all(resources, &options, deadline).await {
+                    Err(error) if options.wait != Wait::No && !error.is_final() && is_patient() => {}
+                    tried => return tried,
+                }
             }
             if let Some(holds) = self.take_in_order(resources, &options, patience).await? {
                 return Ok(holds);
@@ -177,8 +180,14 @@ impl Locker {
         for resource in in_order {
             // Where the time is over, there is enough to find out who is in the way.
             let left = |patience: Deadline| Wait::AtMost(patience.left().max(ENOUGH_TO_ASK));
-            let wait = patience.map_or(Wait::Forever, left);
+            let wait = patience.map_or(options.wait, left);
             let kept = LockOptions { wait, renew: true, max_hold: None, observed: false, ..*options };
+            if wait == Wait::No {
+                collected
+                    .holds
+                    .extend(self.try_all(slice::from_ref(resource), &kept, self.deadline()).await?);
+                continue;
+            }
             let hold = self.clone().lock_or_wait(resource.clone(), kept, None).await;
             collected.holds.push(hold.map_err(|error| about(error, resource))?);
         }

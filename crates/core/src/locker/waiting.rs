@@ -233,13 +233,12 @@ impl PendingAcquire {
                     }
                     granted_too_late()
                 }
-                Ok(Acquired::Contended { contention, ticket: Some(ticket), clock }) => {
-                    locker.session.on_clock(clock);
+                Ok(Acquired::Contended { contention, ticket: Some(ticket), sent }) => {
                     let now = locker.now();
-                    let pause = locker.poll_pause(&contention, interval);
+                    let pause = locker.poll_pause(&attempt.resource, &contention, interval);
                     let nonce = attempt.nonce;
                     locker.waiting.change(|waiters| waiters.enter_queue(nonce, ticket, interval, now, pause));
-                    let round_trip = clock.sent.until(now);
+                    let round_trip = sent.until(now);
                     // Whoever waits for ever has no need to say who was in the way.
                     let answer = || Box::new(JoinAnswer { ticket, contention, since: now, round_trip });
                     return Ok(Joined::Queue(patience.map(|_| answer())));
@@ -301,8 +300,13 @@ impl PendingAcquire {
 
 impl Locker {
     /// When to ask again, after an answer that says who is in the way.
-    pub(super) fn poll_pause(&self, contention: &Contention, interval: Duration) -> Duration {
-        poll_after(contention, self.session.is_subscribed(), interval, self.random.unit())
+    pub(super) fn poll_pause(
+        &self,
+        resource: &Resource,
+        contention: &Contention,
+        interval: Duration,
+    ) -> Duration {
+        poll_after(contention, self.store.tells(resource), interval, self.random.unit())
     }
 }
 

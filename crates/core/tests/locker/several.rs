@@ -371,3 +371,40 @@ async fn calls_with_names_in_common_never_wait_for_each_other_in_a_circle() {
     assert!(world.server().count(1, Kind::Acquire) > 10, "some have waited");
     assert!(world.server().is_empty(world.now()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_step_for_all_they_are_taken_in_order_and_given_back_if_one_is_refused() {
+    let world = World::new();
+    let [ann, ben] = world.peers().await;
+    ann.network.scatter();
+    let [first, second, third] = in_order();
+    let held = ben.try_lock(third).await.unwrap();
+    assert_eq!(in_the_way(ann.lock_all(&mixed(), options()).await), third);
+    world.until("given back", || [first, second].iter().all(|name| world.holder(name).is_none())).await;
+    assert!(ben.unlock(&held).await.unwrap());
+    let holds = ann.lock_all(&mixed(), options()).await.unwrap();
+    assert_held(&world, &ann, &mixed(), &holds, secs(60));
+    unlock_all(&ann, &holds).await;
+    // One that waits takes them in the same order.
+    let held = ben.try_lock(second).await.unwrap();
+    let call = wait_for_all(&world, &ann, second, waits()).await;
+    assert!(world.holder(first).is_some() && world.holder(third).is_none());
+    assert!(ben.unlock(&held).await.unwrap());
+    let holds = call.await.unwrap().unwrap();
+    assert_held(&world, &ann, &mixed(), &holds, secs(60));
+    unlock_all(&ann, &holds).await;
+    assert!(world.server().is_empty(world.now()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_in_order_that_is_cancelled_leaves_nothing() {
+    let world = World::new();
+    let [ann] = world.peers().await;
+    ann.network.scatter();
+    ann.network.plan(Kind::AcquireAll, Fault::ReplyLate(secs(1)));
+    let call = tokio::spawn(ann.lock_all(&mixed(), options()));
+    world.until("the first is taken", || world.holder(in_order()[0]).is_some()).await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    world.until("nothing is left", || world.server().is_empty(world.now())).await;
+}

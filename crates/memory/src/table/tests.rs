@@ -81,7 +81,7 @@ fn whoever_waits_has_a_turn_in_order_of_arrival_if_it_can_be_told() {
         let lease = Duration::from_millis(100);
         let token = table.token_of(resource.hash(), next).unwrap();
         let (hash, hand_over) = (resource.shared_hash(), HandOver { nonce: next, token, lease });
-        let event = StoreEvent::Granted { hash, hand_over, at: now.since_start() };
+        let event = StoreEvent::Granted { hash, hand_over, since: Some(now) };
         assert_eq!(events, [Told { client: "c".into(), event }]);
     }
     assert!(table.release(resource.hash(), waiting[2], at(now)));

@@ -47,11 +47,11 @@ pub(crate) struct Connected {
     pub(crate) round_trip: Duration,
 }
 
-/// `name`: how `CLIENT LIST` shows it. `number`: how many connections there have been, this one included.
-pub(crate) async fn connect(link: &Link, name: &str, number: u32) -> Result<Connected, ConnectError> {
+/// `name`: how `CLIENT LIST` shows it.
+pub(crate) async fn connect(link: &Link, name: &str) -> Result<Connected, ConnectError> {
     let limit = try_timeout(&link.config);
     let step = Step::default();
-    let connected = timeout(limit, open(link, name, number, &step)).await.unwrap_or_else(|_| {
+    let connected = timeout(limit, open(link, name, &step)).await.unwrap_or_else(|_| {
         let limit = limit.as_millis();
         Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
     });
@@ -85,8 +85,8 @@ fn try_timeout(config: &Config) -> Duration {
     config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end())
 }
 
-async fn open(link: &Link, name: &str, number: u32, step: &Step) -> Result<Connected, ConnectError> {
-    let live = open_resp3(link, name, number, step).await?;
+async fn open(link: &Link, name: &str, step: &Step) -> Result<Connected, ConnectError> {
+    let live = open_resp3(link, name, step).await?;
     let start = Instant::now();
     step.begin("SUBSCRIBE");
     let subscriptions = driven(live.messages(), link.members.subscribe(live.messages())).await?;
@@ -94,7 +94,7 @@ async fn open(link: &Link, name: &str, number: u32, step: &Step) -> Result<Conne
 }
 
 /// Speaks RESP3, in which messages come on the same connection; or else RESP2.
-async fn open_resp3(link: &Link, name: &str, number: u32, step: &Step) -> Result<Live, ConnectError> {
+async fn open_resp3(link: &Link, name: &str, step: &Step) -> Result<Live, ConnectError> {
     let commands = new_connection(link, Speech::Replies, step).await?;
     step.begin_hello(&link.config);
     let greeting = driven(&commands, async { Ok(commands.send_one(&hello(&link.config)).await) }).await;
@@ -105,7 +105,7 @@ async fn open_resp3(link: &Link, name: &str, number: u32, step: &Step) -> Result
             // Unknown, forbidden, or another protocol than it knows: in whichever way a proxy or a managed service says so.
             _ => {
                 let said = refusal::of_reply(&error, false).cause;
-                let opened = open_resp2(link, name, number, step, commands).await;
+                let opened = open_resp2(link, name, step, commands).await;
                 opened.map_err(|error| or_rather(said, error))
             }
         },
@@ -113,13 +113,13 @@ async fn open_resp3(link: &Link, name: &str, number: u32, step: &Step) -> Result
             step.begin("CLIENT SETNAME");
             let forbidden =
                 driven(&commands, introduce(&commands, &link.config, name, &trials(link))).await?;
-            Ok(Live::new(number, forbidden, commands, None))
+            Ok(Live::new(forbidden, commands, None))
         }
         // Some say it by closing the connection.
         Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
             let again = async {
                 let commands = new_connection(link, Speech::Replies, step).await?;
-                open_resp2(link, name, number, step, commands).await
+                open_resp2(link, name, step, commands).await
             };
             again.await.map_err(|error| {
                 step.begin_hello(&link.config);
@@ -142,13 +142,7 @@ fn or_rather(before: Cause, error: ConnectError) -> ConnectError {
 }
 
 /// Speaks RESP2, and listens to messages on a second connection.
-async fn open_resp2(
-    link: &Link,
-    name: &str,
-    number: u32,
-    step: &Step,
-    commands: Owned,
-) -> Result<Live, ConnectError> {
+async fn open_resp2(link: &Link, name: &str, step: &Step, commands: Owned) -> Result<Live, ConnectError> {
     let messages = new_connection(link, Speech::Messages, step).await?;
     let greet = async |connection: &Arc<Connection>, trials: &[Cmd]| {
         driven(connection, async {
@@ -163,7 +157,7 @@ async fn open_resp2(
     };
     let forbidden = greet(&commands, &trials(link)).await?;
     greet(&messages, &[]).await?;
-    Ok(Live::new(number, forbidden, commands, Some(messages)))
+    Ok(Live::new(forbidden, commands, Some(messages)))
 }
 
 /// What finds out which commands are forbidden. Nothing where it is not known yet which keys are used.
@@ -248,7 +242,7 @@ async fn new_connection(link: &Link, speech: Speech, step: &Step) -> Result<Owne
         transport,
         speech,
         link.members.clone(),
-        link.expectations.clone(),
+        link.shared.expectations.clone(),
         #[cfg(unix)]
         link.machine.watcher.clone(),
     )?;

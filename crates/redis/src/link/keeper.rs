@@ -62,6 +62,7 @@ impl Keeper {
             attempt += 1;
             let cause = error.cause().clone();
             self.link.publish(State::Connecting(Some(error)));
+            self.link.shared.trouble.notify_one();
             match self.decide(attempt, lost, cause.clone()).await {
                 Decision::RetryAfter(pause) => sleep(pause).await,
                 Decision::GiveUp(reason) => {
@@ -74,7 +75,7 @@ impl Keeper {
     }
 
     async fn connect(&self) -> Result<Connected, ConnectError> {
-        connect(&self.link, &self.name, self.times_connected + 1).await
+        connect(&self.link, &self.name).await
     }
 
     /// Lets calls use a connection until it is gone, and says why it is. One that has gone silent is replaced by another,
@@ -101,6 +102,7 @@ impl Keeper {
     async fn replacement(&self, live: &Live) -> Connected {
         loop {
             let silent = live.silent().await;
+            self.link.shared.trouble.notify_one();
             // If there is no other one to be had, the first is as good as any.
             if let Ok(connected) = self.connect().await {
                 // A server that has stood still answers both at once, and this one's answer may be the later one.

@@ -10,12 +10,11 @@ use std::{
 };
 
 use lock_inc_core::{
-    lock,
-    store::{StoreEvent, StoreEvents},
+    Clock, Moment, StoreClock, lock,
+    store::{Scope, StoreEvent, StoreEvents},
 };
 use redis::Value;
 use tokio::{sync::Notify, time::sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Live,
@@ -24,36 +23,46 @@ use super::{
 };
 use crate::{
     events,
+    keys::Keys,
+    operations::take::TwoSteps,
     refusal::{self, RefusalKind},
+    server_clock::ServerClock,
 };
 
-/// A locker that uses the link.
+/// A locker that uses the link, and what it knows of the server at the other end.
 pub(crate) struct Member {
     /// Where the server says what happens to its locks.
     channel: String,
-    /// What the keys of its locks begin with.
-    pub(super) prefix: String,
+    keys: Keys,
     events: OnceLock<Arc<dyn StoreEvents>>,
+    /// What the tokens say of the server's clock.
+    pub(crate) clock: ServerClock,
+    pub(crate) two_steps: TwoSteps,
+    /// What the server has said of its clock last, on the present connection.
+    time: Mutex<Option<StoreClock>>,
+    /// There was a connection, which may not be the present one.
+    was_connected: AtomicBool,
     /// Whether messages reach it on the present connection. Not if the server's ACL forbids it.
     subscribed: AtomicBool,
     /// On which connection it has subscribed last, of those that were published: the number of its [`Live`].
     subscribed_on: AtomicU32,
     /// Its commands may be sent: what they tell the server of messages is true.
     ready: AtomicBool,
-    /// Nothing waits for a connection any more.
-    pub(crate) closing: CancellationToken,
 }
 
 impl Member {
-    pub(crate) fn new(channel: String, prefix: String) -> Self {
+    pub(crate) fn new(channel: String, keys: Keys) -> Self {
         Self {
             channel,
-            prefix,
+            keys,
             events: OnceLock::new(),
+            clock: ServerClock::default(),
+            two_steps: TwoSteps::default(),
+            time: Mutex::default(),
+            was_connected: AtomicBool::new(false),
             subscribed: AtomicBool::new(false),
             subscribed_on: AtomicU32::new(0),
             ready: AtomicBool::new(false),
-            closing: CancellationToken::new(),
         }
     }
 
@@ -64,8 +73,11 @@ impl Member {
     /// It is known whether it hears messages on the connection that comes into use.
     fn on_connected(&self, subscribed: bool) {
         self.subscribed.store(subscribed, Ordering::Relaxed);
+        *lock(&self.time) = None;
         // Before its commands are sent, whose answers are about this connection.
-        self.tell(StoreEvent::Connected { subscribed });
+        if self.was_connected.swap(true, Ordering::Relaxed) {
+            self.tell(StoreEvent::Missed(Scope::All));
+        }
         self.ready.store(true, Ordering::Release);
     }
 
@@ -79,9 +91,20 @@ impl Member {
         self.subscribed.load(Ordering::Relaxed)
     }
 
-    /// Nothing waits for a connection any more.
-    pub(crate) fn begin_close(&self) {
-        self.closing.cancel();
+    /// The server has said its time, in answer to a command that left at `sent`.
+    pub(crate) fn on_time(&self, sent: Moment, time: Duration) {
+        *lock(&self.time) = Some(StoreClock { sent, time });
+    }
+
+    /// When its clock said `time`, or an earlier moment, if that can be told.
+    fn date(&self, time: Duration, now: Moment) -> Option<Moment> {
+        let known = *lock(&self.time);
+        known.map(|clock| clock.moment(time, now))
+    }
+
+    /// What the keys of its locks begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        self.keys.prefix()
     }
 
     pub(crate) fn tell(&self, event: StoreEvent) {
@@ -98,6 +121,7 @@ pub(crate) struct Members {
     inner: Mutex<Inner>,
     /// Told when a member is ready.
     ready: Arc<Notify>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Between two tries to subscribe on a server that is busy.
@@ -114,8 +138,8 @@ struct Inner {
 
 impl Members {
     /// The first one is about to join.
-    pub(crate) fn new(ready: Arc<Notify>) -> Self {
-        Self { inner: Mutex::new(Inner { users: 1, ..Inner::default() }), ready }
+    pub(crate) fn new(ready: Arc<Notify>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Mutex::new(Inner { users: 1, ..Inner::default() }), ready, clock }
     }
 
     /// One more is about to join. `false` if nobody may come any more.
@@ -182,13 +206,13 @@ impl Members {
         });
     }
 
-    /// `true` if it was the last one.
-    pub(crate) fn leave(&self, member: &Member, live: impl FnOnce() -> Option<Arc<Live>>) -> bool {
+    /// `true` if it was the last one. None: somebody who has reserved it and has not joined.
+    pub(crate) fn leave(&self, member: Option<&Member>, live: impl FnOnce() -> Option<Arc<Live>>) -> bool {
         let mut inner = self.lock();
         inner.users -= 1;
         inner.closed = inner.users == 0;
-        let joined = inner.by_channel.remove(&member.channel).is_some();
-        if joined
+        if let Some(member) = member
+            && inner.by_channel.remove(&member.channel).is_some()
             && !inner.closed
             && let Some(live) = live()
         {
@@ -199,7 +223,7 @@ impl Members {
 
     /// What the keys of one of them begin with, if there is one yet.
     pub(crate) fn any_prefix(&self) -> Option<String> {
-        self.lock().by_channel.values().next().map(|member| member.prefix.clone())
+        self.lock().by_channel.values().next().map(|member| member.prefix().to_owned())
     }
 
     /// Subscribes all of them on a new connection, and waits until that is done. They hear of it when the connection is
@@ -268,7 +292,8 @@ impl Messages for Members {
         let member = str::from_utf8(channel).ok().and_then(|name| self.lock().by_channel.get(name).cloned());
         // What is of another form is not for us.
         if let Some(member) = member
-            && let Some(event) = events::read(message, &member.prefix)
+            && let Some(event) =
+                events::read(message, &member.keys, |time| member.date(time, self.clock.now()))
         {
             member.tell(event);
         }

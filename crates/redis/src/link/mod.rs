@@ -2,7 +2,6 @@
 //!
 //! # Layout
 //!
-//! * [`call`]: a command on its way to an answer, over one connection after the other.
 //! * [`keeper`]: the task that connects, and connects again.
 //! * [`connect`]: makes one connection: socket, TLS, handshake. [`failure`]: why there is none.
 //! * [`connection`]: one connection: `sending` and `receiving`, and `vigil`, which sees to it that nothing is left undone
@@ -12,13 +11,13 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicIsize, Ordering},
+        atomic::{AtomicIsize, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use lock_inc_core::{
-    Clock, Moment, Random,
+    Clock, Random,
     error::{Cause, Refusal},
     lock,
     store::StoreEvents,
@@ -28,15 +27,14 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
 use self::socket::Watcher;
+use self::{connect::Owned, connection::Connection, keeper::Keeper};
 pub(crate) use self::{
-    call::Reply,
     connection::{Calls, Command, Gathered, Part},
+    failure::ConnectError,
     members::{Member, Members},
 };
-use self::{connect::Owned, connection::Connection, failure::ConnectError, keeper::Keeper};
 use crate::{config::Config, operations::permissions::Forbidden, script::LuaScript};
 
-mod call;
 mod connect;
 mod connection;
 mod failure;
@@ -46,8 +44,15 @@ mod replies;
 pub mod socket;
 mod transport;
 
-#[cfg(test)]
-mod tests;
+/// What the links to the nodes of one cluster have in common.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    /// There is another state, or a member is ready. Whoever waits for one is woken in order of arrival.
+    pub(crate) changed: Arc<Notify>,
+    /// A connection is lost or silent, or could not be made. Whoever waits next learns of it.
+    pub(crate) trouble: Arc<Notify>,
+    pub(crate) expectations: Arc<Expectations>,
+}
 
 /// What a link needs of the machine.
 #[derive(Clone)]
@@ -60,22 +65,20 @@ pub struct Machine {
 }
 
 /// The link to a server.
-pub struct Link {
-    config: Arc<Config>,
+pub(crate) struct Link {
+    pub(crate) config: Arc<Config>,
     /// What errors call the server.
-    server: Arc<str>,
+    pub(crate) server: Arc<str>,
     machine: Machine,
     state: Mutex<State>,
-    /// There is another state. Whoever waits for one is woken in order of arrival.
-    changed: Arc<Notify>,
+    pub(crate) shared: Shared,
     members: Arc<Members>,
-    expectations: Arc<Expectations>,
     /// The keeper shall end.
     closed: CancellationToken,
 }
 
 #[derive(Clone)]
-enum State {
+pub(crate) enum State {
     /// No connection yet or no longer; why, if a try has failed.
     Connecting(Option<ConnectError>),
     Ready(Arc<Live>),
@@ -87,33 +90,35 @@ enum State {
 
 /// A connection that calls may use.
 pub(crate) struct Live {
-    /// How many there were, this one included.
-    number: u32,
-    since: Instant,
+    /// No other connection of this process has it, and later ones have higher ones.
+    pub(crate) number: u32,
+    pub(crate) since: Instant,
     /// `None`: it is not known yet which keys are used.
     forbidden: Mutex<Option<Forbidden>>,
-    commands: Owned,
+    pub(crate) commands: Owned,
     /// Where messages come, if not on the same connection (RESP2).
     messages: Option<Owned>,
 }
 
 impl Live {
-    fn new(number: u32, forbidden: Option<Forbidden>, commands: Owned, messages: Option<Owned>) -> Self {
+    fn new(forbidden: Option<Forbidden>, commands: Owned, messages: Option<Owned>) -> Self {
+        static NUMBERS: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         Self { number, since: Instant::now(), forbidden: Mutex::new(forbidden), commands, messages }
     }
 
     /// Whether it is known that the user may run all of a script.
-    fn allows(&self, script: &LuaScript) -> bool {
+    pub(crate) fn allows(&self, script: &LuaScript) -> bool {
         lock(&self.forbidden).as_ref().is_some_and(|forbidden| forbidden.refusal(script, false).is_none())
     }
 
     /// Why a script is not to be sent, if it is not.
-    fn refusal(&self, script: &LuaScript, unanswered: bool) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, script: &LuaScript, unanswered: bool) -> Option<Refusal> {
         lock(&self.forbidden).as_ref()?.refusal(script, unanswered)
     }
 
     /// Finds out once more what is forbidden. Until there is an answer, it is what it was.
-    async fn look_again(&self, prefix: &str) {
+    pub(crate) async fn look_again(&self, prefix: &str) {
         let mut forbidden = Forbidden::default();
         for answer in self.commands.send_together(&Forbidden::trials(prefix)) {
             let Ok(answer) = answer.await else { return };
@@ -145,7 +150,7 @@ impl Live {
         }
     }
 
-    fn end(&self, cause: &Cause) {
+    pub(crate) fn end(&self, cause: &Cause) {
         for connection in [&self.commands, self.messages()] {
             connection.end(cause.clone());
         }
@@ -155,16 +160,14 @@ impl Live {
 impl Link {
     /// Starts to connect. Must be called on the runtime. The link is [reserved](Self::reserve) for the caller. `name`: how
     /// `CLIENT LIST` shows the connection.
-    pub fn open(config: Config, name: String, machine: Machine) -> Arc<Self> {
-        let changed = Arc::<Notify>::default();
+    pub(crate) fn open(config: Config, name: String, machine: Machine, shared: Shared) -> Arc<Self> {
         let link = Arc::new(Self {
             server: format!("Redis at {}", config.endpoint).into(),
             config: Arc::new(config),
+            members: Arc::new(Members::new(shared.changed.clone(), machine.clock.clone())),
             machine,
             state: Mutex::new(State::Connecting(None)),
-            members: Arc::new(Members::new(changed.clone())),
-            changed,
-            expectations: Arc::default(),
+            shared,
             closed: CancellationToken::new(),
         });
         tokio::spawn(Keeper::new(link.clone(), name).run());
@@ -173,7 +176,7 @@ impl Link {
 
     /// Somebody is about to use it. `false` if it has been closed, or has been given up for good: then another one is
     /// needed, which tries anew.
-    pub fn reserve(&self) -> bool {
+    pub(crate) fn reserve(&self) -> bool {
         let given_up = matches!(*self.state(), State::GaveUp(_));
         !given_up && self.members.reserve()
     }
@@ -185,6 +188,15 @@ impl Link {
 
     /// Whoever has [reserved](Self::reserve) it uses it no more. The last one closes it.
     pub(crate) fn leave(&self, member: &Member) {
+        self.leave_as(Some(member));
+    }
+
+    /// The same for somebody who has reserved it and has not joined.
+    pub(crate) fn release(&self) {
+        self.leave_as(None);
+    }
+
+    fn leave_as(&self, member: Option<&Member>) {
         if self.members.leave(member, || self.live()) {
             self.closed.cancel();
         }
@@ -192,31 +204,32 @@ impl Link {
 
     /// See [`Store::expect_events`](lock_inc_core::store::Store::expect_events).
     pub(crate) fn expect_messages(&self, expected: bool) {
-        if self.expectations.change(expected)
-            && let Some(live) = self.live()
-        {
+        if self.shared.expectations.change(expected) {
+            self.wake_vigil();
+        }
+    }
+
+    /// Messages are to be heard soon.
+    pub(crate) fn wake_vigil(&self) {
+        if let Some(live) = self.live() {
             live.messages().wake_vigil();
         }
     }
 
-    pub(crate) fn now(&self) -> Moment {
-        self.machine.clock.now()
-    }
-
-    fn live(&self) -> Option<Arc<Live>> {
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
         match &*self.state() {
             State::Ready(live) => Some(live.clone()),
             _ => None,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
     fn publish(&self, state: State) {
         *self.state() = state;
-        self.changed.notify_waiters();
+        self.shared.changed.notify_waiters();
     }
 }
 
@@ -226,7 +239,7 @@ pub(crate) struct Expectations(AtomicIsize);
 
 impl Expectations {
     /// One more or one less. Whether it is the first.
-    fn change(&self, expected: bool) -> bool {
+    pub(crate) fn change(&self, expected: bool) -> bool {
         let before = self.0.fetch_add(if expected { 1 } else { -1 }, Ordering::SeqCst);
         expected && before == 0
     }

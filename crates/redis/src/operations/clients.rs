@@ -9,29 +9,32 @@ use lock_inc_core::{
 use redis::{Cmd, Value};
 
 use super::{decode, in_ms};
-use crate::{PROTOCOL, Redis, link::Command};
+use crate::{
+    PROTOCOL, Redis,
+    link::{Command, Member},
+};
 
 impl Redis {
     /// Before a lock is taken. What comes of it is not waited for.
     pub(super) async fn tell_who_takes(&self, attempt: &Attempt, deadline: Deadline) {
         let number = attempt.nonce.locker();
-        let Some(kept) =
-            self.clients.due(number, self.member.connection(), attempt.terms.lease, self.link.now())
-        else {
+        let key = self.keys.client(number);
+        let place = self.seats.place_of(&key);
+        let connection = self.seats.connection(&place);
+        let Some(kept) = self.clients.due(number, connection, attempt.terms.lease, self.seats.now()) else {
             return;
         };
-        let (link, member) = (self.link.clone(), self.member.clone());
-        let (key, description) = (self.keys.client(number), format!("{} {PROTOCOL}", self.description));
+        let (seats, description) = (self.seats.clone(), format!("{} {PROTOCOL}", self.description));
         let mut telling = Box::pin(async move {
-            let fill = |command: &mut Cmd| {
+            let fill = |command: &mut Cmd, _: &Member| {
                 command.arg("SET").arg(&key).arg(&description).arg("PX").arg(in_ms(kept)).arg("GET");
             };
             // Where it comes to nothing, errors will not say who holds a lock that was just taken.
-            if let Ok(reply) = link.call(&member, Command::Plain(&fill), deadline).await
+            if let Ok(reply) = seats.call(&place, Command::Plain(&fill), deadline).await
                 && let Value::BulkString(before) = reply.value
                 && before != description.as_bytes()
             {
-                member.tell(StoreEvent::NumberTaken);
+                reply.member.tell(StoreEvent::NumberTaken);
             }
         });
         // It leaves before what follows.
@@ -51,16 +54,16 @@ impl Redis {
 
     /// Which locker has a number. Without an answer it stays unknown, and so it does where nobody has it any more.
     pub(super) async fn identify(&self, number: u64, deadline: Deadline) -> Option<Identity> {
-        if let Some(identity) = self.clients.known(number, self.link.now()) {
+        if let Some(identity) = self.clients.known(number, self.seats.now()) {
             return Some(identity);
         }
         let key = self.keys.client(number);
         let get = |command: &mut Cmd| {
             command.arg("GET").arg(&key);
         };
-        let value = Box::pin(self.call(get, deadline)).await.ok()?;
+        let value = Box::pin(self.call(&key, get, deadline)).await.ok()?;
         let identity = Identity::parse(&decode::<Option<String>>(value).ok()??)?;
-        self.clients.learn(number, identity.clone(), self.link.now());
+        self.clients.learn(number, identity.clone(), self.seats.now());
         Some(identity)
     }
 }

@@ -9,9 +9,10 @@ use super::{release::RELEASE, untouched};
 use crate::{
     Redis,
     keys::LockKeys,
-    link::{Calls, Command, Gathered, Part, Reply},
+    link::{Calls, Command, Gathered, Part},
     resp,
     script::{LuaScript, script},
+    topology::call::Reply,
 };
 
 static GIVE: LazyLock<LuaScript> = script!(7, "give");
@@ -58,13 +59,13 @@ impl Redis {
         let part = Part {
             kind: &Gives,
             script: &RELEASE,
-            member: &self.member,
-            common: "",
-            add: &|Gathered { first, second, .. }| {
+            common: keys.fence(),
+            add: &|Gathered { first, second, .. }, _| {
                 resp::word(first, keys.lock().as_bytes());
                 resp::decimal(second, untouched(nonce));
             },
         };
-        self.link.call(&self.member, Command::Part(&part), deadline).await
+        let place = self.seats.place_of(keys.lock());
+        self.seats.call(&place, Command::Part(&part), deadline).await
     }
 }

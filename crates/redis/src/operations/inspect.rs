@@ -2,13 +2,15 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use lock_inc_core::{Holder, Holding, Inspection, Resource, Waiter, error::Result, store::Deadline};
 use redis::Cmd;
 
 use super::decode;
 use crate::{
     Redis,
+    keys::LockKeys,
+    link::Member,
     script::{LuaScript, script},
 };
 
@@ -28,19 +30,31 @@ impl Redis {
         Ok(inspected.into_iter().next().flatten())
     }
 
-    /// Looks at all these in one step. Each answer is that about the resource in its place.
+    /// Looks at all these, in one step where they are in one slot. Each answer is that about the resource in its place.
     pub(super) async fn inspect_all(
         &self,
         resources: &[Resource],
         deadline: Deadline,
     ) -> Result<Vec<Option<Inspection>>> {
         let keys: Vec<_> = resources.iter().map(|resource| self.keys.of(resource)).collect();
-        let fill = |command: &mut Cmd| {
-            for keys in &keys {
+        // One step is at one slot.
+        let steps = keys.chunks(if self.keys.are_scattered() { 1 } else { keys.len().max(1) });
+        let steps = steps.map(|keys| self.inspect_step(keys, deadline));
+        Ok(try_join_all(steps).await?.into_iter().flatten().collect())
+    }
+
+    async fn inspect_step(
+        &self,
+        keys: &[LockKeys<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Inspection>>> {
+        let Some(first) = keys.first() else { return Ok(Vec::new()) };
+        let fill = |command: &mut Cmd, _: &Member| {
+            for keys in keys {
                 command.arg(keys.lock()).arg(keys.clients()).arg(keys.holders()).arg(keys.queue());
             }
         };
-        let reply = self.run(&INSPECT, 4 * keys.len(), fill, deadline).await?;
+        let reply = self.run(first.lock(), &INSPECT, 4 * keys.len(), fill, deadline).await?;
         let all: Vec<InspectedFields> = decode(reply.value)?;
         Ok(join_all(all.into_iter().map(|fields| self.inspection(fields, deadline))).await)
     }
@@ -69,6 +83,6 @@ impl Redis {
         let exists = |command: &mut Cmd| {
             command.arg("EXISTS").arg(keys.lock());
         };
-        decode(self.call(exists, deadline).await?)
+        decode(self.call(keys.lock(), exists, deadline).await?)
     }
 }

@@ -18,9 +18,10 @@ use redis::{Cmd, FromRedisValue, Value, from_redis_value};
 use crate::{
     Redis,
     keys::LockKeys,
-    link::{Command, Reply},
+    link::{Command, Member},
     refusal::RefusalKind,
     script::LuaScript,
+    topology::{Place, call::Reply},
 };
 
 mod acquire;
@@ -39,18 +40,19 @@ mod steal;
 pub(crate) mod take;
 
 impl Redis {
-    /// Runs a script. `fill` adds the keys, of which there are so many, and the arguments.
-    #[expect(clippy::manual_async_fn, reason = "an async function would keep room for its arguments twice")]
-    fn run<'a>(
+    /// Runs a script where this key is. `fill` adds the keys, of which there are so many, and the arguments.
+    fn run<'a, F: Fn(&mut Cmd, &Member) + Send + Sync + 'a>(
         &'a self,
+        key: &str,
         script: &'a LuaScript,
         keys: usize,
-        fill: impl Fn(&mut Cmd) + Send + Sync + 'a,
+        fill: F,
         deadline: Deadline,
-    ) -> impl Future<Output = Result<Reply>> + 'a {
+    ) -> impl Future<Output = Result<Reply>> + use<'a, F> {
+        let place = self.seats.place_of(key);
         async move {
             let command = Command::Script(script, keys, &fill);
-            self.link.call(&self.member, command, deadline).await
+            self.seats.call(&place, command, deadline).await
         }
     }
 
@@ -59,30 +61,39 @@ impl Redis {
         &'a self,
         script: &'a LuaScript,
         keys: &'a LockKeys<'_>,
-        arguments: impl Fn(&mut Cmd) + Send + Sync + 'a,
+        arguments: impl Fn(&mut Cmd, &Member) + Send + Sync + 'a,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Reply>> + 'a {
-        let fill = move |command: &mut Cmd| {
+        let fill = move |command: &mut Cmd, member: &Member| {
             command
                 .arg(keys.lock())
                 .arg(keys.clients())
                 .arg(keys.holders())
                 .arg(keys.queue())
-                .arg(keys.fence);
-            arguments(command);
+                .arg(keys.fence());
+            arguments(command, member);
         };
-        self.run(script, 5, fill, deadline)
+        self.run(keys.lock(), script, 5, fill, deadline)
     }
 
-    /// Runs a command that is no script.
-    async fn call(&self, fill: impl Fn(&mut Cmd) + Send + Sync, deadline: Deadline) -> Result<Value> {
-        let command = Command::Plain(&fill);
-        Ok(self.link.call(&self.member, command, deadline).await?.value)
+    /// Runs a command that is no script, where this key is.
+    async fn call(
+        &self,
+        key: &str,
+        fill: impl Fn(&mut Cmd) + Send + Sync,
+        deadline: Deadline,
+    ) -> Result<Value> {
+        self.call_at(&self.seats.place_of(key), fill, deadline).await
     }
 
-    /// As the scripts have it, and true of the connection that the command is about to be sent on.
-    fn subscribed(&self) -> &'static str {
-        if self.member.is_subscribed() { "1" } else { "0" }
+    async fn call_at(
+        &self,
+        place: &Place,
+        fill: impl Fn(&mut Cmd) + Send + Sync,
+        deadline: Deadline,
+    ) -> Result<Value> {
+        let fill = |command: &mut Cmd, _: &Member| fill(command);
+        Ok(self.seats.call(place, Command::Plain(&fill), deadline).await?.value)
     }
 
     /// What stands for a waiting call in the queue.
@@ -97,6 +108,11 @@ impl Redis {
     fn record(&self, resource: &Resource) -> String {
         record(&self.description, resource.name())
     }
+}
+
+/// Whether messages reach it, as scripts have it, and true of the connection that a command is about to be sent on.
+fn subscribed(member: &Member) -> &'static str {
+    if member.is_subscribed() { "1" } else { "0" }
 }
 
 /// What a script says of a lock that somebody holds. `place`: 0 is none.

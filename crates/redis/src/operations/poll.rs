@@ -3,17 +3,17 @@
 use std::{sync::LazyLock, time::Duration};
 
 use lock_inc_core::{
-    StoreClock,
     error::Result,
     store::{Deadline, Poll, Polled},
 };
 use redis::{Cmd, Value};
 
-use super::{contention, decode, hand_overs};
+use super::{contention, decode, hand_overs, subscribed};
 use crate::{
     Redis,
-    link::Reply,
+    link::Member,
     script::{LuaScript, script},
+    topology::call::Reply,
 };
 
 static POLL: LazyLock<LuaScript> = script!(
@@ -43,18 +43,20 @@ impl Redis {
                 [waiting.ticket.to_string(), self.queue_member(resource, waiting.nonce, waiting.terms)]
             })
             .collect();
-        let arguments = |command: &mut Cmd| {
-            command.arg(&self.client).arg(self.keys.channels()).arg(self.subscribed());
+        let arguments = |command: &mut Cmd, member: &Member| {
+            command.arg(&self.client).arg(self.keys.channels()).arg(subscribed(member));
             command.arg(if last { "1" } else { "" });
             for [ticket, member] in &members {
                 command.arg(ticket).arg(member);
             }
         };
         let keys = self.keys.of(resource);
-        let Reply { value, sent, .. } = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
+        let reply = self.run_with_queue(&POLL, &keys, arguments, deadline).await?;
+        let Reply { value, sent, member, .. } = reply;
         let (time, missing, places, granted, count, left, record) = decode::<PolledFields>(value)?;
-        if !last && self.listing.on_waiting(resource, self.link.now()) {
-            self.write_listing(deadline.limit);
+        member.on_time(sent, Duration::from_micros(time));
+        if !last && self.listing.on_waiting(resource, self.seats.now()) {
+            self.write_listing();
         }
         let mut contention = (count > 0).then(|| contention(count, left, &record, 0));
         if last {
@@ -66,7 +68,7 @@ impl Redis {
             contention,
             hand_overs: hand_overs(granted)?,
             places: places.into_iter().map(|place| (place > 0).then_some(place)).collect(),
-            clock: StoreClock { sent, time: Duration::from_micros(time) },
+            sent,
         })
     }
 }

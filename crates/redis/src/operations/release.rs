@@ -11,6 +11,8 @@ use redis::{Cmd, Value};
 use super::hand_overs;
 use crate::{
     Redis,
+    keys::LockKeys,
+    link::Member,
     script::{LuaScript, script},
 };
 
@@ -34,12 +36,12 @@ impl Redis {
         deadline: Deadline,
     ) -> Result<Released> {
         if self.listing.on_released(nonce) {
-            self.write_listing(deadline.limit);
+            self.write_listing();
         }
         let keys = self.keys.of(resource);
         let mut resent = false;
-        let is_easy = is_untouched && !self.contended.has(resource.hash(), self.link.now());
-        if is_easy && self.two_steps.fit(deadline.left()) {
+        let is_easy = is_untouched && !self.contended.has(resource.hash(), self.seats.now());
+        if is_easy && self.has_time_for_two(&keys, deadline) {
             let reply = self.give(nonce, &keys, deadline).await?;
             if reply.value == Value::Int(1) {
                 return Ok(Released::Yes(Vec::new()));
@@ -47,7 +49,7 @@ impl Redis {
             resent = reply.resent;
         }
         let member = queued.map(|terms| self.queue_member(resource, nonce, terms));
-        let arguments = |command: &mut Cmd| {
+        let arguments = |command: &mut Cmd, _: &Member| {
             command.arg(nonce.number()).arg(&self.client).arg(self.keys.channels()).arg(&member);
         };
         let reply = self.run_with_queue(&RELEASE, &keys, arguments, deadline).await?;
@@ -60,5 +62,11 @@ impl Redis {
                 Released::Yes(hand_overs(granted)?.into_iter().map(|hand_over| (hand_over, sent)).collect())
             }
         })
+    }
+
+    /// Whether there is time for two answers, with room to spare.
+    fn has_time_for_two(&self, keys: &LockKeys<'_>, deadline: Deadline) -> bool {
+        let seat = self.seats.at(&self.seats.place_of(keys.lock()));
+        seat.is_some_and(|seat| seat.member.two_steps.fit(deadline.left()))
     }
 }

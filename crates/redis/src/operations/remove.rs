@@ -10,6 +10,7 @@ use super::{GROUP, WORD, decode};
 use crate::{
     Redis,
     keys::LockKeys,
+    link::Member,
     script::{LuaScript, script},
 };
 
@@ -36,7 +37,7 @@ impl Redis {
     /// Removes the lock that somebody has now, and no other, however often that is sent. `false` if nobody has one.
     pub(crate) async fn force_unlock(&self, keys: &LockKeys<'_>, deadline: Deadline) -> Result<bool> {
         let Seen { value, holders } = self.see(keys, deadline).await?;
-        let seen = |command: &mut Cmd| {
+        let seen = |command: &mut Cmd, _: &Member| {
             command.arg(self.keys.channels()).arg(value.as_deref().unwrap_or_default()).arg(&holders);
         };
         let removed: bool = decode(self.run_with_queue(&REMOVE, keys, seen, deadline).await?.value)?;
@@ -51,7 +52,7 @@ impl Redis {
         deadline: Deadline,
     ) -> Result<bool> {
         let holders = self.holders_of(keys, value, deadline).await?;
-        let arguments = |command: &mut Cmd| {
+        let arguments = |command: &mut Cmd, _: &Member| {
             command.arg(self.keys.channels()).arg("*").arg(&holders);
         };
         decode(self.run_with_queue(&REMOVE, keys, arguments, deadline).await?.value)
@@ -63,7 +64,7 @@ impl Redis {
             command.arg("MGET").arg(keys.lock());
         };
         // What is of a foreign type is as good as none.
-        let (value,): (Option<Vec<u8>>,) = decode(self.call(look, deadline).await?)?;
+        let (value,): (Option<Vec<u8>>,) = decode(self.call(keys.lock(), look, deadline).await?)?;
         let holders = self.holders_of(keys, value.as_deref(), deadline).await?;
         Ok(Seen { value, holders })
     }
@@ -82,7 +83,7 @@ impl Redis {
             let list = |command: &mut Cmd| {
                 command.arg("ZRANGE").arg(keys.holders()).arg(0).arg(-1);
             };
-            decode(self.call(list, deadline).await?)?
+            decode(self.call(keys.lock(), list, deadline).await?)?
         } else {
             vec![word[..Nonce::LEN].to_owned()]
         };

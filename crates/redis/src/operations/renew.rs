@@ -12,8 +12,9 @@ use redis::Cmd;
 use super::{decode, in_ms};
 use crate::{
     Redis,
-    link::Reply,
+    link::Member,
     script::{LuaScript, script},
+    topology::call::Reply,
 };
 
 static RENEW: LazyLock<LuaScript> = script!(
@@ -35,18 +36,18 @@ impl Redis {
     ) -> Result<Renewed> {
         // Before it is sent: once it is unlocked, no answer lists it again.
         let left = change.lease().unwrap_or_default().max(lease_left);
-        if self.listing.on_held(resource, nonce, self.link.now() + left) {
-            self.write_listing(deadline.limit);
+        if self.listing.on_held(resource, nonce, self.seats.now() + left) {
+            self.write_listing();
         }
         let lease = in_ms(change.lease().unwrap_or_default());
         let how = if matches!(change, LeaseChange::Exactly(_)) { "set" } else { "raise" };
         let record = self.record(resource);
         let keys = self.keys.of(resource);
-        let fill = |command: &mut Cmd| {
+        let fill = |command: &mut Cmd, _: &Member| {
             command.arg(keys.lock()).arg(keys.clients()).arg(keys.holders());
             command.arg(nonce.number()).arg(lease).arg(how).arg(extensions).arg(token).arg(&record);
         };
-        let Reply { value, sent, .. } = self.run(&RENEW, 3, fill, deadline).await?;
+        let Reply { value, sent, .. } = self.run(keys.lock(), &RENEW, 3, fill, deadline).await?;
         let ownership = match decode(value)? {
             1 => Ownership::Held,
             0 => Ownership::Gone,

@@ -1,12 +1,6 @@
 //! Takes a resource from whoever holds it.
 
-use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::LazyLock, time::Duration};
 
 use lock_inc_core::{
     error::{Error, Result},
@@ -19,9 +13,10 @@ use super::{decode, in_ms};
 use crate::{
     Redis,
     keys::LockKeys,
-    link::Reply,
+    link::Member,
     script::{LuaScript, script},
     server_clock::Told,
+    topology::call::Reply,
 };
 
 static STEAL: LazyLock<LuaScript> = script!(
@@ -59,22 +54,19 @@ impl Redis {
         for misses in 0u32.. {
             let seen = self.see(keys, deadline).await;
             let holders = seen.map_err(|error| if was_sent { error.after_sending() } else { error })?.holders;
-            let connection = AtomicU32::new(0);
-            let arguments = |command: &mut Cmd| {
-                // True of the connection that it is about to be sent on.
-                connection.store(self.member.connection(), Ordering::Relaxed);
+            let arguments = |command: &mut Cmd, _: &Member| {
                 command.arg(attempt.nonce.number()).arg(in_ms(attempt.terms.lease));
                 command
                     .arg(self.keys.channels())
                     .arg(if misses < MOST_MISSES { "" } else { "*" })
                     .arg(&holders);
             };
-            let Reply { value, sent, .. } = self.run_with_queue(&STEAL, keys, arguments, deadline).await?;
+            let reply = self.run_with_queue(&STEAL, keys, arguments, deadline).await?;
+            let Reply { value, sent, member, connection, .. } = reply;
             was_sent = true;
             if value != Value::Nil {
                 let token: u64 = decode(value)?;
-                let connection = connection.into_inner();
-                self.clock.on_token(connection, token, Told::Lifted, sent, || self.link.now());
+                member.clock.on_token(connection, token, Told::Lifted, sent, || self.seats.now());
                 return Ok(Grant { token, sent });
             }
             // At the deadline the next look says what there is to say.

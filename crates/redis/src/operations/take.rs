@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,10 +22,11 @@ use super::{acquire::ACQUIRE, in_ms, untouched};
 use crate::{
     Redis,
     keys::LockKeys,
-    link::{Calls, Command, Gathered, Part, Reply},
+    link::{Calls, Command, Gathered, Part},
     resp,
     script::LuaScript,
     server_clock::Told,
+    topology::call::Reply,
 };
 
 /// Beyond this a number in a register is no token: scripts reckon with numbers below 2^53. See `shared/clock.lua`.
@@ -144,17 +145,15 @@ impl Redis {
         deadline: Deadline,
     ) -> Result<Taken> {
         let (word, lease) = (untouched(attempt.nonce), in_ms(attempt.terms.lease));
-        let (floor, connection) = (AtomicU64::new(0), AtomicU32::new(0));
+        let floor = AtomicU64::new(0);
         let part = Part {
             kind: &Takes,
             script: &ACQUIRE,
-            member: &self.member,
-            common: keys.fence,
-            add: &|Gathered { first, second, .. }| {
+            common: keys.fence(),
+            add: &|Gathered { first, second, .. }, member| {
                 // True of the connection that it is about to be sent on.
-                let number = self.member.connection();
-                connection.store(number, Ordering::Relaxed);
-                floor.store(self.clock.floor(number, self.link.now()), Ordering::Relaxed);
+                let now = member.clock.floor(member.connection(), self.seats.now());
+                floor.store(now, Ordering::Relaxed);
                 first.extend_from_slice(b"*6\r\n$3\r\nSET\r\n");
                 resp::word(first, keys.lock().as_bytes());
                 resp::decimal(first, word);
@@ -163,24 +162,26 @@ impl Redis {
                 resp::word(second, keys.queue().as_bytes());
             },
         };
-        let Reply { value, sent, .. } = self.link.call(&self.member, Command::Part(&part), deadline).await?;
-        self.two_steps.on_answer(sent.until(self.link.now()));
+        let place = self.seats.place_of(keys.lock());
+        let reply = self.seats.call(&place, Command::Part(&part), deadline).await?;
+        let Reply { value, sent, member, connection, .. } = reply;
+        member.two_steps.on_answer(sent.until(self.seats.now()));
         let token = match value {
             Value::Nil => return Ok(Taken::No),
             Value::Int(token) => token.unsigned_abs(),
             Value::Boolean(_) => {
                 // No transactions for this user, or no memory: scripts find out what it is.
-                self.two_steps.on_refused(self.link.now());
+                member.two_steps.on_refused(self.seats.now());
                 return Ok(Taken::Perhaps);
             }
             _ => return Ok(Taken::Perhaps),
         };
         let floor = floor.into_inner();
-        self.clock.on_counted(token, floor);
+        member.clock.on_counted(token, floor);
         if token < floor || token > LAST_TOKEN {
             return Ok(Taken::Perhaps);
         }
-        self.clock.on_token(connection.into_inner(), token, Told::Counted, sent, || self.link.now());
+        member.clock.on_token(connection, token, Told::Counted, sent, || self.seats.now());
         Ok(Taken::Granted(Grant { token, sent }))
     }
 }

@@ -6,15 +6,15 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use lock_inc_core::{
-    Clock, Identity, Moment,
+    Clock, Identity, Moment, StoreClock,
     error::{Cause, Error, Refusal, Result, Unavailable},
-    store::{Deadline, StoreEvent, StoreEvents},
+    store::{Deadline, Scope, StoreEvent, StoreEvents},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Dice, SimulatedClock, ms,
-    server::{Client, Kind, Reply, Request, Server, identity},
+    server::{Client, Kind, Reply, Request, Server, identity, time},
 };
 
 mod store;
@@ -115,6 +115,9 @@ pub(crate) struct Network {
     identity: Identity,
     connections: Arc<Connections>,
     events: Mutex<Option<Arc<dyn StoreEvents>>>,
+    /// What the server has said of its clock on the present connection.
+    clock: Mutex<Option<StoreClock>>,
+    times_connected: AtomicU32,
     connection: watch::Sender<Option<Arc<Connection>>>,
     closing: CancellationToken,
     closed: AtomicBool,
@@ -124,6 +127,8 @@ pub(crate) struct Network {
     /// What was asked for events: how many more `true` than `false` there have been.
     expecting: Mutex<i32>,
     introduction: Mutex<Option<Duration>>,
+    /// There is no step for several resources.
+    is_scattered: AtomicBool,
 }
 
 impl Network {
@@ -134,6 +139,8 @@ impl Network {
             identity: Identity { host: "a host".into(), ..identity(client) },
             connections: connections.clone(),
             events: Mutex::default(),
+            clock: Mutex::default(),
+            times_connected: AtomicU32::default(),
             connection: watch::Sender::new(None),
             closing: CancellationToken::new(),
             closed: AtomicBool::new(false),
@@ -142,6 +149,7 @@ impl Network {
             chaos: Mutex::default(),
             expecting: Mutex::default(),
             introduction: Mutex::default(),
+            is_scattered: AtomicBool::default(),
         });
         connections.networks.lock().unwrap().insert(client, Arc::downgrade(&network));
         network
@@ -175,6 +183,11 @@ impl Network {
         *self.introduction.lock().unwrap() = Some(time);
     }
 
+    /// From now on there is no step that takes several resources.
+    pub(crate) fn scatter(&self) {
+        self.is_scattered.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn connect(self: &Arc<Self>) {
         if self.closed.load(Ordering::Relaxed) {
             return;
@@ -206,7 +219,10 @@ impl Network {
             }
         }));
         self.connections.server.lock().unwrap().set_listening(self.client, true);
-        self.hear(StoreEvent::Connected { subscribed: true });
+        *self.clock.lock().unwrap() = None;
+        if self.times_connected.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.hear(StoreEvent::Missed(Scope::All));
+        }
         self.connection.send_replace(Some(connection));
     }
 
@@ -218,7 +234,12 @@ impl Network {
         }
     }
 
-    fn hear(&self, event: StoreEvent) {
+    fn hear(&self, mut event: StoreEvent) {
+        // What the server says of its own clock is dated by what it has said of that before.
+        if let StoreEvent::Granted { since, .. } = &mut event {
+            let (clock, now) = (*self.clock.lock().unwrap(), self.connections.clock.now());
+            *since = since.zip(clock).map(|(at, clock)| clock.moment(time(at), now));
+        }
         let events = self.events.lock().unwrap().clone();
         if let Some(events) = events {
             events.hear(event);
@@ -381,7 +402,12 @@ impl Network {
                     }));
                 }
                 fault => match timeout_at(deadline.at, self.send(&connection, &request, fault)).await {
-                    Ok(Some(reply)) => return Ok((reply, sent, resent)),
+                    Ok(Some(reply)) => {
+                        if let Reply::Contended { time, .. } | Reply::Polled { time, .. } = reply {
+                            *self.clock.lock().unwrap() = Some(StoreClock { sent, time });
+                        }
+                        return Ok((reply, sent, resent));
+                    }
                     Ok(None) => resent = true,
                     Err(_) => return Err(unavailable(true)),
                 },

@@ -39,12 +39,10 @@ pub(crate) struct Part<'a> {
     pub(crate) kind: &'static dyn Calls,
     /// What is run for it if it comes by itself: who may not run that may not call this.
     pub(crate) script: &'static LuaScript,
-    /// Whose call it is. Those of others do not leave together with it.
-    pub(crate) member: &'a Arc<Member>,
-    /// What all calls of the member have in common.
+    /// What calls have in common that leave together: a key that is in the slot of theirs, as no command goes over several.
     pub(crate) common: &'a str,
-    /// Adds this one to those that there are.
-    pub(crate) add: &'a (dyn Fn(&mut Gathered) + Sync),
+    /// Adds this one to those that there are, for the locker that calls.
+    pub(crate) add: &'a (dyn Fn(&mut Gathered, &Member) + Sync),
 }
 
 /// What is known of the calls, in two pieces, which their kind puts together.
@@ -65,19 +63,21 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Without any call yet, but of the kind of this one.
-    pub(super) fn of(part: &Part<'_>) -> Self {
+    pub(super) fn of(part: &Part<'_>, member: &Arc<Member>) -> Self {
         let gathered = Gathered { common: part.common.to_owned(), ..Gathered::default() };
-        Self { kind: part.kind, member: part.member.clone(), gathered, waiting: Vec::new() }
+        Self { kind: part.kind, member: member.clone(), gathered, waiting: Vec::new() }
     }
 
-    pub(super) fn takes(&self, part: &Part<'_>) -> bool {
-        Arc::ptr_eq(&self.member, part.member)
+    /// Calls of others do not leave together with these.
+    pub(super) fn takes(&self, part: &Part<'_>, member: &Arc<Member>) -> bool {
+        Arc::ptr_eq(&self.member, member)
             && self.kind.name() == part.kind.name()
+            && self.gathered.common == part.common
             && self.waiting.len() < MOST
     }
 
     pub(super) fn add(&mut self, part: &Part<'_>, waiting: oneshot::Sender<Answer>) {
-        (part.add)(&mut self.gathered);
+        (part.add)(&mut self.gathered, &self.member);
         self.gathered.calls += 1;
         self.waiting.push(waiting);
     }

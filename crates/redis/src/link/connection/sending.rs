@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     link::{
-        failure,
+        Member, failure,
         transport::{Outgoing, Transport},
     },
     script::LuaScript,
 };
 
-/// What is to be sent.
+/// What is to be sent. It is written for the locker that calls.
 #[derive(Clone, Copy)]
 pub(crate) enum Command<'a> {
     /// No script. This writes all of it.
@@ -36,7 +36,7 @@ pub(crate) enum Command<'a> {
     Part(&'a Part<'a>),
 }
 
-type Write<'a> = &'a (dyn Fn(&mut Cmd) + Sync);
+type Write<'a> = &'a (dyn Fn(&mut Cmd, &Member) + Sync);
 
 impl<'a> Command<'a> {
     /// See [`Calls::is_sent_once`](super::batch::Calls::is_sent_once).
@@ -111,18 +111,30 @@ fn answer() -> (oneshot::Sender<Answer>, impl Future<Output = Answer> + use<>) {
 
 impl Connection {
     /// Sends a command, in its turn. It is on its way even if nobody waits for the answer. Also says what
-    /// [`forget`](Self::forget) is to be told if the server turns out not to know its script.
+    /// [`forget`](Self::forget) is to be told if the server turns out not to know its script. `asking`: this node of a cluster
+    /// is to answer though it does not serve the slot yet.
     pub(crate) fn send(
         self: &Arc<Self>,
         command: Command<'_>,
+        member: &Arc<Member>,
+        asking: bool,
     ) -> (u32, impl Future<Output = Answer> + use<>) {
         let (settle, settled) = answer();
         let mut sending = self.sending();
         let forgotten = sending.forgotten;
+        if asking {
+            // Nobody needs the answer: the command's own says whether it was of use.
+            sending.put(&cmd("ASKING"), Awaited::Nobody);
+        }
         match command {
-            Command::Part(part) => sending.put_part(part, settle),
-            Command::Script(script, keys, write) => sending.put_written(Some((script, keys)), write, settle),
-            Command::Plain(write) => sending.put_written(None, write, settle),
+            Command::Part(part) => sending.put_part(part, member, settle),
+            Command::Script(script, keys, write) => {
+                sending.put_written(Some((script, keys)), write, member, settle);
+            }
+            Command::Plain(write) => sending.put_written(None, write, member, settle),
+        }
+        if asking {
+            sending.close_batch();
         }
         self.see_off(sending);
         (forgotten, settled)
@@ -328,6 +340,7 @@ impl Sending {
         &mut self,
         script: Option<(&LuaScript, usize)>,
         write: Write<'_>,
+        member: &Member,
         settle: oneshot::Sender<Answer>,
     ) {
         self.close_batch();
@@ -337,16 +350,16 @@ impl Sending {
             script.write(&mut self.scratch, self.known & script.bit() == 0, keys);
             self.known |= script.bit();
         }
-        write(&mut self.scratch);
+        write(&mut self.scratch, member);
         self.scratch.write_packed_command(self.outgoing.bytes());
         self.wait(Awaited::Reply(settle));
     }
 
-    fn put_part(&mut self, part: &Part<'_>, settle: oneshot::Sender<Answer>) {
-        if self.batch.as_ref().is_some_and(|batch| !batch.takes(part)) {
+    fn put_part(&mut self, part: &Part<'_>, member: &Arc<Member>, settle: oneshot::Sender<Answer>) {
+        if self.batch.as_ref().is_some_and(|batch| !batch.takes(part, member)) {
             self.close_batch();
         }
-        self.batch.get_or_insert_with(|| Batch::of(part)).add(part, settle);
+        self.batch.get_or_insert_with(|| Batch::of(part, member)).add(part, settle);
         self.calls += 1;
         self.unsent += 1;
     }

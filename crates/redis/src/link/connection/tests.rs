@@ -24,6 +24,7 @@ use redis::Cmd;
 
 use super::*;
 use crate::{
+    keys::Keys,
     link::{
         members::Member,
         socket::{Readable, Socket},
@@ -262,7 +263,7 @@ impl Calls for Together {
 }
 
 fn member(name: &str) -> Arc<Member> {
-    Arc::new(Member::new(name.into(), String::new()))
+    Arc::new(Member::new(name.into(), Keys::new(String::new())))
 }
 
 impl Scene {
@@ -275,14 +276,13 @@ impl Scene {
         let part = Part {
             kind,
             script: &SCRIPT,
-            member,
             common: "common",
-            add: &|Gathered { first, second, .. }| {
+            add: &|Gathered { first, second, .. }, _| {
                 resp::word(first, format!("{name}-key").as_bytes());
                 resp::word(second, name.as_bytes());
             },
         };
-        self.connection.send(Command::Part(&part)).1
+        self.connection.send(Command::Part(&part), member, false).1
     }
 
     /// What leaves in a turn in which this is called, as text: each command a line.
@@ -437,12 +437,14 @@ async fn calls_that_have_not_left_when_it_ends_are_told_why() {
 #[tokio::test]
 async fn a_script_brings_its_source_along_the_first_time_and_when_the_server_has_forgotten_it() {
     let mut scene = Scene::new();
+    let me = member("me");
     let scripts = [(3, "return 1"), (4, "return 2")].map(|(number, source)| LuaScript::new(number, source));
     let run = |scene: &Scene, script: usize, argument: &'static str| {
-        let fill = move |command: &mut Cmd| {
+        let fill = move |command: &mut Cmd, _: &Member| {
             command.arg(argument);
         };
-        let (forgotten, answer) = scene.connection.send(Command::Script(&scripts[script], 0, &fill));
+        let (forgotten, answer) =
+            scene.connection.send(Command::Script(&scripts[script], 0, &fill), &me, false);
         drop(answer);
         forgotten
     };

@@ -74,17 +74,21 @@ local function next_fits(value, count)
   return nonce and fits(value, count, nonce, limit)
 end
 
--- Whether somebody listens to a channel, by its name. Where it is not allowed to ask, the signs of life have to do.
-local function is_heard(channel) return redis.pcall('PUBSUB', 'NUMSUB', channel)[2] ~= 0 end
+-- How many connections to this server listen to a channel, by its name. Nothing where it is not allowed to ask.
+local function listeners(channel) return redis.pcall('PUBSUB', 'NUMSUB', channel)[2] end
 
--- Tells a client that it has the lock. Whether it listens; nothing where that may not be done.
+-- Whether somebody listens to it. Where it is not allowed to ask, the signs of life have to do.
+local function is_heard(channel) return listeners(channel) ~= 0 end
+
+-- Tells a client that it has the lock. Whether it listens; nothing where that may not be done, or cannot be known. It is asked
+-- before: what is said reaches other servers as well, and with them clients that no answer to PUBLISH has counted.
 local function tell(client, channels, nonce, token, now, lease)
   local channel = channels .. client
+  local count = listeners(channel)
+  if count == 0 then return false end
   local news = { 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }
   local told = redis.pcall('PUBLISH', channel, table.concat(news, ' '))
-  if type(told) ~= 'number' then return end
-  -- Whoever listens to a pattern was counted, too.
-  return told > 0 and (redis.pcall('PUBSUB', 'NUMPAT') == 0 or is_heard(channel))
+  if type(told) == 'number' and (count or told > 0) then return true end
 end
 
 -- Adds a grant to those that a reply tells.

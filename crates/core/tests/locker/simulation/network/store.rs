@@ -7,7 +7,7 @@ use std::{
 };
 
 use lock_inc_core::{
-    Identity, Inspection, Moment, Resource, StoreClock,
+    Identity, Inspection, Moment, Resource,
     error::{Error, Limit, Result},
     store::{
         Acquired, AllAcquired, Answer, Attempt, Deadline, Grant, Poll, Polled, Release, Released, Renew,
@@ -79,11 +79,13 @@ impl Store for Network {
         }
         self.request(Request::Acquire(attempt.clone()), deadline, |reply, sent, _| match reply {
             Reply::Granted(token) => Acquired::Granted(Grant { token, sent }),
-            Reply::Contended { contention, ticket, time } => {
-                Acquired::Contended { contention, ticket, clock: StoreClock { sent, time } }
-            }
+            Reply::Contended { contention, ticket, .. } => Acquired::Contended { contention, ticket, sent },
             other => unexpected(&other),
         })
+    }
+
+    fn takes_together(&self, resources: &[Resource]) -> bool {
+        resources.len() < 2 || !self.is_scattered.load(Ordering::Relaxed)
     }
 
     fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], deadline: Deadline) -> Answer<'a, AllAcquired> {
@@ -100,8 +102,8 @@ impl Store for Network {
         let Poll { resource, waiting, last } = poll;
         let request = Request::Poll { resource: resource.clone(), waiting: waiting.to_vec(), last };
         self.request(request, deadline, |reply, sent, _| match reply {
-            Reply::Polled { missing, contention, hand_overs, places, time } => {
-                Polled { missing, contention, hand_overs, places, clock: StoreClock { sent, time } }
+            Reply::Polled { missing, contention, hand_overs, places, .. } => {
+                Polled { missing, contention, hand_overs, places, sent }
             }
             other => unexpected(&other),
         })

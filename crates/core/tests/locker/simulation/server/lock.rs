@@ -197,7 +197,7 @@ impl Lock {
                 mine.push(hand_over);
             } else {
                 let event =
-                    StoreEvent::Granted { hash: self.resource.shared_hash(), hand_over, at: time(now) };
+                    StoreEvent::Granted { hash: self.resource.shared_hash(), hand_over, since: Some(now) };
                 books.events.push((client, event));
             }
             if !nonce.is_shared() {

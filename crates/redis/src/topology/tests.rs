@@ -1,4 +1,4 @@
-//! A link and a server that does what the test says.
+//! Calls over a link to a server that does what the test says.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, OnceLock},
@@ -7,7 +7,7 @@ use std::{
 
 use lock_inc_core::{
     Clock, Moment, Random,
-    error::{Error, Limit, Result},
+    error::{Cause, Error, Limit, Result},
     store::{Deadline, StoreEvent, StoreEvents},
 };
 use redis::Cmd;
@@ -17,8 +17,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::*;
-use crate::config::Reconnect;
+use super::{call::Reply, *};
+use crate::{config::Reconnect, link::Command, script::LuaScript};
 
 struct Still;
 
@@ -47,6 +47,7 @@ impl StoreEvents for Heard {
 /// What listens, and a link to it.
 struct Scene {
     listener: TcpListener,
+    servers: Arc<Servers>,
     link: Arc<Link>,
 }
 
@@ -65,14 +66,17 @@ impl Scene {
             #[cfg(unix)]
             watcher: None,
         };
-        Self { listener, link: Link::open(config, "test".into(), machine) }
+        let link = Link::open(config, "test".into(), machine.clone(), Shared::default());
+        let (kind, command_timeout) = (Kind::One(link.clone()), Duration::from_secs(3));
+        let servers = Arc::new(Servers { machine, command_timeout, kind });
+        Self { listener, servers, link }
     }
 
-    fn join(&self, channel: &str) -> Arc<Member> {
-        assert!(self.link.reserve());
-        let member = Arc::new(Member::new(channel.into(), String::new()));
-        self.link.join(member.clone(), Arc::<Heard>::default());
-        member
+    fn join(&self, channel: &str) -> Arc<Seats> {
+        assert!(self.servers.reserve());
+        let seats = Seats::new(self.servers.clone(), channel.into(), Keys::new(String::new()));
+        seats.join(Arc::<Heard>::default());
+        Arc::new(seats)
     }
 
     async fn accept(&self) -> Peer {
@@ -87,23 +91,26 @@ impl Scene {
         peer
     }
 
-    fn call(&self, member: &Arc<Member>) -> impl Future<Output = Result<Reply>> + use<> {
-        self.call_within(Duration::from_secs(3), member)
+    #[expect(clippy::unused_self, reason = "it is in the scene that it happens")]
+    fn call(&self, seats: &Arc<Seats>) -> impl Future<Output = Result<Reply>> + use<> {
+        Self::call_within(Duration::from_secs(3), seats)
     }
 
-    fn call_within(
-        &self,
-        time: Duration,
-        member: &Arc<Member>,
-    ) -> impl Future<Output = Result<Reply>> + use<> {
-        let (link, member) = (self.link.clone(), member.clone());
+    fn call_within(time: Duration, seats: &Arc<Seats>) -> impl Future<Output = Result<Reply>> + use<> {
+        let seats = seats.clone();
         let limit = Limit { time, option: "a test" };
         async move {
-            let fill = |command: &mut Cmd| {
+            let fill = |command: &mut Cmd, member: &Member| {
                 command.arg("ECHO").arg(if member.is_subscribed() { "subscribed" } else { "deaf" });
             };
-            link.call(&member, Command::Plain(&fill), Deadline::after(limit)).await
+            seats.call(&Place::Slot(0), Command::Plain(&fill), Deadline::after(limit)).await
         }
+    }
+}
+
+impl Seats {
+    fn member(&self) -> Arc<Member> {
+        self.at(&Place::Slot(0)).unwrap().member.clone()
     }
 }
 
@@ -193,7 +200,7 @@ async fn a_connection_that_is_not_needed_after_all_says_nothing_of_subscriptions
     call.await.unwrap().unwrap();
     second.say("-NOPERM no").await;
     assert_eq!(second.command().await, [""; 0]);
-    assert!(member.is_subscribed());
+    assert!(member.member().is_subscribed());
     let call = tokio::spawn(scene.call(&member));
     assert_eq!(first.expect("ECHO").await[1], "subscribed");
     first.say(":1").await;
@@ -235,7 +242,7 @@ async fn who_leaves_while_a_connection_is_made_is_not_subscribed_on_it() {
     for _ in 0..2 {
         peer.expect("SUBSCRIBE").await;
     }
-    scene.link.leave(&leaving);
+    leaving.leave();
     for channel in ["leaving", "member"] {
         peer.confirmed("subscribe", channel).await;
     }
@@ -249,7 +256,7 @@ async fn who_leaves_while_a_connection_is_made_is_not_subscribed_on_it() {
 #[tokio::test]
 async fn who_comes_while_a_connection_is_made_is_subscribed_on_it_before_anything_is_sent() {
     let scene = Scene::new().await;
-    scene.join("a");
+    let _first = scene.join("a");
     let mut peer = scene.greet().await;
     peer.expect("SUBSCRIBE").await;
     let late = scene.join("late");
@@ -270,14 +277,13 @@ async fn a_link_that_was_given_up_takes_nobody_more() {
     })
     .await;
     let member = scene.join("a");
-    let Scene { listener, link } = scene;
+    let Scene { listener, servers, .. } = scene;
     drop(listener);
     let limit = Limit { time: Duration::from_secs(3), option: "a test" };
-    let command = Command::Plain(&|_| ());
-    let answer = link.call(&member, command, Deadline::after(limit)).await;
+    let command = Command::Plain(&|_, _| ());
+    let answer = member.call(&Place::Slot(0), command, Deadline::after(limit)).await;
     assert!(matches!(answer, Err(Error::Unavailable(error)) if error.is_final));
-    assert!(!link.reserve());
-    link.leave(&member);
+    assert!(!servers.reserve());
 }
 
 #[tokio::test]
@@ -287,7 +293,7 @@ async fn a_replica_is_asked_again_over_a_new_connection_once_a_second() {
     let mut first = scene.greet().await;
     first.confirm("subscribe").await;
     let connected = Instant::now();
-    let call = tokio::spawn(scene.call_within(Duration::from_secs(10), &member));
+    let call = tokio::spawn(Scene::call_within(Duration::from_secs(10), &member));
     assert!(first.refuse_as_replica().await > 1);
     assert!(connected.elapsed() >= Duration::from_millis(900));
     let mut second = scene.greet().await;
@@ -305,7 +311,7 @@ async fn what_a_replica_has_said_is_told_where_calls_wait_for_no_connection() {
     while scene.link.live().is_none() {
         sleep(Duration::from_millis(1)).await;
     }
-    let call = tokio::spawn(scene.call_within(Duration::from_secs(10), &member));
+    let call = tokio::spawn(Scene::call_within(Duration::from_secs(10), &member));
     first.refuse_as_replica().await;
     let answer = call.await.unwrap();
     assert!(matches!(answer, Err(Error::Refused(refusal)) if refusal.code == "ERR_REDIS_READONLY"));
@@ -322,11 +328,10 @@ async fn what_is_forbidden_is_asked_with_the_first_script_where_nobody_had_joine
         peer.answer("CLIENT", "+OK").await;
     }
     let member = scene.join("a");
-    let (link, caller) = (scene.link.clone(), member.clone());
     let call = tokio::spawn(async move {
         let limit = Limit { time: Duration::from_secs(3), option: "a test" };
-        let command = Command::Script(&SCRIPT, 0, &|_| {});
-        link.call(&caller, command, Deadline::after(limit)).await
+        let command = Command::Script(&SCRIPT, 0, &|_, _| {});
+        member.call(&Place::Slot(0), command, Deadline::after(limit)).await
     });
     peer.confirm("subscribe").await;
     peer.answer("EVAL", "*1\r\n$7\r\nZPOPMIN").await;
@@ -341,7 +346,7 @@ async fn what_comes_when_a_connection_has_just_ended_is_sent_for_the_first_time_
     let member = scene.join("a");
     let mut first = scene.greet().await;
     first.confirm("subscribe").await;
-    let ready = member.clone();
+    let ready = member.member();
     timeout(Duration::from_secs(5), async move {
         while !ready.is_ready() {
             sleep(Duration::from_millis(5)).await;
@@ -366,7 +371,7 @@ async fn what_had_no_answer_may_have_been_carried_out_whatever_a_replica_says_th
     let member = scene.join("a");
     let mut first = scene.greet().await;
     first.confirm("subscribe").await;
-    let call = tokio::spawn(scene.call_within(Duration::from_millis(500), &member));
+    let call = tokio::spawn(Scene::call_within(Duration::from_millis(500), &member));
     first.expect("ECHO").await;
     drop(first);
     let mut second = scene.greet().await;
@@ -380,7 +385,7 @@ async fn what_had_no_answer_may_have_been_carried_out_whatever_a_replica_says_th
         answer = call => answer.unwrap(),
         () = serving => unreachable!(),
     };
-    let Err(Error::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    let Err(Error::Refused(refusal)) = answer else { panic!() };
     assert_eq!(refusal.code, "ERR_REDIS_READONLY");
     assert!(refusal.unanswered);
 }
@@ -408,7 +413,7 @@ async fn why_a_server_closes_a_connection_is_told_as_it_says_it() {
     };
     let cause = match answer {
         Err(Error::Unavailable(error)) => error.cause.unwrap(),
-        other => panic!("{other:?}"),
+        _ => panic!(),
     };
     assert_eq!(&*cause.message, "ERR max number of clients reached");
 }
