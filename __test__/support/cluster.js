@@ -197,6 +197,12 @@ class Cluster {
     await until(() => replica.isPrimary(), `node ${replica.port} has taken over`)
   }
 
+  /** The dead live and the frozen go on; waits until all is well again. */
+  async heal() {
+    for (const node of this.nodes) await node.revive()
+    await this.ready()
+  }
+
   async stop() {
     await Promise.all(this.nodes.map((node) => node.stop()))
   }
@@ -280,6 +286,11 @@ class ClusterNode {
   async restart() {
     await this.server.start()
     this.#isDead = false
+  }
+
+  async revive() {
+    if (this.#isDead) await this.restart()
+    if (this.#isFrozen) this.thaw()
   }
 
   /** It stands still; it has when this resolves. Its sockets go on taking what fits into them. */
