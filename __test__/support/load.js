@@ -90,6 +90,8 @@ class Load {
         if (!(await this.#witness.unlock(lock))) this.faults.push(`${resource}: a lock was lost`)
       } catch (error) {
         this.faults.push(`${resource}: after ${Math.round(performance.now() - begin)} ms ${describe(error)}`)
+        // The test has failed before it could stop it.
+        if (error.code === 'ERR_CLOSED') return
         await sleep(20)
       }
     }

@@ -171,6 +171,29 @@ describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
   })
 })
 
+describe('where a primary comes back at once, with nothing', () => {
+  const scene = clusterScene({ nodeTimeout: 15_000 })
+
+  it('holders are told, whoever waits is served, and tokens go on', async () => {
+    const witness = new Witness()
+    const [holder, waiter] = scene.newLockers(2)
+    const node = await scene.nodeOf('resource')
+    const held = witness.enter(await holder.lock('resource', { expire: 60 }))
+    const loss = lossOf(held)
+    const call = waiter.lock('resource', { timeout })
+    await scene.waiting('resource', 1)
+    await node.kill()
+    await node.restart()
+    const begin = performance.now()
+    expect(await loss).toMatchObject({ reason: expect.stringMatching(/purged|stolen/) })
+    const next = await call
+    expect(performance.now() - begin).toBeLessThan(8000)
+    expect(next.token).toBeGreaterThan(held.token)
+    expect(await held.unlock()).toBe(false)
+    expect(await next.unlock()).toBe(true)
+  })
+})
+
 describe('where a node stands still for a moment', () => {
   const scene = clusterScene({ replicas: 0, nodeTimeout: 15_000 })
   const { newLocker, nodeOf, namesOn } = scene

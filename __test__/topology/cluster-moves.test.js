@@ -116,6 +116,37 @@ describe.each(SERVERS)('while a slot moves from one node of %s to another', (nam
     expect(await other.isLocked(resource)).toBe(false)
   })
 
+  it('where others wait for news, each call under way gets its own answer', async () => {
+    const [locker, waiter] = [newLocker(), newLocker()]
+    const [resource] = namesInSlot(slot('a resource'), 1)
+    const { from, to } = await ends(resource)
+    const names = await namesOn(from, 33)
+    const asked = names.filter((name) => slot(name) !== slot(resource)).slice(0, 32)
+    const isHeld = (index) => index % 3 === 0
+    await Promise.all(asked.filter((_, index) => isHeld(index)).map((name) => locker.lock(name)))
+    const held = await newLockers(1)[0].lock(resource)
+    const next = waiter.lock(resource, { timeout })
+    await scene.waiting(resource, 1)
+    let rounds = 0
+    let moving = true
+    const asking = (async () => {
+      for (; moving; rounds++) {
+        const answers = await Promise.all(asked.map((name) => waiter.isLocked(name)))
+        expect(answers).toEqual(asked.map((_, index) => isHeld(index)))
+      }
+    })()
+    await until(() => rounds > 3)
+    for (const node of [to, from, to]) {
+      await scene.cluster.moveSlot(slot(resource), node)
+      const before = rounds
+      await until(() => rounds > before + 3)
+    }
+    moving = false
+    await asking
+    expect(await held.unlock()).toBe(true)
+    expect(await (await next).unlock()).toBe(true)
+  })
+
   it('which it learns of at the first call, all calls from then on go there at once', async () => {
     const locker = newLocker()
     const [resource] = namesInSlot(slot('a resource'), 1)
