@@ -29,21 +29,26 @@ pub(crate) fn tag_of(slot: u16) -> &'static str {
     &TAGS[usize::from(slot % SLOTS)]
 }
 
-/// The first text for each slot, of those that have one to three letters and digits.
+/// The first text for each slot, of those that have one to three letters and digits, the shorter ones first.
 fn tags() -> Vec<String> {
-    let characters = || ('0'..='9').chain('A'..='Z').chain('a'..='z').map(String::from);
     let mut tags = vec![String::new(); usize::from(SLOTS)];
-    let mut texts: Vec<_> = characters().collect();
-    for _ in 0..3 {
-        for text in &texts {
-            let tag = &mut tags[usize::from(of_key(text))];
-            if tag.is_empty() {
-                tag.clone_from(text);
-            }
-        }
-        texts = texts.iter().flat_map(|text| characters().map(move |next| format!("{text}{next}"))).collect();
-    }
+    enter_tags(&mut tags, &mut String::new(), 3);
     tags
+}
+
+/// Those that begin with this text and have so many characters more at the most.
+fn enter_tags(tags: &mut [String], text: &mut String, more: usize) {
+    for character in ('0'..='9').chain('A'..='Z').chain('a'..='z') {
+        text.push(character);
+        let tag = &mut tags[usize::from(of_key(text))];
+        if tag.is_empty() || tag.len() > text.len() {
+            tag.clone_from(text);
+        }
+        if more > 1 {
+            enter_tags(tags, text, more - 1);
+        }
+        text.pop();
+    }
 }
 
 #[cfg(test)]
