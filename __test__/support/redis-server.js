@@ -20,6 +20,9 @@ const binaries = {
 
 const SERVERS = Object.keys(binaries)
 
+/** Keys about lockers, the first two of which name them; on a cluster with a hash tag. */
+const LOCKERS = /(client|{client}):(\d{6}|[0-9a-f]{16}:locks)$|([^=}]:client|{client})s$/
+
 /** A real server in a folder and on a port of its own. */
 class RedisServer {
   #binary
@@ -111,7 +114,7 @@ class RedisServer {
    */
   async keys(pattern) {
     const found = await this.call('KEYS', pattern)
-    return found.filter((key) => !/client:(\d{6}|[0-9a-f]{16}:locks)$|[^=]:clients$/.test(key)).sort()
+    return found.filter((key) => !LOCKERS.test(key)).sort()
   }
 
   /** Number of commands of this kind since the last reset. */

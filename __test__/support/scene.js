@@ -140,4 +140,4 @@ function block(ms) {
   while (performance.now() < end);
 }
 
-module.exports = { block, connected, introduced, lockerScene, lossOf, redisScene }
+module.exports = { block, connected, introduced, lockerScene, lossOf, redisScene, waiting }

@@ -14,9 +14,10 @@ const takeover = 8000
 /** What is not concerned is answered as fast as ever, on a machine that has much else to do. */
 const atOnce = 400
 
-// Primaries whose replicas take over, with and without being asked to.
+// Primaries whose replicas take over, with and without being asked to. With full coverage required, as it is unless the
+// cluster is told otherwise, all nodes refuse to serve until they have.
 describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
-  const scene = clusterScene({ name, nodeTimeout })
+  const scene = clusterScene({ name, nodeTimeout, fullCoverage: false })
   const { newLocker, newLockers, nodeOf, namesOn } = scene
 
   /** Somebody holds a resource, and so many wait for it, each with a connection of its own. Their turns are in `order`. */
