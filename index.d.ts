@@ -123,6 +123,27 @@ declare namespace lockFactory {
     family: 'IPv4' | 'IPv6' | 4 | 6 | 0
     /** `true`, or options of the TLS client. Default: no TLS. */
     tls: boolean | TlsOptions
+    /**
+     * Sentinels that say where the primary is: at least one, they know of the others. Takes the place of `host`, `port`
+     * and `path`, with any of which it throws a `RangeError`, and needs `name`. All other options, `tls`, `username` and
+     * `password` among them, are for the primary.
+     *
+     * @example
+     * lockFactory({
+     *   driver: 'redis',
+     *   config: { sentinels: [{ host: 'sentinel-1' }, { host: 'sentinel-2' }], name: 'mymaster' },
+     *   settings: { prefix: 'lock:' },
+     * })
+     */
+    sentinels: readonly SentinelAddress[]
+    /** What the sentinels call the group of servers. Goes with `sentinels`; a `TypeError` without. */
+    name: string
+    /** For the ACL of the sentinels. Default: the user `default`. Goes with `sentinels`. */
+    sentinelUsername: string
+    /** The password of the sentinels. Default: none. Goes with `sentinels`. */
+    sentinelPassword: string
+    /** `true`, or options of the TLS client for the sentinels. Default: no TLS. Goes with `sentinels`. */
+    sentinelTls: boolean | Omit<TlsOptions, 'host' | 'port'>
     /** In front of every key, before `settings.prefix`. Default: none. */
     prefix: string
     /**
@@ -181,6 +202,14 @@ declare namespace lockFactory {
     /** Host name or address. Default: `'127.0.0.1'`. */
     host?: string | null | undefined
     /** From 1 to 65535, as a number or as its digits. Default: 6379. */
+    port?: number | string | null | undefined
+  }
+
+  /** Where a sentinel is. */
+  interface SentinelAddress {
+    /** Host name or address. Default: `'127.0.0.1'`. */
+    host?: string | null | undefined
+    /** From 1 to 65535, as a number or as its digits. Default: 26379. */
     port?: number | string | null | undefined
   }
 
@@ -738,6 +767,8 @@ declare namespace lockFactory {
     | 'ERR_REDIS_DB'
     /** The server does not know a command that is needed. */
     | 'ERR_REDIS_VERSION'
+    /** No sentinel knows a group of that name: check `config.name`. */
+    | 'ERR_SENTINEL_NAME'
     /** Any other error; `cause` has the server's words. */
     | 'ERR_REDIS_REPLY'
 
@@ -902,6 +933,7 @@ declare namespace lockFactory {
     RequestOptions,
     RetryStrategy,
     RetryTrouble,
+    SentinelAddress,
     Settings,
     Snapshot,
     Time,

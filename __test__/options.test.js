@@ -8,6 +8,7 @@ const { readSpec } = require('../lib/options/spec')
 const table = require('../lib/options/table')
 const { runNode } = require('./support/child')
 const {
+  besides,
   everyOption,
   groups,
   isNumeric,
@@ -150,7 +151,7 @@ describe('every option of the table', () => {
     (_, option) => {
       const value = sample(option)
       const camel = option.name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
-      const beside = option.name === 'natMap' ? { cluster: true } : {}
+      const beside = besides(option.name)
       const inSnakeCase =
         option.type === 'secret' && option.name === 'url'
           ? { url: 'redis://h' }
@@ -260,6 +261,11 @@ describe('options', () => {
         nodes: undefined,
         cluster: false,
         natMap: undefined,
+        sentinels: undefined,
+        name: undefined,
+        sentinelUsername: undefined,
+        sentinelPassword: undefined,
+        sentinelTls: undefined,
         settings,
         signal: new AbortController().signal,
         tls: undefined,

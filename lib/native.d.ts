@@ -61,8 +61,9 @@ export interface Spec {
 export interface Redis {
   /** A Unix socket, which takes the place of `host`, `port` and `family`. */
   path: string | undefined
+  /** Empty with sentinels. */
   host: string
-  /** From 1 to 65535. */
+  /** From 1 to 65535; 0 with sentinels. */
   port: number
   /** Where the nodes of a cluster are first asked for, at least one; `host` and `port` are the first. `undefined`: one server. */
   nodes: Node[] | undefined
@@ -70,6 +71,8 @@ export interface Redis {
   natMap: Nat[] | undefined
   /** Which addresses of the host are tried; 0: all. */
   family: 0 | 4 | 6
+  /** Who says where the server is. Takes the place of `host` and `port`. */
+  sentinel: Sentinel | undefined
   tls: Tls | undefined
   username: string | undefined
   password: string | undefined
@@ -107,6 +110,17 @@ export interface Nat extends Node {
   from: string
 }
 
+export interface Sentinel {
+  /** What the sentinels call the group of servers. */
+  name: string
+  /** At least one. */
+  addresses: Node[]
+  username: string | undefined
+  password: string | undefined
+  /** Of the sentinels; that of the primary is `Redis.tls`. */
+  tls: Tls | undefined
+}
+
 /** Nothing of it has been parsed. */
 export interface Tls {
   /** PEM: the authorities to trust. */
@@ -115,7 +129,7 @@ export interface Tls {
   cert: Uint8Array
   /** PEM: the client's private key; empty: none. */
   key: Uint8Array
-  /** Whose certificate is expected; `undefined`, with `nodes` alone: that of the host of each node. */
+  /** Whose certificate is expected; `undefined`, with `nodes` or `sentinel` alone: that of each host. */
   servername: string | undefined
   /** `false`: every certificate is accepted. */
   verify: boolean

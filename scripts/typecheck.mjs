@@ -21,8 +21,11 @@ function compile(folder, ...flags) {
 }
 
 function compareCodes() {
-  const codes = (text) => [...new Set(text.match(/\bERR_REDIS_\w+/g))].sort()
-  assert.deepEqual(codes(declarations), codes(textOf('crates/redis/src/refusal.rs')))
+  const codes = (text) => [...new Set(text.match(/\bERR_(REDIS|SENTINEL)_\w+/g))].sort()
+  const refusals = ['refusal.rs', 'topology/sentinel/panel.rs'].map((file) =>
+    textOf(`crates/redis/src/${file}`),
+  )
+  assert.deepEqual(codes(declarations), codes(refusals.join()))
 }
 
 const checks = {

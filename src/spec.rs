@@ -11,7 +11,7 @@ use napi_derive::napi;
 
 use lock_inc_core::Backoff;
 use lock_inc_redis::{
-    config::{Address, ClusterConfig, Config, Endpoint, Family, Reconnect, Secret},
+    config::{Address, ClusterConfig, Config, Endpoint, Family, Reconnect, Secret, Sentinel},
     tls::{TlsOptionError, TlsOptions},
 };
 
@@ -30,6 +30,7 @@ pub struct RedisSpec<'env> {
     pub nodes: Option<Vec<NodeSpec>>,
     pub nat_map: Option<Vec<NatSpec>>,
     pub family: u32,
+    pub sentinel: Option<SentinelSpec>,
     pub tls: Option<TlsSpec>,
     pub username: Option<String>,
     pub password: Option<String>,
@@ -44,6 +45,15 @@ pub struct RedisSpec<'env> {
     /// It has to be bound to the environment, so it is not part of what is made of the rest.
     pub strategy: Option<Unknown<'env>>,
     pub strategy_number: Option<u32>,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct SentinelSpec {
+    pub name: String,
+    pub addresses: Vec<NodeSpec>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub tls: Option<TlsSpec>,
 }
 
 #[napi(object, object_to_js = false)]
@@ -86,28 +96,50 @@ impl RedisSpec<'_> {
                 (&self.username, &self.password, self.database),
                 (self.keepalive, self.nodelay, self.offline_queue),
                 (self.max_attempts, self.max_time, self.max_delay, self.strategy_number, command_timeout),
-                self.tls.as_ref().map(|tls| (&tls.servername, tls.verify, tls.ca.len())),
+                self.sentinel.as_ref().map(|sentinel| {
+                    let SentinelSpec { name, addresses, username, password, .. } = sentinel;
+                    let addresses: Vec<_> = addresses.iter().map(|one| (&one.host, one.port)).collect();
+                    (name, username, password, addresses)
+                }),
             )
         )
         .into_bytes();
-        if let Some(tls) = &self.tls {
-            for pem in tls.ca.iter().chain([&tls.cert, &tls.key]) {
-                key.extend_from_slice(&pem.len().to_be_bytes());
-                key.extend_from_slice(pem);
+        for tls in [self.tls.as_ref(), self.sentinel.as_ref().and_then(|sentinel| sentinel.tls.as_ref())] {
+            key.push(tls.is_some().into());
+            if let Some(tls) = tls {
+                tls.add_to(&mut key);
             }
         }
         key
     }
 
-    /// Fails where rustls objects to the certificates or the key.
-    pub(crate) fn config(self, command_timeout: Duration) -> Result<Config, TlsOptionError> {
-        let tls = self.tls.map(|tls| tls.options(&self.host).build()).transpose()?;
+    /// Fails where rustls objects to the certificates or the key, and says of which option they are.
+    pub(crate) fn config(self, command_timeout: Duration) -> Result<Config, (&'static str, TlsOptionError)> {
+        let client = |tls: TlsSpec| tls.options().client();
+        let of_tls = |error| ("tls", error);
+        let tls = self.tls.map(client).transpose().map_err(of_tls)?;
+        let has_fixed_host = self.sentinel.is_none() && self.nodes.is_none();
+        if let Some(tls) = tls.as_ref().filter(|_| has_fixed_host) {
+            tls.check_host(&self.host).map_err(of_tls)?;
+        }
+        let sentinel = self.sentinel.map(|sentinel| {
+            let tls = sentinel.tls.map(client).transpose().map_err(|error| ("sentinelTls", error))?;
+            Ok(Sentinel {
+                name: sentinel.name,
+                addresses: sentinel.addresses.into_iter().map(Address::from).collect(),
+                username: sentinel.username,
+                password: sentinel.password.map(Secret),
+                tls,
+            })
+        });
+        let sentinel = sentinel.transpose()?;
         Ok(Config {
             cluster: self.nodes.map(|nodes| cluster(nodes, self.nat_map.unwrap_or_default())),
             endpoint: match self.path {
                 Some(path) => Endpoint::Unix(path.into()),
                 None => Endpoint::Tcp { host: self.host, port: self.port, family: family(self.family) },
             },
+            sentinel,
             tls,
             username: self.username,
             password: self.password.map(Secret),
@@ -125,24 +157,40 @@ impl RedisSpec<'_> {
     }
 }
 
+impl From<NodeSpec> for Address {
+    fn from(NodeSpec { host, port }: NodeSpec) -> Self {
+        Self { host, port }
+    }
+}
+
 impl TlsSpec {
-    /// `host`: whose certificate is expected where nothing else is said.
-    fn options(self, host: &str) -> TlsOptions {
+    /// To what tells a link from others.
+    fn add_to(&self, key: &mut Vec<u8>) {
+        key.push(self.verify.into());
+        key.extend_from_slice(&self.ca.len().to_be_bytes());
+        let pems = self.ca.iter().chain([&self.cert, &self.key]).map(|pem| &**pem);
+        for bytes in pems.chain([self.servername.as_deref().unwrap_or_default().as_bytes()]) {
+            key.extend_from_slice(&bytes.len().to_be_bytes());
+            key.extend_from_slice(bytes);
+        }
+    }
+
+    fn options(self) -> TlsOptions {
         TlsOptions {
             ca: self.ca.into_iter().map(Into::into).collect(),
             cert: self.cert.into(),
             key: self.key.into(),
-            server_name: self.servername.unwrap_or_else(|| host.to_owned()),
+            server_name: self.servername.unwrap_or_default(),
             verify: self.verify,
         }
     }
 }
 
 fn cluster(nodes: Vec<NodeSpec>, nat_map: Vec<NatSpec>) -> ClusterConfig {
-    let address = |host, port| Address { host, port };
+    let translation = |NatSpec { from, host, port }: NatSpec| (from, Address { host, port });
     ClusterConfig {
-        seeds: nodes.into_iter().map(|node| address(node.host, node.port)).collect(),
-        nat_map: nat_map.into_iter().map(|nat| (nat.from, address(nat.host, nat.port))).collect(),
+        seeds: nodes.into_iter().map(Address::from).collect(),
+        nat_map: nat_map.into_iter().map(translation).collect(),
     }
 }
 
@@ -166,12 +214,12 @@ pub(crate) fn limit(ms: f64) -> Option<Duration> {
 
 /// Throws a plain object, from which `lib/errors.js` makes the `TypeError`: an `Error` that is made here would be none to
 /// code in another context of the same thread, such as a test in jest.
-pub(crate) fn throw(env: &Env, error: &TlsOptionError) -> NapiError {
+pub(crate) fn throw(env: &Env, of: &str, error: &TlsOptionError) -> NapiError {
     let failure = || -> NapiResult<()> {
         let mut failure = Object::new(env)?;
         failure.set_named_property("name", "TypeError")?;
         failure.set_named_property("code", "ERR_INVALID_ARG_TYPE")?;
-        failure.set_named_property("message", format!("config.tls.{} {}", error.option, error.problem))?;
+        failure.set_named_property("message", format!("config.{of}.{} {}", error.option, error.problem))?;
         env.throw(failure)
     };
     match failure() {

@@ -54,7 +54,7 @@ fn open_servers(
 ) -> Result<(Arc<Servers>, Option<usize>)> {
     let function = spec.strategy;
     let command_timeout = spec::milliseconds(command_timeout);
-    let mut config = spec.config(command_timeout).map_err(|error| spec::throw(env, &error))?;
+    let mut config = spec.config(command_timeout).map_err(|(of, error)| spec::throw(env, of, &error))?;
     let strategy = function.map(|function| environment.number_function(function)).transpose()?;
     if let Some(number) = strategy {
         let inbox = environment.inbox().clone();

@@ -12,6 +12,18 @@ const readRedis = (config) => readSpec({ driver: 'redis', config, settings }).ch
 /** What goes with a limit. */
 const forLimit = (options) => (options.limit ? { mode: 'shared' } : {})
 
+/** What an option of `config` needs beside it. */
+function besides(name) {
+  if (name === 'natMap') return { cluster: true }
+  const isOfSentinels = name === 'name' || name.startsWith('sentinel')
+  return isOfSentinels ? { sentinels: [{ host: 'beside' }], name: 'beside' } : {}
+}
+
+const forConfig = (config) => {
+  const given = Object.keys(config).filter((name) => config[name] !== undefined && config[name] !== null)
+  return Object.assign({}, ...given.map(besides))
+}
+
 /** How each group of options is read, and where it is documented. */
 const groups = {
   spec: {
@@ -24,7 +36,11 @@ const groups = {
     declaredBy: 'Settings',
     docs: ['README.md', '### lockFactory(spec)'],
   },
-  config: { read: readRedis, declaredBy: 'RedisOptions', docs: ['docs/redis-options.md', '## '] },
+  config: {
+    read: (config) => readRedis({ ...forConfig(config), ...config }),
+    declaredBy: 'RedisOptions',
+    docs: ['docs/redis-options.md', '## '],
+  },
   tls: {
     read: (tls) => readRedis({ tls }),
     declaredBy: 'TlsOptions',
@@ -34,6 +50,11 @@ const groups = {
     read: (node) => readRedis({ nodes: [node] }),
     declaredBy: 'NodeAddress',
     docs: ['docs/redis-options.md', '## Cluster'],
+  },
+  sentinel: {
+    read: (one) => readRedis({ sentinels: [one], name: 'group' }),
+    declaredBy: 'SentinelAddress',
+    docs: ['docs/redis-options.md', '## Sentinel'],
   },
   lock: {
     read: (options) => readLock({ renew: true, ...forLimit(options), ...options }),
@@ -53,4 +74,4 @@ const everyOption = Object.entries(groups).flatMap(([group, how]) =>
 const optionsThat = (test) => everyOption.filter(([, option]) => test(option))
 const isNumeric = ({ type }) => type === 'time' || type === 'integer'
 
-module.exports = { everyOption, groups, isNumeric, optionsThat, readRedis, settings, spec }
+module.exports = { besides, everyOption, groups, isNumeric, optionsThat, readRedis, settings, spec }

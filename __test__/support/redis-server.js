@@ -27,14 +27,17 @@ const LOCKERS = /(client|{client}):(\d{6}|[0-9a-f]{16}:locks)$|([^=}]:client|{cl
 class RedisServer {
   #binary
   #args
+  /** What the clients of the tests' own connect with. */
+  #credentials
   #child
   #clients = []
   /** The one of `call`. Nobody else has it: the others may be subscribed to something. */
   #caller
 
-  constructor(name, args) {
+  constructor(name, args, password) {
     this.#binary = binaries[name]()
     this.#args = [...args]
+    this.#credentials = password === undefined ? {} : { password }
     this.directory = fs.mkdtempSync(path.join(os.tmpdir(), 'lock-inc-'))
     this.socket = path.join(this.directory, 'redis.sock')
   }
@@ -96,7 +99,7 @@ class RedisServer {
   }
 
   client(options = {}) {
-    const client = redis.createClient({ port: this.port, ...options })
+    const client = redis.createClient({ port: this.port, ...this.#credentials, ...options })
     client.on('error', () => {})
     client.call = (command, ...args) =>
       new Promise((resolve, reject) => {
@@ -139,8 +142,9 @@ class RedisServer {
   }
 }
 
-function startRedis({ name = 'redis', args = [], port, ...options } = {}) {
-  const server = new RedisServer(name, args)
+/** `password`: the one that `args` set. */
+function startRedis({ name = 'redis', args = [], port, password, ...options } = {}) {
+  const server = new RedisServer(name, args, password)
   server.port = port
   return server.start(options)
 }
@@ -157,4 +161,9 @@ function serverVersion(name) {
   return execFileSync(binaries[name](), ['--version'], { encoding: 'utf8' })
 }
 
-module.exports = { SERVERS, startRedis, freePort, serverVersion }
+/** The program of a server, by its name. It is a sentinel as well. */
+function binaryOf(name) {
+  return binaries[name]()
+}
+
+module.exports = { SERVERS, binaryOf, startRedis, freePort, serverVersion }

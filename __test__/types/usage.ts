@@ -34,6 +34,7 @@ import lockFactory, {
   ResourceLockedError,
   type RetryStrategy,
   type RetryTrouble,
+  type SentinelAddress,
   type Settings,
   type Snapshot,
   type Time,
@@ -54,6 +55,7 @@ type Anywhere =
   | AnyIn<RedisConfig>
   | AnyIn<TlsOptions>
   | AnyIn<NodeAddress>
+  | AnyIn<SentinelAddress>
   | AnyIn<RedisSpec>
   | AnyIn<MemorySpec>
   | AnyIn<Settings>
@@ -134,6 +136,15 @@ export const configs: RedisConfig[] = [
   { rename_commands: {}, stream: undefined },
   { nodes: [{ host: 'a', port: 7000 }, { host: 'b', port: '7001' }, { host: 'c' }, { port: null }] },
   { cluster: true, url: 'redis://a:7000', natMap: { '10.0.0.1:7000': { host: 'a', port: 7000 } } },
+  { sentinels: [{ host: 'a' }, { host: 'b', port: '26379' }], name: 'mymaster' },
+  {
+    sentinels: [{ host: 'a', port: 1 }] as const,
+    name: 'mymaster',
+    sentinelUsername: 'app',
+    sentinelPassword: 'secret',
+    sentinelTls: { ca: 'pem', servername: 'sentinel' },
+  },
+  { sentinels: [{ host: 'a' }], name: 'mymaster', sentinelTls: true, tls: true },
 ]
 
 export const wrongConfigs: RedisConfig[] = [
@@ -173,6 +184,12 @@ export const wrongConfigs: RedisConfig[] = [
   { rename_commands: { eval: 'run' } },
   // @ts-expect-error
   { stream: {} },
+  // @ts-expect-error
+  { sentinels: ['host:26379'], name: 'mymaster' },
+  // @ts-expect-error
+  { sentinels: [{ hots: 'a' }], name: 'mymaster' },
+  // @ts-expect-error
+  { sentinels: [{ host: 'a' }], name: 'mymaster', sentinelTls: { host: 'a' } },
 ]
 
 export const times: Time[] = [5, Infinity, '250ms', '1.5s', '5m', '1h', '1d']
@@ -448,6 +465,7 @@ if (error instanceof RedisError) {
     | 'ERR_REDIS_WRONGTYPE'
     | 'ERR_REDIS_DB'
     | 'ERR_REDIS_VERSION'
+    | 'ERR_SENTINEL_NAME'
     | 'ERR_REDIS_REPLY'
   >()(error.code, true)
 }

@@ -4,7 +4,8 @@ const { Buffer } = require('node:buffer')
 const { readCluster } = require('./cluster')
 const { readOptions } = require('./read')
 const { outOfRange, wrongType } = require('./argument-errors')
-const { config: table, defaultOf, tls: tlsTable } = require('./table')
+const { readSentinel } = require('./sentinel')
+const { config: table, defaultOf, sentinelTls: sentinelTlsTable, tls: tlsTable } = require('./table')
 const { defaultAuthorities, verifiesByDefault } = require('./tls-defaults')
 const { FromUrl, parseUrl } = require('./url')
 
@@ -22,8 +23,10 @@ function readConfig(given = {}) {
   }
   const config = readOptions(table, given, Object.create(null))
   const url = config.url === undefined ? new FromUrl() : parseUrl(config.url)
-  const tls = readTls(config.tls, url.tls)
-  const endpoint = endpointOf(config, url, tls)
+  const tls = readTls(tlsTable, config.tls, url.tls)
+  const sentinel = readSentinel(config, url, tls)
+  const sentinelTls = readTls(sentinelTlsTable, config.sentinelTls)
+  const endpoint = sentinel ? nowhere(config) : endpointOf(config, url, tls)
   const { nodes, natMap } = readCluster(config, url, tls, endpoint)
   const { database, aliasedDatabase } = databaseOf(config, url)
   return {
@@ -32,7 +35,8 @@ function readConfig(given = {}) {
       ...nodes?.[0],
       nodes,
       natMap,
-      tls: tls && nativeTls(tls, nodes ? undefined : endpoint.host),
+      sentinel: sentinel && { ...sentinel, tls: sentinelTls && nativeTls(sentinelTls, undefined) },
+      tls: tls && nativeTls(tls, nodes || sentinel ? undefined : endpoint.host),
       username: url.username ?? config.username ?? config.user,
       password: url.password ?? config.auth_pass ?? config.password,
       database,
@@ -66,11 +70,12 @@ function orDefault(group, name, read) {
 /**
  * The options of TLS, or `undefined` for none.
  *
+ * @param {import('./table').Group} group
  * @param {any} given
- * @param {boolean | undefined} urlSaysSo
+ * @param {boolean} [urlSaysSo]
  */
-function readTls(given, urlSaysSo) {
-  if (typeof given === 'object') return readOptions(tlsTable, given, Object.create(null))
+function readTls(group, given, urlSaysSo) {
+  if (typeof given === 'object') return readOptions(group, given, Object.create(null))
   return given || urlSaysSo ? Object.create(null) : undefined
 }
 
@@ -102,6 +107,11 @@ function endpointOf(config, url, tls) {
     port: tls?.port ?? url.port ?? orDefault(table, 'port', config),
     family: familyNumber(orDefault(table, 'family', config)),
   }
+}
+
+/** Where sentinels say where the server is. @param {{ [name: string]: any }} config */
+function nowhere(config) {
+  return { path: undefined, host: '', port: 0, family: familyNumber(orDefault(table, 'family', config)) }
 }
 
 /** @param {{ [name: string]: any }} config @param {import('./url').FromUrl} url */

@@ -113,7 +113,10 @@ const settings = group('settings', [
   { name: 'commandTimeout', ...WHOLE_MS, max: 3_600_000, default: 10_000 },
 ])
 
-/** The options of node_redis 2.x, in snake_case or camelCase, and those of a cluster. */
+/**
+ * The options of node_redis 2.x, in snake_case or camelCase, and those of a cluster and of Sentinel, with the names that ioredis
+ * has.
+ */
 const config = group(
   'config',
   [
@@ -131,6 +134,11 @@ const config = group(
     { name: 'database', ...DATABASE, default: 0, aliasOf: 'db' },
     { name: 'family', type: 'choice', values: ['IPv4', 'IPv6', 4, 6, 0], default: 0 },
     { name: 'tls', type: 'booleanOrObject' },
+    { name: 'sentinels', type: 'list' },
+    { name: 'name', type: 'string' },
+    { name: 'sentinelUsername', type: 'string' },
+    { name: 'sentinelPassword', type: 'secret', secret: true },
+    { name: 'sentinelTls', type: 'booleanOrObject' },
     { name: 'prefix', type: 'secret', secret: true },
     { name: 'connect_timeout', ...WHOLE_MS },
     {
@@ -176,15 +184,24 @@ const config = group(
 /** The first element of `nodes`. The others, and the addresses that `natMap` leads to, are the same under other names. */
 const node = group('config.nodes[0]', ADDRESS)
 
-const tls = group('config.tls', [
+/** The first element of `sentinels`. */
+const sentinel = group('config.sentinels[0]', [
+  { name: 'host', type: 'host', default: '127.0.0.1' },
+  { name: 'port', ...PORT, default: 26_379 },
+])
+
+/** @type {Option[]} */
+const TLS = [
   { name: 'ca', type: 'pem', secret: true },
   { name: 'cert', type: 'pem', secret: true },
   { name: 'key', type: 'pem', secret: true },
   { name: 'servername', type: 'string' },
   { name: 'rejectUnauthorized', type: 'boolean', default: true },
-  { name: 'host', type: 'host' },
-  { name: 'port', ...PORT },
-])
+]
+
+const tls = group('config.tls', [...TLS, { name: 'host', type: 'host' }, { name: 'port', ...PORT }])
+
+const sentinelTls = group('config.sentinelTls', TLS)
 
 /** The second argument of `lock` and `tryLock`. */
 const lock = group('options', [
@@ -275,4 +292,18 @@ function defaultOf(group, name) {
   return option?.unit === 's' ? Number(option.default) * 1000 : option?.default
 }
 
-module.exports = { config, defaultOf, extend, lock, MAX_SECONDS, node, renamed, request, settings, spec, tls }
+module.exports = {
+  config,
+  defaultOf,
+  extend,
+  lock,
+  MAX_SECONDS,
+  node,
+  renamed,
+  request,
+  sentinel,
+  sentinelTls,
+  settings,
+  spec,
+  tls,
+}

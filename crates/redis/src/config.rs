@@ -6,6 +6,8 @@ use rustls::{ClientConfig, pki_types::ServerName};
 
 use lock_inc_core::{Backoff, error::Cause};
 
+use crate::tls::TlsClient;
+
 /// Everything that is needed to get a connection, and to get it again.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -13,7 +15,10 @@ pub struct Config {
     /// The server is a node of a cluster, which says where the others are. What `endpoint` says is then put in for each node,
     /// but for the family.
     pub cluster: Option<ClusterConfig>,
-    pub tls: Option<Tls>,
+    /// Who says where the server is. What `endpoint` says is then put in by each answer, but for the family.
+    pub sentinel: Option<Sentinel>,
+    /// TLS with the server.
+    pub tls: Option<TlsClient>,
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub database: i64,
@@ -24,6 +29,22 @@ pub struct Config {
     pub reconnect: Reconnect,
     /// The locker's: the longest that a call may take.
     pub command_timeout: Duration,
+}
+
+impl Config {
+    /// Which addresses of a host are tried.
+    pub(crate) fn family(&self) -> Family {
+        match self.endpoint {
+            Endpoint::Tcp { family, .. } => family,
+            Endpoint::Unix(_) => Family::Any,
+        }
+    }
+
+    /// The same for one node of the cluster.
+    pub(crate) fn of_node(&self, Address { host, port }: &Address) -> Self {
+        let endpoint = Endpoint::Tcp { host: host.clone(), port: *port, family: self.family() };
+        Self { endpoint, cluster: None, ..self.clone() }
+    }
 }
 
 /// Where the server listens.
@@ -73,16 +94,17 @@ impl ClusterConfig {
     }
 }
 
-impl Config {
-    /// The same for one node.
-    pub(crate) fn of_node(&self, Address { host, port }: &Address) -> Self {
-        let family = match self.endpoint {
-            Endpoint::Tcp { family, .. } => family,
-            Endpoint::Unix(_) => Family::Any,
-        };
-        let endpoint = Endpoint::Tcp { host: host.clone(), port: *port, family };
-        Self { endpoint, cluster: None, ..self.clone() }
-    }
+/// A group of servers of which sentinels know the primary.
+#[derive(Clone, Debug)]
+pub struct Sentinel {
+    /// What the sentinels call the group.
+    pub name: String,
+    /// Some of the sentinels. They know of the others.
+    pub addresses: Vec<Address>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    /// TLS with the sentinels.
+    pub tls: Option<TlsClient>,
 }
 
 /// Which addresses of a host are tried.
@@ -93,9 +115,9 @@ pub enum Family {
     Any,
 }
 
-/// A TLS client, ready to connect.
+/// A TLS client, ready to connect to a host.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     pub(crate) server_name: ServerName<'static>,
     pub(crate) client: Arc<ClientConfig>,
 }
@@ -183,6 +205,7 @@ mod tests {
             Self {
                 endpoint: Endpoint::Tcp { host: host.into(), port, family: Family::Any },
                 cluster: None,
+                sentinel: None,
                 tls: None,
                 username: None,
                 password: None,

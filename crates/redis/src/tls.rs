@@ -1,6 +1,6 @@
 //! A TLS client from the options that Node's `tls.connect` takes.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use lock_inc_core::error::Cause;
 use rustls::{
@@ -33,7 +33,7 @@ pub struct TlsOptions {
     pub cert: Vec<u8>,
     /// PEM: the client's private key.
     pub key: Vec<u8>,
-    /// Whose certificate is expected.
+    /// Whose certificate is expected; empty: that of the host that is connected to.
     pub server_name: String,
     /// `rejectUnauthorized: false` turns verification off.
     pub verify: bool,
@@ -46,18 +46,63 @@ pub struct TlsOptionError {
     pub problem: String,
 }
 
+impl TlsOptionError {
+    pub(crate) fn cause(&self) -> Cause {
+        Cause::new("ERR_TLS", format_args!("tls.{} {}", self.option, self.problem))
+    }
+}
+
 fn problem(option: &'static str, problem: impl ToString) -> TlsOptionError {
     TlsOptionError { option, problem: problem.to_string() }
 }
 
+/// A TLS client for more hosts than one.
+#[derive(Clone)]
+pub struct TlsClient {
+    client: Arc<ClientConfig>,
+    verifier: Verifier,
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClient").field("server_name", &self.verifier.host).finish_non_exhaustive()
+    }
+}
+
+impl TlsClient {
+    /// Whether a certificate of this host can be expected.
+    pub fn check_host(&self, host: &str) -> Result<(), TlsOptionError> {
+        self.for_host(host).map(drop)
+    }
+
+    /// Expects the certificate of this host, where the options do not say whose.
+    pub(crate) fn for_host(&self, host: &str) -> Result<Tls, TlsOptionError> {
+        let Self { client, verifier } = self;
+        if !verifier.host.is_empty() {
+            return Ok(Tls { server_name: server_name(&verifier.host)?, client: client.clone() });
+        }
+        let mut client = ClientConfig::clone(client);
+        let verifier = Verifier { host: host.to_owned(), ..verifier.clone() };
+        client.dangerous().set_certificate_verifier(Arc::new(verifier));
+        Ok(Tls { server_name: server_name(host)?, client: Arc::new(client) })
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, TlsOptionError> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| problem("servername", "is not a host name or an IP address"))
+}
+
 impl TlsOptions {
-    pub fn build(self) -> Result<Tls, TlsOptionError> {
-        let server_name = ServerName::try_from(self.server_name.clone())
-            .map_err(|_| problem("servername", "is not a host name or an IP address"))?;
+    /// For any host, or for the one whose certificate is expected.
+    pub fn client(self) -> Result<TlsClient, TlsOptionError> {
+        if !self.server_name.is_empty() {
+            server_name(&self.server_name)?;
+        }
         // Exactly one provider, named here: rustls would panic where it cannot tell which one is meant.
         let provider = Arc::new(ring::default_provider());
         let verifier = Verifier {
-            trusted: if self.verify { Some(self.trusted()?) } else { None },
+            trusted: if self.verify { Some(self.trusted()?.into()) } else { None },
             host: self.server_name,
             algorithms: provider.signature_verification_algorithms,
         };
@@ -65,7 +110,7 @@ impl TlsOptions {
             .with_safe_default_protocol_versions()
             .map_err(|error| problem("ca", error))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+            .with_custom_certificate_verifier(Arc::new(verifier.clone()));
         let mut client = match (self.cert.is_empty(), self.key.is_empty()) {
             (true, true) => builder.with_no_client_auth(),
             (false, false) => {
@@ -77,7 +122,7 @@ impl TlsOptions {
         };
         // A session that goes on would not be verified again.
         client.resumption = Resumption::disabled();
-        Ok(Tls { server_name, client: Arc::new(client) })
+        Ok(TlsClient { client: Arc::new(client), verifier })
     }
 
     fn trusted(&self) -> Result<Vec<Certificate>, TlsOptionError> {

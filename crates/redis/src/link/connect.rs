@@ -30,9 +30,10 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    config::{Config, Endpoint, Family},
+    config::{Address, Config, Endpoint, Family},
     operations::permissions::Forbidden,
     refusal::{self, RefusalKind},
+    topology::role::Role,
 };
 
 /// Bounds of the time for one try to connect, name lookup and handshake included. Between them it is the time that
@@ -45,6 +46,8 @@ pub(crate) struct Connected {
     pub(crate) subscriptions: Subscriptions,
     /// How long the handshake has taken, at the most.
     pub(crate) round_trip: Duration,
+    /// Where it leads, by the sentinels.
+    pub(crate) primary: Option<Address>,
 }
 
 /// `name`: how `CLIENT LIST` shows it.
@@ -55,23 +58,27 @@ pub(crate) async fn connect(link: &Link, name: &str) -> Result<Connected, Connec
         let limit = limit.as_millis();
         Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
     });
-    connected.map_err(|error| match *lock(&step.0) {
-        Some(step) => error.at(step),
-        None => error,
-    })
+    connected.map_err(|error| step.add_to(error))
 }
 
 /// How far a try has come, for the error that ends it. Nothing is said to the server yet, or this.
 #[derive(Default)]
-struct Step(Mutex<Option<&'static str>>);
+pub(super) struct Step(Mutex<Option<&'static str>>);
 
 impl Step {
-    fn begin(&self, what: &'static str) {
+    pub(super) fn add_to(&self, error: ConnectError) -> ConnectError {
+        match *lock(&self.0) {
+            Some(step) => error.at(step),
+            None => error,
+        }
+    }
+
+    pub(super) fn begin(&self, what: &'static str) {
         *lock(&self.0) = Some(what);
     }
 
     /// The first thing that is said, on a port that may be for something else.
-    fn begin_hello(&self, config: &Config) {
+    pub(super) fn begin_hello(&self, config: &Config) {
         let may_expect_tls = config.tls.is_none() && matches!(config.endpoint, Endpoint::Tcp { .. });
         self.begin(if may_expect_tls {
             "HELLO; if it expects TLS on this port, set config.tls"
@@ -81,23 +88,29 @@ impl Step {
     }
 }
 
-fn try_timeout(config: &Config) -> Duration {
+pub(super) fn try_timeout(config: &Config) -> Duration {
     config.command_timeout.clamp(*TRY_TIMEOUT.start(), *TRY_TIMEOUT.end())
 }
 
 async fn open(link: &Link, name: &str, step: &Step) -> Result<Connected, ConnectError> {
-    let live = open_resp3(link, name, step).await?;
+    let resolved = match &link.sentinels {
+        Some(sentinels) => Some(sentinels.resolve().await?),
+        None => None,
+    };
+    let config = resolved.as_ref().map_or(&*link.config, |(_, config)| config);
+    let live = open_resp3(link, config, name, step).await?;
     let start = Instant::now();
     step.begin("SUBSCRIBE");
     let subscriptions = driven(live.messages(), link.members.subscribe(live.messages())).await?;
-    Ok(Connected { live: Arc::new(live), subscriptions, round_trip: start.elapsed() })
+    let primary = resolved.map(|(primary, _)| primary);
+    Ok(Connected { live: Arc::new(live), subscriptions, round_trip: start.elapsed(), primary })
 }
 
 /// Speaks RESP3, in which messages come on the same connection; or else RESP2.
-async fn open_resp3(link: &Link, name: &str, step: &Step) -> Result<Live, ConnectError> {
-    let commands = new_connection(link, Speech::Replies, step).await?;
-    step.begin_hello(&link.config);
-    let greeting = driven(&commands, async { Ok(commands.send_one(&hello(&link.config)).await) }).await;
+async fn open_resp3(link: &Link, config: &Config, name: &str, step: &Step) -> Result<Live, ConnectError> {
+    let commands = new_connection(link, config, Speech::Replies, step).await?;
+    step.begin_hello(config);
+    let greeting = driven(&commands, async { Ok(commands.send_one(&hello(config)).await) }).await;
     match greeting {
         Ok(Ok(Value::ServerError(error))) => match refusal::kind_of(&error) {
             RefusalKind::NoAuth | RefusalKind::WrongPass => Err(ConnectError::of_handshake(&error)),
@@ -105,24 +118,26 @@ async fn open_resp3(link: &Link, name: &str, step: &Step) -> Result<Live, Connec
             // Unknown, forbidden, or another protocol than it knows: in whichever way a proxy or a managed service says so.
             _ => {
                 let said = refusal::of_reply(&error, false).cause;
-                let opened = open_resp2(link, name, step, commands).await;
+                let opened = open_resp2(link, config, name, step, commands).await;
                 opened.map_err(|error| or_rather(said, error))
             }
         },
-        Ok(Ok(_)) => {
+        Ok(Ok(greeting)) => {
+            if let Some(sentinels) = &link.sentinels {
+                sentinels.check(Role::of_greeting(&greeting))?;
+            }
             step.begin("CLIENT SETNAME");
-            let forbidden =
-                driven(&commands, introduce(&commands, &link.config, name, &trials(link))).await?;
+            let forbidden = driven(&commands, introduce(&commands, config, name, &trials(link))).await?;
             Ok(Live::new(forbidden, commands, None))
         }
         // Some say it by closing the connection.
         Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
             let again = async {
-                let commands = new_connection(link, Speech::Replies, step).await?;
-                open_resp2(link, name, step, commands).await
+                let commands = new_connection(link, config, Speech::Replies, step).await?;
+                open_resp2(link, config, name, step, commands).await
             };
             again.await.map_err(|error| {
-                step.begin_hello(&link.config);
+                step.begin_hello(config);
                 or_rather(cause, error)
             })
         }
@@ -142,20 +157,30 @@ fn or_rather(before: Cause, error: ConnectError) -> ConnectError {
 }
 
 /// Speaks RESP2, and listens to messages on a second connection.
-async fn open_resp2(link: &Link, name: &str, step: &Step, commands: Owned) -> Result<Live, ConnectError> {
-    let messages = new_connection(link, Speech::Messages, step).await?;
+async fn open_resp2(
+    link: &Link,
+    config: &Config,
+    name: &str,
+    step: &Step,
+    commands: Owned,
+) -> Result<Live, ConnectError> {
+    let messages = new_connection(link, config, Speech::Messages, step).await?;
     let greet = async |connection: &Arc<Connection>, trials: &[Cmd]| {
         driven(connection, async {
-            if let Some(auth) = auth(&link.config) {
+            if let Some(auth) = auth(config) {
                 step.begin("AUTH");
                 accepted(connection.send_one(&auth).await)?;
             }
             step.begin("CLIENT SETNAME");
-            introduce(connection, &link.config, name, trials).await
+            introduce(connection, config, name, trials).await
         })
         .await
     };
     let forbidden = greet(&commands, &trials(link)).await?;
+    if let Some(sentinels) = &link.sentinels {
+        let role = driven(&commands, async { Ok(commands.send_one(&cmd("ROLE")).await) }).await?;
+        sentinels.check(Role::of_answer(role))?;
+    }
     greet(&messages, &[]).await?;
     Ok(Live::new(forbidden, commands, Some(messages)))
 }
@@ -166,7 +191,7 @@ fn trials(link: &Link) -> Vec<Cmd> {
 }
 
 /// Drives a connection until something is done.
-async fn driven<T>(
+pub(super) async fn driven<T>(
     connection: &Connection,
     work: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
@@ -181,7 +206,7 @@ async fn driven<T>(
     }
 }
 
-fn accepted(answer: Answer) -> Result<(), ConnectError> {
+pub(super) fn accepted(answer: Answer) -> Result<(), ConnectError> {
     match answer {
         Ok(Value::ServerError(error)) => Err(ConnectError::of_handshake(&error)),
         Ok(_) => Ok(()),
@@ -189,7 +214,7 @@ fn accepted(answer: Answer) -> Result<(), ConnectError> {
     }
 }
 
-fn hello(config: &Config) -> Cmd {
+pub(super) fn hello(config: &Config) -> Cmd {
     let mut hello = cmd("HELLO");
     hello.arg(3);
     if let Some(password) = &config.password {
@@ -198,7 +223,7 @@ fn hello(config: &Config) -> Cmd {
     hello
 }
 
-fn auth(config: &Config) -> Option<Cmd> {
+pub(super) fn auth(config: &Config) -> Option<Cmd> {
     let password = config.password.as_ref()?;
     let mut auth = cmd("AUTH");
     auth.arg(&config.username).arg(&password.0);
@@ -236,8 +261,13 @@ async fn introduce(
     Ok((!trials.is_empty()).then_some(forbidden))
 }
 
-async fn new_connection(link: &Link, speech: Speech, step: &Step) -> Result<Owned, ConnectError> {
-    let transport = open_transport(&link.config, step).await?;
+async fn new_connection(
+    link: &Link,
+    config: &Config,
+    speech: Speech,
+    step: &Step,
+) -> Result<Owned, ConnectError> {
+    let transport = open_transport(config, step).await?;
     let connection = Connection::new(
         transport,
         speech,
@@ -250,7 +280,7 @@ async fn new_connection(link: &Link, speech: Speech, step: &Step) -> Result<Owne
 }
 
 /// A connection that ends with whoever has it.
-pub(crate) struct Owned(Arc<Connection>);
+pub(crate) struct Owned(pub(super) Arc<Connection>);
 
 impl Deref for Owned {
     type Target = Arc<Connection>;
@@ -266,7 +296,7 @@ impl Drop for Owned {
     }
 }
 
-async fn open_transport(config: &Config, step: &Step) -> Result<Transport, ConnectError> {
+pub(super) async fn open_transport(config: &Config, step: &Step) -> Result<Transport, ConnectError> {
     match &config.endpoint {
         Endpoint::Tcp { host, port, family } => {
             let stream = open_tcp(host, *port, *family, try_timeout(config)).await?;
@@ -280,7 +310,8 @@ async fn open_transport(config: &Config, step: &Step) -> Result<Transport, Conne
             match &config.tls {
                 Some(tls) => {
                     step.begin("the TLS handshake; does it speak TLS on this port?");
-                    Transport::with_tls(socket, tls).await
+                    let named = tls.for_host(host).map_err(|error| ConnectError::Tls(error.cause()))?;
+                    Transport::with_tls(socket, &named).await
                 }
                 None => Ok(Transport::plain(socket)),
             }

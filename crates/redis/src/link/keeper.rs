@@ -4,13 +4,17 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use lock_inc_core::error::Cause;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Link, Live, State,
     connect::{Connected, connect},
     failure::ConnectError,
 };
-use crate::config::{Decision, Reconnect, Trouble};
+use crate::{
+    config::{Address, Decision, Reconnect, Trouble},
+    topology::sentinel::Sentinels,
+};
 
 /// A connection that has lived for so long was a success: the next tries begin anew.
 const SUCCESS: Duration = Duration::from_secs(1);
@@ -24,11 +28,14 @@ pub(crate) struct Keeper {
     link: Arc<Link>,
     name: String,
     times_connected: u32,
+    /// Who looks after the sentinels.
+    observers: Option<AbortOnDropHandle<()>>,
 }
 
 impl Keeper {
     pub(crate) fn new(link: Arc<Link>, name: String) -> Self {
-        Self { link, name, times_connected: 0 }
+        let observers = link.sentinels.as_ref().map(Sentinels::observe);
+        Self { link, name, times_connected: 0, observers }
     }
 
     pub(crate) async fn run(mut self) {
@@ -64,13 +71,33 @@ impl Keeper {
             self.link.publish(State::Connecting(Some(error)));
             self.link.shared.trouble.notify_one();
             match self.decide(attempt, lost, cause.clone()).await {
-                Decision::RetryAfter(pause) => sleep(pause).await,
+                Decision::RetryAfter(pause) => self.pause(pause).await,
                 Decision::GiveUp(reason) => {
+                    self.observers = None;
                     self.link.publish(State::GaveUp(reason.unwrap_or(cause)));
                     // Keeps the state readable until the link is closed.
                     pending::<()>().await;
                 }
             }
+        }
+    }
+
+    /// Waits before the next try to connect, but not where the sentinels name another primary meanwhile.
+    async fn pause(&self, pause: Duration) {
+        let Some(sentinels) = &self.link.sentinels else { return sleep(pause).await };
+        let least = pause.min(Reconnect::BACKOFF.first);
+        sleep(least).await;
+        tokio::select! {
+            () = sleep(pause.saturating_sub(least)) => {}
+            () = sentinels.renamed() => {}
+        }
+    }
+
+    /// Waits until the sentinels have another primary than the one that a connection leads to, and says why it is to be left.
+    async fn moved(&self, primary: Option<&Address>) -> Cause {
+        match (&self.link.sentinels, primary) {
+            (Some(sentinels), Some(primary)) => sentinels.moved(primary).await,
+            _ => pending().await,
         }
     }
 
@@ -83,12 +110,16 @@ impl Keeper {
     async fn serve(&mut self, mut connected: Connected) -> Cause {
         loop {
             self.times_connected += 1;
-            let Connected { live, subscriptions, round_trip } = connected;
+            let Connected { live, subscriptions, round_trip, primary } = connected;
             let publish = || self.link.publish(State::Ready(live.clone()));
             self.link.members.publish(&live, subscriptions, publish);
             let patience = SILENCE.max(round_trip * ROUND_TRIPS);
             tokio::select! {
                 cause = live.drive(patience) => return cause,
+                cause = self.moved(primary.as_ref()) => {
+                    live.end(&cause);
+                    return cause;
+                }
                 next = self.replacement(&live) => {
                     let silence = patience.as_millis();
                     live.end(&Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));

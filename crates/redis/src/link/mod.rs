@@ -6,9 +6,11 @@
 //! * [`connect`]: makes one connection: socket, TLS, handshake. [`failure`]: why there is none.
 //! * [`connection`]: one connection: `sending` and `receiving`, and `vigil`, which sees to it that nothing is left undone
 //!   and notices silence. [`replies`], [`transport`] and [`socket`] are below it.
+//! * [`visit`]: a connection of no link, for a few questions.
 //! * [`members`]: the lockers that share the link, and the messages for each of them.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicIsize, AtomicU32, Ordering},
@@ -29,11 +31,14 @@ use tokio_util::sync::CancellationToken;
 use self::socket::Watcher;
 use self::{connect::Owned, connection::Connection, keeper::Keeper};
 pub(crate) use self::{
-    connection::{Calls, Command, Gathered, Part},
+    connection::{Answer, Calls, Command, Gathered, Messages, Part},
     failure::ConnectError,
     members::{Member, Members},
+    visit::Visit,
 };
-use crate::{config::Config, operations::permissions::Forbidden, script::LuaScript};
+use crate::{
+    config::Config, operations::permissions::Forbidden, script::LuaScript, topology::sentinel::Sentinels,
+};
 
 mod connect;
 mod connection;
@@ -43,6 +48,7 @@ mod members;
 mod replies;
 pub mod socket;
 mod transport;
+mod visit;
 
 /// What the links to the nodes of one cluster have in common.
 #[derive(Clone, Default)]
@@ -68,13 +74,30 @@ pub struct Machine {
 pub(crate) struct Link {
     pub(crate) config: Arc<Config>,
     /// What errors call the server.
-    pub(crate) server: Arc<str>,
+    pub(crate) server: Server,
+    /// Who says where the server is.
+    sentinels: Option<Arc<Sentinels>>,
     machine: Machine,
     state: Mutex<State>,
     pub(crate) shared: Shared,
     members: Arc<Members>,
     /// The keeper shall end.
     closed: CancellationToken,
+}
+
+/// What errors call the server.
+pub(crate) enum Server {
+    Fixed(String),
+    Named(Arc<Sentinels>),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(name) => f.write_str(name),
+            Self::Named(sentinels) => sentinels.fmt(f),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -161,9 +184,15 @@ impl Link {
     /// Starts to connect. Must be called on the runtime. The link is [reserved](Self::reserve) for the caller. `name`: how
     /// `CLIENT LIST` shows the connection.
     pub(crate) fn open(config: Config, name: String, machine: Machine, shared: Shared) -> Arc<Self> {
+        let config = Arc::new(config);
+        let sentinels = Sentinels::of(&config, connect::try_timeout(&config));
         let link = Arc::new(Self {
-            server: format!("Redis at {}", config.endpoint).into(),
-            config: Arc::new(config),
+            server: match &sentinels {
+                Some(sentinels) => Server::Named(sentinels.clone()),
+                None => Server::Fixed(format!("Redis at {}", config.endpoint)),
+            },
+            sentinels,
+            config,
             members: Arc::new(Members::new(shared.changed.clone(), machine.clock.clone())),
             machine,
             state: Mutex::new(State::Connecting(None)),

@@ -18,10 +18,10 @@ use super::{
 };
 
 /// Says what `tls.connect` of Node.js says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Verifier {
     /// `None`: whoever answers is trusted, as `rejectUnauthorized: false` asks for.
-    pub(super) trusted: Option<Vec<Certificate>>,
+    pub(super) trusted: Option<Arc<[Certificate]>>,
     /// Whose certificate is expected.
     pub(super) host: String,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
@@ -129,7 +129,11 @@ mod tests {
     }
 
     fn trusting() -> Tls {
-        TlsOptions { server_name: "localhost".into(), ..TlsOptions::default() }.build().unwrap()
+        TlsOptions { server_name: "localhost".into(), ..TlsOptions::default() }
+            .client()
+            .unwrap()
+            .for_host("")
+            .unwrap()
     }
 
     fn handshake(client: &Tls, server: &Arc<ServerConfig>) -> Result<HandshakeKind, Error> {

@@ -294,7 +294,7 @@ impl Call<'_> {
             return Error::Refused(refusal);
         }
         let cause = cause.or(self.trouble.take());
-        let server = seat.map_or("Redis Cluster", |seat| &*seat.link.server);
+        let server = seat.map_or_else(|| "Redis Cluster".to_owned(), |seat| seat.link.server.to_string());
         let limit = self.deadline.limit;
         let did_not = if self.sent.is_some() { "did not answer" } else { "could not be reached" };
         let what = format!("{server} {did_not} within {} ms", limit.time.as_millis());

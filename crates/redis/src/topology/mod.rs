@@ -4,6 +4,7 @@
 //!
 //! * [`call`]: a command on its way to an answer, over one connection after the other, at one server after the other.
 //! * [`cluster`]: the nodes of a cluster. [`slots`]: what a key says of its node. [`slot_table`]: what the nodes say.
+//! * [`sentinel`]: where the primary of a group is. [`role`]: what a server says that it is.
 
 use std::{
     sync::{
@@ -26,6 +27,8 @@ use crate::{
 
 pub(crate) mod call;
 pub(crate) mod cluster;
+pub(crate) mod role;
+pub(crate) mod sentinel;
 mod slot_table;
 pub(crate) mod slots;
 
