@@ -3,21 +3,19 @@
 const net = require('node:net')
 
 /**
- * What a real sentinel cannot do: lie, be silent, and change its mind. It speaks RESP3. `primary`: the address that it names,
- * `null` for a name that it does not know.
+ * What a real sentinel cannot do: lie, be silent, and change its mind. `primary`: the port that it names, `null` for a name that
+ * it does not know; `peers`: other fakes that it knows; `silent`: it answers nothing; `resp2`: it does not know HELLO.
  */
 class FakeSentinel {
   #server
   #sockets = new Set()
-  /** Whether it answers at all. */
-  silent = false
   /** How often it was asked. */
   asked = 0
 
-  static async start({ primary = null, peers = [], silent = false } = {}) {
+  static async start({ primary = null, peers = [], silent = false, resp2 = false } = {}) {
     const fake = new FakeSentinel()
-    Object.assign(fake, { primary, peers, silent })
-    fake.#server = net.createServer((socket) => fake.#serve(socket)).listen(0, '127.0.0.1')
+    Object.assign(fake, { primary, peers, silent, resp2 })
+    fake.#server = net.createServer((socket) => fake.#serve(socket)).listen(0, host)
     await new Promise((resolve) => fake.#server.once('listening', resolve))
     fake.port = fake.#server.address().port
     return fake
@@ -39,20 +37,27 @@ class FakeSentinel {
   }
 
   #answer([name, what]) {
+    if (name === 'hello' && this.resp2) return "-ERR unknown command 'HELLO'\r\n"
     if (name === 'hello') return '%2\r\n+server\r\n+redis\r\n+mode\r\n+sentinel\r\n'
     if (name === 'subscribe') return `>3\r\n+subscribe\r\n${bulk(what)}:1\r\n`
     if (what === 'myid') return bulk(`fake-${this.port}`)
     if (what === 'sentinels') return `*${this.peers.length}\r\n${this.peers.map(peer).join('')}`
     if (what !== 'get-master-addr-by-name') return '-ERR unknown command\r\n'
     this.asked++
-    return this.primary ? `*2\r\n${bulk(this.primary.host)}${bulk(this.primary.port)}` : '_\r\n'
+    if (this.primary === null) return this.resp2 ? '*-1\r\n' : '_\r\n'
+    return `*2\r\n${bulk(host)}${bulk(this.primary)}`
   }
 
-  /** Tells all that there was a failover. */
-  tell(name, from, to) {
-    const message = [name, from.host, from.port, to.host, to.port].join(' ')
+  /** From now on it names another primary, and tells all who have subscribed. */
+  switchTo(primary) {
+    const message = [GROUP, host, this.primary ?? 0, host, primary].join(' ')
+    this.primary = primary
     for (const socket of this.#sockets)
       socket.write(`>3\r\n${bulk('message')}${bulk('+switch-master')}${bulk(message)}`)
+  }
+
+  get connections() {
+    return this.#sockets.size
   }
 
   async stop() {
@@ -61,8 +66,11 @@ class FakeSentinel {
   }
 }
 
+const host = '127.0.0.1'
+const GROUP = 'mymaster'
+
 const bulk = (value) => `$${String(value).length}\r\n${value}\r\n`
-const peer = ({ host, port, id }) => `%3\r\n${['ip', host, 'port', port, 'runid', id].map(bulk).join('')}`
+const peer = ({ port }) => `%3\r\n${['ip', host, 'port', port, 'runid', `fake-${port}`].map(bulk).join('')}`
 
 /** The first command in a text, and what follows it. */
 function parse(text) {

@@ -1,10 +1,12 @@
 'use strict'
 
 const { spawn } = require('node:child_process')
+const crypto = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const redis = require('redis')
+const lockFactory = require('../..')
 const { killAtExit, send } = require('./kill-at-exit')
 const { binaryOf, freePort, startRedis } = require('./redis-server')
 const { until } = require('./until')
@@ -214,6 +216,12 @@ class SentinelGroup {
     return this.servers.find((server) => this.portOf(server) === port)
   }
 
+  /** Waits until the replicas have all that the primary has carried out so far. */
+  async replicated(primary) {
+    await primary.call('SET', 'replicated', 1)
+    await primary.call('WAIT', this.servers.length - 1, 10_000)
+  }
+
   /** Waits until all living sentinels have another primary than this one. It. */
   async failedOver(from) {
     let primary
@@ -241,10 +249,37 @@ const tlsSettings = ({ cert, key, ca }) => ({
 const linesOf = (settings) => Object.entries(settings).map((setting) => setting.join(' '))
 const argumentsOf = (settings) => Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
 
-/** How many connections of lockers a server has. */
+/** The connections of lockers that a server has. */
 async function lockersOn(server) {
   const list = await server.call('CLIENT', 'LIST')
   return list.split('\n').filter((line) => / name=lock-inc:/.test(line))
 }
 
-module.exports = { GROUP, SentinelGroup, lockersOn }
+/** Makes lockers under a prefix of each test's own, which are closed at its end. */
+function lockersByTest() {
+  const opened = []
+  const scene = {
+    prefix: undefined,
+
+    /** `settings` aside, options are those of `config`. */
+    newLocker({ settings, ...config }) {
+      const locker = lockFactory({
+        driver: 'redis',
+        config,
+        settings: { prefix: scene.prefix, ...settings },
+      })
+      opened.push(locker)
+      return locker
+    },
+  }
+
+  beforeEach(() => {
+    scene.prefix = `${crypto.randomUUID()}:`
+  })
+
+  afterEach(() => Promise.all(opened.splice(0).map((locker) => locker.close())))
+
+  return scene
+}
+
+module.exports = { GROUP, SentinelGroup, lockersByTest, lockersOn }

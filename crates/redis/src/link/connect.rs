@@ -98,7 +98,11 @@ async fn open(link: &Link, name: &str, step: &Step) -> Result<Connected, Connect
         None => None,
     };
     let config = resolved.as_ref().map_or(&*link.config, |(_, config)| config);
-    let live = open_resp3(link, config, name, step).await?;
+    let opening = open_resp3(link, config, name, step);
+    let live = match &link.sentinels {
+        Some(sentinels) => sentinels.unless_renamed(opening).await?,
+        None => opening.await?,
+    };
     let start = Instant::now();
     step.begin("SUBSCRIBE");
     let subscriptions = driven(live.messages(), link.members.subscribe(live.messages())).await?;

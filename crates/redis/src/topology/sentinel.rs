@@ -209,6 +209,22 @@ impl Sentinels {
         }
     }
 
+    /// Goes on with a try to connect, but not where it leads nowhere any more: a server that stands still answers late or
+    /// never.
+    pub(crate) async fn unless_renamed<T>(
+        &self,
+        opening: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        tokio::select! {
+            biased;
+            opened = opening => opened,
+            () = self.renamed() => {
+                let message = "the sentinels name another primary than when this was tried";
+                Err(ConnectError::Passing(Cause::new("ERR_SENTINEL_FAILOVER", message)))
+            }
+        }
+    }
+
     /// Whether a server says of itself that it is a primary.
     async fn is_primary(&self, address: &Address) -> bool {
         let role = async { Role::ask(&self.config_for(address)?).await };

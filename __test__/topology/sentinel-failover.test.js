@@ -1,0 +1,133 @@
+'use strict'
+
+const { SERVERS } = require('../support/redis-server')
+const { GROUP, SentinelGroup, lockersByTest, lockersOn } = require('../support/sentinel')
+const { until } = require('../support/until')
+
+/** From the loss of a primary until locks can be taken from the next one: sentinels take one second to find that it is down. */
+const FAILOVER = 10_000
+
+const scene = lockersByTest()
+let group
+let primary
+
+async function start(name) {
+  group = await SentinelGroup.start({ name })
+  primary = await group.primary()
+}
+
+afterEach(() => group.stop())
+
+/** Waits until so many calls wait for the resource. */
+async function waiting(locker, resource, count) {
+  const number = async () => (await locker.inspect(resource))?.waiters.length ?? 0
+  await until(async () => (await number()) === count, `${count} wait for ${resource}`)
+}
+
+/** How often scripts were called on a server. */
+async function scriptCalls(server) {
+  const counts = await Promise.all(['eval', 'evalsha'].map((command) => server.commandCount(command)))
+  return counts[0] + counts[1]
+}
+
+describe.each(SERVERS)('a failover of %s', (name) => {
+  beforeEach(() => start(name))
+
+  it('after which a renewed lock is still held, and whoever waits gets it once', async () => {
+    const holder = scene.newLocker(group.config())
+    // On a connection of its own.
+    const waiter = scene.newLocker({ ...group.config(), retry_max_delay: 1999 })
+    const lock = await holder.lock('resource', { renew: true, expire: 30 })
+    const granted = []
+    const waits = waiter.lock('resource', { timeout: 60_000, expire: 30 }).then((lock) => granted.push(lock))
+    await waiting(holder, 'resource', 1)
+    await group.replicated(primary)
+
+    const start = performance.now()
+    await primary.kill()
+    const other = await holder.lock('other')
+    expect(performance.now() - start).toBeLessThan(FAILOVER)
+    expect(await group.failedOver(primary)).not.toBe(primary)
+    expect(other.token).toBeGreaterThan(lock.token)
+
+    expect(lock.signal.aborted).toBe(false)
+    expect(await lock.extend(30)).toBe(true)
+    await waiting(holder, 'resource', 1)
+    expect(granted).toEqual([])
+    expect(await lock.unlock()).toBe(true)
+    await waits
+    expect(granted[0].token).toBeGreaterThan(other.token)
+    const { holders, waiters } = await holder.inspect('resource')
+    expect([holders.length, waiters]).toEqual([1, []])
+    expect(await granted[0].unlock()).toBe(true)
+    expect(await holder.isLocked('resource')).toBe(false)
+  })
+})
+
+describe('a primary that is paused', () => {
+  beforeEach(() => start('redis'))
+
+  it('is left, and not written to again when it comes back', async () => {
+    const locker = scene.newLocker(group.config())
+    const lock = await locker.lock('resource', { renew: true, expire: 30 })
+    await group.replicated(primary)
+    process.kill(primary.pid, 'SIGSTOP')
+    const start = performance.now()
+    const other = await locker.lock('other')
+    expect(performance.now() - start).toBeLessThan(FAILOVER)
+    await other.unlock()
+
+    process.kill(primary.pid, 'SIGCONT')
+    // What had reached it before is carried out.
+    await until(async () => (await lockersOn(primary)).length === 0, 'it has no connection of a locker')
+    const before = await scriptCalls(primary)
+    const next = await group.failedOver(primary)
+    const beforeNext = await scriptCalls(next)
+    for (let count = 0; count < 200; count++) await (await locker.lock(`resource ${count}`)).unlock()
+    expect((await scriptCalls(next)) - beforeNext).toBeGreaterThanOrEqual(200)
+    expect(await scriptCalls(primary)).toBe(before)
+    expect(await lockersOn(primary)).toEqual([])
+    expect(await lock.unlock()).toBe(true)
+  })
+
+  it('keeps no new locker waiting, once there is another one', async () => {
+    process.kill(primary.pid, 'SIGSTOP')
+    const start = performance.now()
+    const lock = await scene.newLocker(group.config()).lock('resource')
+    expect(performance.now() - start).toBeLessThan(FAILOVER / 2)
+    process.kill(primary.pid, 'SIGCONT')
+    expect(await lock.unlock()).toBe(true)
+  })
+})
+
+describe('a failover that was asked for', () => {
+  beforeEach(() => start('redis'))
+
+  it('grants nobody twice, and never two at once', async () => {
+    const lockers = Array.from({ length: 4 }, () => scene.newLocker(group.config()))
+    const tokens = []
+    let inside = 0
+    let most = 0
+    const enter = async (locker) => {
+      const lock = await locker.lock('resource', { timeout: 60_000, expire: 2, renew: true })
+      tokens.push(lock.token)
+      most = Math.max(most, ++inside)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      inside--
+      await lock.unlock()
+    }
+    const entered = Array.from({ length: 40 }, (_, index) => enter(lockers[index % lockers.length]))
+    await until(() => tokens.length >= 5, 'some had the lock')
+    await group.replicated(primary)
+    await group.sentinels[0].call('SENTINEL', 'FAILOVER', GROUP)
+    const next = await group.failedOver(primary)
+    await Promise.all(entered)
+    expect(most).toBe(1)
+    expect(new Set(tokens).size).toBe(40)
+    expect(tokens.toSorted((a, b) => a - b)).toEqual(tokens)
+    // What the old primary had carried out when the new one was one already is forgotten: the leases end.
+    await until(async () => !(await lockers[0].isLocked('resource')), 'nothing is left')
+    expect((await lockersOn(next)).length).toBe(1)
+    expect(await lockersOn(primary)).toEqual([])
+  })
+})
