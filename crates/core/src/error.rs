@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::contention::Contention;
+use crate::{contention::Contention, resource::Resource};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -20,6 +20,10 @@ pub enum Error {
     /// The store answered with an error. Becomes `RedisError`.
     #[error(transparent)]
     Refused(Refusal),
+
+    /// Too few replicas had the lock in time. It was given back. Becomes `ReplicationError`.
+    #[error(transparent)]
+    Unreplicated(Box<Unreplicated>),
 
     /// The locker was closed. Becomes `ClosedError`.
     #[error("The locker is closed; make a new one with lockFactory()")]
@@ -41,6 +45,7 @@ impl Error {
             Self::Locked(_) => "ERR_RESOURCE_LOCKED",
             Self::Unavailable(_) => "ERR_CONNECTION",
             Self::Refused(refusal) => refusal.code,
+            Self::Unreplicated(_) => "ERR_REPLICATION",
             Self::Closed => "ERR_CLOSED",
             Self::Cancelled => "ERR_CANCELLED",
             Self::Internal => "ERR_INTERNAL",
@@ -52,6 +57,7 @@ impl Error {
         match self {
             Self::Unavailable(unavailable) => unavailable.cause.as_ref(),
             Self::Refused(refusal) => Some(&refusal.cause),
+            Self::Unreplicated(unreplicated) => unreplicated.cause.as_ref(),
             Self::Locked(_) | Self::Closed | Self::Cancelled | Self::Internal => None,
         }
     }
@@ -62,7 +68,7 @@ impl Error {
             Self::Locked(_) => false,
             Self::Unavailable(unavailable) => unavailable.is_final,
             Self::Refused(refusal) => !refusal.is_passing,
-            Self::Closed | Self::Cancelled | Self::Internal => true,
+            Self::Unreplicated(_) | Self::Closed | Self::Cancelled | Self::Internal => true,
         }
     }
 
@@ -72,7 +78,7 @@ impl Error {
         match &mut self {
             Self::Unavailable(unavailable) => unavailable.sent = true,
             Self::Refused(refusal) => refusal.unanswered = true,
-            Self::Locked(_) | Self::Closed | Self::Cancelled | Self::Internal => {}
+            Self::Locked(_) | Self::Unreplicated(_) | Self::Closed | Self::Cancelled | Self::Internal => {}
         }
         self
     }
@@ -82,7 +88,10 @@ impl Error {
         match self {
             Self::Unavailable(unavailable) => unavailable.sent,
             Self::Refused(refusal) => refusal.unanswered,
-            Self::Locked(_) | Self::Closed | Self::Cancelled | Self::Internal => false,
+            // What was granted is given back already.
+            Self::Locked(_) | Self::Unreplicated(_) | Self::Closed | Self::Cancelled | Self::Internal => {
+                false
+            }
         }
     }
 }
@@ -98,6 +107,33 @@ pub struct Unavailable {
     /// Whether the command had left for the store.
     pub sent: bool,
     pub cause: Option<Cause>,
+}
+
+/// A lock that too few replicas had in time.
+#[derive(Clone, Debug)]
+pub struct Unreplicated {
+    /// Of several that were to be had together: the first one that it is true of.
+    pub resource: Resource,
+    pub wanted: u32,
+    /// How many had it, as far as is known.
+    pub confirmed: u32,
+    pub limit: Limit,
+    pub cause: Option<Cause>,
+}
+
+impl std::error::Error for Unreplicated {}
+
+impl fmt::Display for Unreplicated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, confirmed, limit, .. } = self;
+        let replicas = if *wanted == 1 { "replica" } else { "replicas" };
+        write!(f, "The lock was given back: {confirmed} of {wanted} {replicas} had it ")?;
+        write!(f, "within {} ms", limit.time.as_millis())?;
+        if let Some(cause) = &self.cause {
+            write!(f, " ({})", cause.message)?;
+        }
+        write!(f, "; {} is the limit, and settings.replicas the number", limit.option)
+    }
 }
 
 /// How long a call may take, and which option says so.

@@ -14,7 +14,7 @@
 //! What the locker does with them:
 //!
 //! * [`acquire`]: a lock without waiting. [`waiting`], [`poll`] and [`last_poll`]: one that waits.
-//!   [`hand_over`]: how it gets it. [`several`]: several at once.
+//!   [`hand_over`]: how it gets it. [`several`]: several at once. [`confirmation`]: when a grant counts.
 //! * [`renewal`]: renewal and extension. [`loss`]: how a lock is lost. [`release`]: unlock, and cancels in the background.
 //! * [`query`]: everything that is held and waited for.
 //! * [`task`]: its own task, which does what is due.
@@ -34,6 +34,7 @@ use crate::{
 mod acquire;
 mod alarm;
 mod close;
+mod confirmation;
 mod events;
 mod hand_over;
 mod held;

@@ -1,12 +1,13 @@
 //! Where locks live, as the locker sees it: a trait, its requests and answers, and what a store tells by itself.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::ready, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     contention::{Contention, Inspection},
-    error::{Limit, Result},
+    error::{Cause, Limit, Result},
+    holds::Hold,
     lease::LeaseChange,
     nonce::Nonce,
     parties::Identity,
@@ -91,6 +92,26 @@ pub struct Grant {
     pub token: u64,
     /// When the command left that was answered: the lease counts from here. Each sending gives a full lease.
     pub sent: Moment,
+}
+
+/// Which grants count: those that so many replicas have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replication {
+    /// At least one.
+    pub replicas: u32,
+    /// For how long the caller waits for them.
+    pub limit: Limit,
+}
+
+/// What a store knows of replicas that are to have grants.
+#[derive(Clone, Debug, Default)]
+pub struct Confirmation {
+    /// How many have all of the grants, at the least.
+    pub replicas: u32,
+    /// The store itself has not got this one of them, by its place: it was lost.
+    pub lost: Option<usize>,
+    /// Why there are no more, where something has said so.
+    pub cause: Option<Cause>,
 }
 
 /// The lock goes to a call that has waited for it.
@@ -262,6 +283,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes all these resources, which are different ones, or none of them, in one step. None of the attempts waits or steals.
     fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], deadline: Deadline) -> Answer<'a, AllAcquired>;
+
+    /// How many replicas are to have a grant before its caller gets it. `None`: a grant counts at once.
+    fn replication(&self) -> Option<Replication> {
+        None
+    }
+
+    /// Waits until as many replicas have these grants as [`replication`](Self::replication) says, at the latest until the
+    /// deadline, or a moment longer where nothing would be known otherwise. Too few are no error. A store without replicas
+    /// knows of none.
+    fn confirm<'a>(&'a self, _grants: &'a [Hold], _deadline: Deadline) -> Answer<'a, Confirmation> {
+        Box::pin(ready(Ok(Confirmation::default())))
+    }
 
     /// Asks about calls that wait for a resource: whether it is their turn, and whether they are still in the queue,
     /// into which they are put if not. A store may take a client for dead that does not poll.

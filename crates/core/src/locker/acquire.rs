@@ -1,6 +1,6 @@
 //! Taking a lock without waiting, and the way of every grant into the holds.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, slice, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,15 @@ impl Locker {
                         let lease = Lease { sent: grant.sent, length: attempt.terms.lease };
                         match self.enter(attempt.resource, attempt.nonce, grant.token, lease, &options, false)
                         {
-                            Ok(hold) => return Ok(hold),
+                            Ok(hold) => {
+                                let granted = slice::from_ref(&hold);
+                                if let Some(confirming) =
+                                    self.confirming(granted, deadline, cancelled.as_ref())
+                                {
+                                    confirming.await?;
+                                }
+                                return Ok(hold);
+                            }
                             Err(resource) => attempt.resource = resource,
                         }
                     }
@@ -133,7 +141,7 @@ pub(super) fn granted_too_late() -> Error {
 }
 
 /// Waits until a call is given up, if that can happen.
-async fn cancellation(cancelled: Option<&CancellationToken>) {
+pub(super) async fn cancellation(cancelled: Option<&CancellationToken>) {
     match cancelled {
         Some(cancelled) => cancelled.cancelled().await,
         None => pending().await,

@@ -6,7 +6,7 @@ use futures_util::future::{
     Either::{Left, Right},
     ready,
 };
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Locker;
@@ -47,8 +47,8 @@ impl Shutdown {
         self.calls.track_future(call)
     }
 
-    pub(super) fn spawn_cancel(&self, cancel: impl Future<Output = ()> + Send + 'static) {
-        self.cancels.spawn(cancel);
+    pub(super) fn spawn_cancel(&self, cancel: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.cancels.spawn(cancel)
     }
 
     /// Calls first: each may leave a cancel behind.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::Locker;
 use crate::{
@@ -62,9 +62,13 @@ impl Locker {
     /// Gives back a lock that nobody will unlock, in the background, unless it is known to be gone. Must be called on the
     /// runtime.
     pub fn abandon(self: &Arc<Self>, nonce: Nonce) {
-        if let Some(Hold { resource, gone_by, .. }) = self.held.take(nonce) {
-            self.cancel(resource, nonce, None, self.now().until(gone_by));
-        }
+        drop(self.give_back(nonce));
+    }
+
+    /// The same. What is returned ends when it is done.
+    pub(super) fn give_back(self: &Arc<Self>, nonce: Nonce) -> Option<JoinHandle<()>> {
+        let Hold { resource, gone_by, .. } = self.held.take(nonce)?;
+        Some(self.cancel(resource, nonce, None, self.now().until(gone_by)))
     }
 
     /// Releases by nonce in the background until the store has confirmed it, or until the lock, if it was ever
@@ -75,7 +79,7 @@ impl Locker {
         nonce: Nonce,
         queued: Option<Terms>,
         lease: Duration,
-    ) {
+    ) -> JoinHandle<()> {
         let locker = self.clone();
         let expired = self.now() + lease;
         self.shutdown.spawn_cancel(async move {
@@ -97,6 +101,6 @@ impl Locker {
                     () = sleep(CANCEL_BACKOFF.delay(attempt, locker.random.unit())) => {}
                 }
             }
-        });
+        })
     }
 }

@@ -118,6 +118,9 @@ impl Locker {
                 Ok(AllAcquired::Granted { tokens, sent }) => {
                     if let Some(holds) = self.enter_all(&attempts, &tokens, sent, options) {
                         uncertain.attempts = &[];
+                        if let Some(confirming) = self.confirming(&holds, deadline, None) {
+                            confirming.await?;
+                        }
                         return Ok(holds);
                     }
                     was_granted = true;
@@ -188,11 +191,15 @@ impl Locker {
                     .extend(self.try_all(slice::from_ref(resource), &kept, self.deadline()).await?);
                 continue;
             }
-            let hold = self.clone().lock_or_wait(resource.clone(), kept, None).await;
+            let hold = self.clone().wait_for(resource.clone(), kept, None, true).await;
             collected.holds.push(hold.map_err(|error| about(error, resource))?);
         }
         if !self.keep_as_asked(&collected.holds, options).await? {
             return Ok(None);
+        }
+        let call = patience.unwrap_or_else(|| self.deadline());
+        if let Some(confirming) = self.confirming(&collected.holds, call, None) {
+            confirming.await?;
         }
         let holds = std::mem::take(&mut collected.holds);
         let of = |resource: &Resource| holds.iter().find(|hold| hold.resource == *resource).cloned();

@@ -105,6 +105,8 @@ struct PendingAcquire {
     outcome: oneshot::Receiver<WaitOutcome>,
     /// It may be in the store's queue, or have been granted the lock without its being known.
     needs_cancel: bool,
+    /// Whether it is one of several, which are confirmed together.
+    is_part: bool,
 }
 
 /// The answer that has put a call into the queue.
@@ -130,6 +132,17 @@ impl Locker {
         options: LockOptions,
         cancelled: Option<CancellationToken>,
     ) -> impl Future<Output = Result<Hold>> {
+        self.wait_for(resource, options, cancelled, false)
+    }
+
+    /// The same. `is_part`: of several, which are confirmed when all are there.
+    pub(super) fn wait_for(
+        self: Arc<Self>,
+        resource: Resource,
+        options: LockOptions,
+        cancelled: Option<CancellationToken>,
+        is_part: bool,
+    ) -> impl Future<Output = Result<Hold>> {
         let patience = match options.wait {
             Wait::AtMost(time) => Some(Deadline::after(Limit { time, option: "options.timeout" })),
             Wait::No | Wait::Forever => None,
@@ -137,8 +150,15 @@ impl Locker {
         let attempt = self.attempt(resource, &options);
         let outcome = self.begin_waiting(&attempt, options);
         let interval = options.retry_interval;
-        let mut pending =
-            PendingAcquire { locker: self, attempt, interval, patience, outcome, needs_cancel: false };
+        let mut pending = PendingAcquire {
+            locker: self,
+            attempt,
+            interval,
+            patience,
+            outcome,
+            needs_cancel: false,
+            is_part,
+        };
         // Boxed, as are other things that not every call needs: what waits for long should be small.
         let mut cancelled = cancelled.map(|cancelled| Box::pin(cancelled.cancelled_owned()));
         async move {
@@ -172,11 +192,24 @@ impl PendingAcquire {
     async fn complete(&mut self) -> Result<Hold> {
         loop {
             let given = self.wait().await?;
+            self.confirm(&given.hold).await?;
             if self.locker.held.running(&given.hold, self.locker.now()).is_some() {
                 return Ok(given.hold);
             }
             // Lost since it was granted, while this task did not run.
             self.start_anew(*given);
+        }
+    }
+
+    /// However the lock has come, it counts when it is confirmed.
+    async fn confirm(&self, hold: &Hold) -> Result<()> {
+        if self.is_part {
+            return Ok(());
+        }
+        let call = self.patience.unwrap_or_else(|| self.locker.deadline());
+        match self.locker.confirming(std::slice::from_ref(hold), call, None) {
+            Some(confirming) => confirming.await,
+            None => Ok(()),
         }
     }
 

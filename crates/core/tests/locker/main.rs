@@ -7,6 +7,7 @@
 
 mod acquire;
 mod close;
+mod confirmation;
 mod extend;
 mod hand_over;
 mod property;

@@ -13,8 +13,8 @@ use std::{
 
 use lock_inc_core::{
     Clock, Identity, Moment, StoreClock,
-    error::{Cause, Error, Refusal, Result, Unavailable},
-    store::{Deadline, Scope, StoreEvent, StoreEvents},
+    error::{Cause, Error, Limit, Refusal, Result, Unavailable},
+    store::{Deadline, Replication, Scope, StoreEvent, StoreEvents},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -129,6 +129,9 @@ pub(crate) struct Network {
     introduction: Mutex<Option<Duration>>,
     /// There is no step for several resources.
     is_scattered: AtomicBool,
+    replication: Mutex<Option<Replication>>,
+    /// How many replicas follow the server.
+    following: watch::Sender<u32>,
 }
 
 impl Network {
@@ -150,6 +153,8 @@ impl Network {
             expecting: Mutex::default(),
             introduction: Mutex::default(),
             is_scattered: AtomicBool::default(),
+            replication: Mutex::default(),
+            following: watch::Sender::new(0),
         });
         connections.networks.lock().unwrap().insert(client, Arc::downgrade(&network));
         network
@@ -186,6 +191,17 @@ impl Network {
     /// From now on there is no step that takes several resources.
     pub(crate) fn scatter(&self) {
         self.is_scattered.store(true, Ordering::Relaxed);
+    }
+
+    /// Grants count only when so many replicas have them, within this time.
+    pub(crate) fn replicate_to(&self, replicas: u32, time: Duration) {
+        let limit = Limit { time, option: "settings.replicaTimeout" };
+        *self.replication.lock().unwrap() = Some(Replication { replicas, limit });
+    }
+
+    /// From now on so many have all that the server has.
+    pub(crate) fn are_following(&self, replicas: u32) {
+        self.following.send_replace(replicas);
     }
 
     pub(crate) fn connect(self: &Arc<Self>) {

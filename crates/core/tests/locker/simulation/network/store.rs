@@ -7,14 +7,14 @@ use std::{
 };
 
 use lock_inc_core::{
-    Identity, Inspection, Moment, Resource,
+    Hold, Identity, Inspection, Moment, Nonce, Resource,
     error::{Error, Limit, Result},
     store::{
-        Acquired, AllAcquired, Answer, Attempt, Deadline, Grant, Poll, Polled, Release, Released, Renew,
-        Renewed, Store, StoreEvents,
+        Acquired, AllAcquired, Answer, Attempt, Confirmation, Deadline, Grant, Poll, Polled, Release,
+        Released, Renew, Renewed, Replication, Store, StoreEvents,
     },
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::{
     super::{
@@ -63,6 +63,29 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Looks at each, and waits until enough replicas follow.
+    async fn wait_for_replicas(
+        self: Arc<Self>,
+        grants: Vec<(Resource, Nonce)>,
+        deadline: Deadline,
+    ) -> Result<Confirmation> {
+        let mut lost = None;
+        for (index, (resource, nonce)) in grants.into_iter().enumerate() {
+            let (seen, ..) = self.clone().call(Request::Look(resource), deadline).await?;
+            let Reply::Seen(holders) = seen else { unexpected(&seen) };
+            if !holders.contains(&nonce) {
+                lost = lost.or(Some(index));
+            }
+        }
+        let wanted = self.replication.lock().unwrap().map_or(0, |replication| replication.replicas);
+        let mut following = self.following.subscribe();
+        let _ = timeout_at(deadline.at, following.wait_for(|following| *following >= wanted)).await;
+        let replicas = *following.borrow();
+        Ok(Confirmation { replicas, lost, cause: None })
+    }
+}
+
 fn unexpected(reply: &Reply) -> ! {
     panic!("not the answer to this: {reply:?}")
 }
@@ -96,6 +119,16 @@ impl Store for Network {
             }
             other => unexpected(&other),
         })
+    }
+
+    fn replication(&self) -> Option<Replication> {
+        *self.replication.lock().unwrap()
+    }
+
+    fn confirm<'a>(&'a self, grants: &'a [Hold], deadline: Deadline) -> Answer<'a, Confirmation> {
+        let network = self.shared();
+        let grants = grants.iter().map(|hold| (hold.resource.clone(), hold.nonce)).collect();
+        Box::pin(async move { network?.wait_for_replicas(grants, deadline).await })
     }
 
     fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled> {
