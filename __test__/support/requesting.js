@@ -13,11 +13,11 @@ function requesting(specOf) {
     it('runs the callback under a renewed lock, hands it the lock, and passes its value through', async () => {
       const locker = newLocker()
       const value = { any: 'thing' }
-      const result = await locker.request('resource', { expire: 0.2 }, async (lock) => {
+      const result = await locker.request('resource', { expire: 1 }, async (lock) => {
         expect(lock).toMatchObject({ name: 'resource', mode: 'exclusive' })
         expect(Number.isSafeInteger(lock.token)).toBe(true)
         expect(lock.signal.aborted).toBe(false)
-        await new Promise((resolve) => setTimeout(resolve, 500))
+        await new Promise((resolve) => setTimeout(resolve, 1500))
         expect(await locker.isLocked('resource')).toBe(true)
         expect(lock.signal.aborted).toBe(false)
         return value

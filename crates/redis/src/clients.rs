@@ -17,6 +17,7 @@ pub(crate) struct Clients {
 #[derive(Debug)]
 struct Written {
     number: u64,
+    /// 0: it is on its way, over the first one.
     connection: u32,
     until: Moment,
 }
@@ -39,11 +40,10 @@ impl Clients {
     /// Whether the server is to be told now that this locker has a number, and for how long that is to be kept: at least as
     /// long as what it takes now. It is told again on another connection, whose server may not have heard of it.
     pub(crate) fn due(&self, number: u64, connection: u32, lease: Duration, now: Moment) -> Option<Duration> {
-        // Before the first one, it is told over the first one.
-        let connection = connection.max(1);
         let mut written = lock(&self.written);
         let is_told = |written: &Written| {
-            (written.number, written.connection) == (number, connection) && now + lease <= written.until
+            let is_there = [0, connection].contains(&written.connection);
+            written.number == number && is_there && now + lease <= written.until
         };
         if written.as_ref().is_some_and(is_told) {
             return None;
@@ -51,6 +51,14 @@ impl Clients {
         let kept = lease + KEPT;
         *written = Some(Written { number, connection, until: now + kept });
         Some(kept)
+    }
+
+    /// The server has been told, over this connection.
+    pub(crate) fn on_told(&self, connection: u32) {
+        let mut written = lock(&self.written);
+        if let Some(written) = written.as_mut().filter(|written| written.connection == 0) {
+            written.connection = connection;
+        }
     }
 
     /// Who has a number, if that is known here.
@@ -94,11 +102,14 @@ mod tests {
         assert_eq!(clients.known(7, at(0)), None);
         assert_eq!(clients.due(7, 0, lease, at(0)), Some(lease + KEPT));
         assert_eq!(clients.known(7, at(0)), Some(identity("me")));
-        assert_eq!(clients.due(7, 1, lease, at(60)), None);
-        assert_eq!(clients.due(7, 1, lease, at(61)), Some(lease + KEPT));
-        assert_eq!(clients.due(7, 2, lease, at(61)), Some(lease + KEPT));
-        assert_eq!(clients.due(7, 2, 4 * lease, at(61)), Some(4 * lease + KEPT));
-        assert_eq!(clients.due(8, 2, lease, at(61)), Some(lease + KEPT));
+        assert_eq!(clients.due(7, 5, lease, at(0)), None);
+        clients.on_told(5);
+        assert_eq!(clients.due(7, 5, lease, at(60)), None);
+        assert_eq!(clients.due(7, 5, lease, at(61)), Some(lease + KEPT));
+        assert_eq!(clients.due(7, 6, lease, at(61)), Some(lease + KEPT));
+        clients.on_told(9);
+        assert_eq!(clients.due(7, 6, 4 * lease, at(61)), Some(4 * lease + KEPT));
+        assert_eq!(clients.due(8, 6, lease, at(61)), Some(lease + KEPT));
         assert_eq!(clients.known(7, at(61)), None);
     }
 

@@ -15,11 +15,11 @@
 use std::{future::ready, pin::Pin, sync::Arc, time::Duration};
 
 use lock_inc_core::{
-    Identity, Inspection, Nonce, Resource,
+    Hold, Identity, Inspection, Nonce, Resource,
     error::Limit,
     store::{
-        Acquired, AllAcquired, Answer, Attempt, Deadline, Poll, Polled, Release, Released, Renew, Renewed,
-        Store, StoreEvents,
+        Acquired, AllAcquired, Answer, Attempt, Confirmation, Deadline, Poll, Polled, Release, Released,
+        Renew, Renewed, Replication, Store, StoreEvents,
     },
 };
 
@@ -53,9 +53,11 @@ const INTRODUCTION: Duration = Duration::from_millis(100);
 pub struct Redis {
     seats: Arc<Seats>,
     keys: Keys,
-    clients: Clients,
+    clients: Arc<Clients>,
     listing: Arc<Listing>,
     contended: Contended,
+    /// Which grants count, if not all do.
+    replication: Option<Replication>,
     /// One steal at a time, in the order of the calls: the last one is to have the lock.
     stealing: tokio::sync::Mutex<()>,
     /// The id of this locker.
@@ -67,19 +69,26 @@ pub struct Redis {
 impl Redis {
     /// At these servers, which may serve other lockers as well. They have to be [reserved](Servers::reserve).
     ///
-    /// `key_prefix`: in front of every key, and of the locker's own `prefix`.
-    pub fn new(servers: Arc<Servers>, key_prefix: &str, prefix: &str, identity: Identity) -> Self {
+    /// `key_prefix`: in front of every key, and of the locker's own `prefix`. `replication`: which grants count, if not all do.
+    pub fn new(
+        servers: Arc<Servers>,
+        key_prefix: &str,
+        prefix: &str,
+        identity: Identity,
+        replication: Option<Replication>,
+    ) -> Self {
         let keys = servers.keys([key_prefix, prefix].concat());
         let channel = [keys.channels(), &identity.client].concat();
         Self {
-            seats: Arc::new(Seats::new(servers, channel, keys.clone())),
+            seats: Arc::new(Seats::new(servers, channel, keys.clone(), replication.is_some())),
             keys,
             listing: Arc::default(),
             contended: Contended::default(),
+            replication,
             stealing: tokio::sync::Mutex::default(),
             description: identity.describe(),
             client: identity.client.clone(),
-            clients: Clients::new(identity),
+            clients: Arc::new(Clients::new(identity)),
         }
     }
 }
@@ -99,6 +108,14 @@ impl Store for Redis {
 
     fn acquire_all<'a>(&'a self, attempts: &'a [Attempt], deadline: Deadline) -> Answer<'a, AllAcquired> {
         Box::pin(self.acquire_all(attempts, deadline))
+    }
+
+    fn replication(&self) -> Option<Replication> {
+        self.replication
+    }
+
+    fn confirm<'a>(&'a self, grants: &'a [Hold], deadline: Deadline) -> Answer<'a, Confirmation> {
+        Box::pin(self.confirm(grants, deadline))
     }
 
     fn poll<'a>(&'a self, poll: Poll<'a>, deadline: Deadline) -> Answer<'a, Polled> {

@@ -143,7 +143,8 @@ fn classify(code: &str, detail: &str) -> RefusalKind {
         "WRONGPASS" => RefusalKind::WrongPass,
         "NOPERM" => RefusalKind::NoPerm,
         // MASTERDOWN: a replica without a link to its primary that is told to serve no stale data.
-        "READONLY" | "MASTERDOWN" => RefusalKind::ReadOnly,
+        // UNBLOCKED: a primary that has become a replica.
+        "READONLY" | "MASTERDOWN" | "UNBLOCKED" => RefusalKind::ReadOnly,
         "OOM" => RefusalKind::OutOfMemory,
         "LOADING" => RefusalKind::Loading,
         "BUSY" => RefusalKind::Busy,
@@ -159,13 +160,14 @@ fn classify(code: &str, detail: &str) -> RefusalKind {
 /// Redis 6.2 wraps an error inside a script into `ERR Error running script (call to f_…): @user_script:9: …`, and
 /// newer servers have a wording of their own for ACL and type errors.
 fn classify_text(detail: &str) -> RefusalKind {
-    const PATTERNS: [(&str, RefusalKind); 16] = [
+    const PATTERNS: [(&str, RefusalKind); 17] = [
         ("value is not an integer", RefusalKind::WrongType),
         ("WRONGTYPE", RefusalKind::WrongType),
         ("-OOM", RefusalKind::OutOfMemory),
         ("command not allowed when used memory", RefusalKind::OutOfMemory),
         ("-READONLY", RefusalKind::ReadOnly),
         ("You can't write against a read only", RefusalKind::ReadOnly),
+        ("WAIT cannot be used with replica", RefusalKind::ReadOnly),
         ("-MISCONF", RefusalKind::Misconf),
         ("-LOADING", RefusalKind::Loading),
         ("ACL failure in script", RefusalKind::NoPerm),
@@ -336,6 +338,17 @@ mod tests {
             (
                 "MASTERDOWN",
                 "Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                RefusalKind::ReadOnly,
+            ),
+            (
+                "ERR",
+                "WAIT cannot be used with replica instances. Please also note that if a replica is configured to be \
+                 writable (which is not the default) writes to replicas are just local and are not propagated.",
+                RefusalKind::ReadOnly,
+            ),
+            (
+                "UNBLOCKED",
+                "force unblock from blocking operation, instance state changed (master -> replica?)",
                 RefusalKind::ReadOnly,
             ),
             ("TRYAGAIN", "Multiple keys request during rehashing of slot", RefusalKind::TryAgain),

@@ -70,6 +70,16 @@ impl fmt::Debug for TlsClient {
 }
 
 impl TlsClient {
+    /// The same, which expects the certificate of this host wherever it connects to, where the options do not say whose.
+    pub(crate) fn named(&self, host: &str) -> Result<Self, TlsOptionError> {
+        let Tls { client, .. } = self.for_host(host)?;
+        let mut verifier = self.verifier.clone();
+        if verifier.host.is_empty() {
+            host.clone_into(&mut verifier.host);
+        }
+        Ok(Self { client, verifier })
+    }
+
     /// Whether a certificate of this host can be expected.
     pub fn check_host(&self, host: &str) -> Result<(), TlsOptionError> {
         self.for_host(host).map(drop)

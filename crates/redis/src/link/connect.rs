@@ -54,11 +54,36 @@ pub(crate) struct Connected {
 pub(crate) async fn connect(link: &Link, name: &str) -> Result<Connected, ConnectError> {
     let limit = try_timeout(&link.config);
     let step = Step::default();
-    let connected = timeout(limit, open(link, name, &step)).await.unwrap_or_else(|_| {
+    step.add_to(timed(limit, open(link, name, &step)).await)
+}
+
+async fn timed<T>(
+    limit: Duration,
+    open: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    timeout(limit, open).await.unwrap_or_else(|_| {
         let limit = limit.as_millis();
         Err(ConnectError::Passing(Cause::new("ETIMEDOUT", format!("no connection within {limit} ms"))))
-    });
-    connected.map_err(|error| step.add_to(error))
+    })
+}
+
+/// A second connection to the server of this one, for commands alone.
+pub(crate) async fn connect_beside(live: &Live, link: &Link, name: &str) -> Result<Owned, ConnectError> {
+    let mut config = live.config.clone();
+    if let (Endpoint::Tcp { host, port, .. }, Some(address)) = (&mut config.endpoint, live.commands.peer()) {
+        // Its name may lead to another server by now. The certificate is still one of that name.
+        let named = config.tls.as_ref().map(|tls| tls.named(host)).transpose();
+        config.tls = named.map_err(|error| ConnectError::Tls(error.cause()))?;
+        (*host, *port) = (address.ip().to_string(), address.port());
+    }
+    let limit = try_timeout(&config);
+    let step = Step::default();
+    let open = async {
+        let connection = over(link, open_transport(&config, &step).await?, Speech::Replies)?;
+        greet(&connection, &config, name, &[], &step).await?;
+        Ok(connection)
+    };
+    step.add_to(timed(limit, open).await)
 }
 
 /// How far a try has come, for the error that ends it. Nothing is said to the server yet, or this.
@@ -66,15 +91,16 @@ pub(crate) async fn connect(link: &Link, name: &str) -> Result<Connected, Connec
 pub(super) struct Step(Mutex<Option<&'static str>>);
 
 impl Step {
-    pub(super) fn add_to(&self, error: ConnectError) -> ConnectError {
-        match *lock(&self.0) {
-            Some(step) => error.at(step),
-            None => error,
-        }
-    }
-
     pub(super) fn begin(&self, what: &'static str) {
         *lock(&self.0) = Some(what);
+    }
+
+    /// Adds to an error how far it was.
+    pub(super) fn add_to<T>(&self, opened: Result<T, ConnectError>) -> Result<T, ConnectError> {
+        opened.map_err(|error| match *lock(&self.0) {
+            Some(step) => error.at(step),
+            None => error,
+        })
     }
 
     /// The first thing that is said, on a port that may be for something else.
@@ -132,7 +158,7 @@ async fn open_resp3(link: &Link, config: &Config, name: &str, step: &Step) -> Re
             }
             step.begin("CLIENT SETNAME");
             let forbidden = driven(&commands, introduce(&commands, config, name, &trials(link))).await?;
-            Ok(Live::new(forbidden, commands, None))
+            Ok(Live::new(config, forbidden, commands, None))
         }
         // Some say it by closing the connection.
         Ok(Err(cause)) | Err(ConnectError::Passing(cause)) => {
@@ -169,24 +195,32 @@ async fn open_resp2(
     commands: Owned,
 ) -> Result<Live, ConnectError> {
     let messages = new_connection(link, config, Speech::Messages, step).await?;
-    let greet = async |connection: &Arc<Connection>, trials: &[Cmd]| {
-        driven(connection, async {
-            if let Some(auth) = auth(config) {
-                step.begin("AUTH");
-                accepted(connection.send_one(&auth).await)?;
-            }
-            step.begin("CLIENT SETNAME");
-            introduce(connection, config, name, trials).await
-        })
-        .await
-    };
-    let forbidden = greet(&commands, &trials(link)).await?;
+    let forbidden = greet(&commands, config, name, &trials(link), step).await?;
     if let Some(sentinels) = &link.sentinels {
         let role = driven(&commands, async { Ok(commands.send_one(&cmd("ROLE")).await) }).await?;
         sentinels.check(Role::of_answer(role))?;
     }
-    greet(&messages, &[]).await?;
-    Ok(Live::new(forbidden, commands, Some(messages)))
+    greet(&messages, config, name, &[], step).await?;
+    Ok(Live::new(config, forbidden, commands, Some(messages)))
+}
+
+/// What is said first in RESP2.
+async fn greet(
+    connection: &Arc<Connection>,
+    config: &Config,
+    name: &str,
+    trials: &[Cmd],
+    step: &Step,
+) -> Result<Option<Forbidden>, ConnectError> {
+    driven(connection, async {
+        if let Some(auth) = auth(config) {
+            step.begin("AUTH");
+            accepted(connection.send_one(&auth).await)?;
+        }
+        step.begin("CLIENT SETNAME");
+        introduce(connection, config, name, trials).await
+    })
+    .await
 }
 
 /// What finds out which commands are forbidden. Nothing where it is not known yet which keys are used.
@@ -271,7 +305,10 @@ async fn new_connection(
     speech: Speech,
     step: &Step,
 ) -> Result<Owned, ConnectError> {
-    let transport = open_transport(config, step).await?;
+    over(link, open_transport(config, step).await?, speech)
+}
+
+fn over(link: &Link, transport: Transport, speech: Speech) -> Result<Owned, ConnectError> {
     let connection = Connection::new(
         transport,
         speech,

@@ -7,6 +7,7 @@
 #[cfg(unix)]
 use std::os::fd::AsFd;
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -114,6 +115,11 @@ impl Connection {
         #[cfg(unix)]
         reader.read_for(&connection);
         Ok(connection)
+    }
+
+    /// The address that it leads to, unless that is a path, or it has ended.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.sending().transport()?.socket().peer()
     }
 
     /// Ends it, for this reason if for no other before.

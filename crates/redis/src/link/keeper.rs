@@ -57,7 +57,7 @@ impl Keeper {
             let error = match self.connect().await {
                 Ok(connected) => {
                     let since = Instant::now();
-                    let cause = self.serve(connected).await;
+                    let cause = Box::pin(self.serve(connected)).await;
                     lost = Instant::now();
                     if since.elapsed() >= SUCCESS {
                         attempt = 0;
@@ -125,6 +125,7 @@ impl Keeper {
                     live.end(&Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
                     connected = next;
                 }
+                never = self.link.confirmations.keep_beside(&live, &self.link, &self.name) => return never,
             }
         }
     }

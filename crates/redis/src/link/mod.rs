@@ -7,6 +7,7 @@
 //! * [`connection`]: one connection: `sending` and `receiving`, and `vigil`, which sees to it that nothing is left undone
 //!   and notices silence. [`replies`], [`transport`] and [`socket`] are below it.
 //! * [`visit`]: a connection of no link, for a few questions.
+//! * [`confirmation`]: a second connection, on which replicas are waited for.
 //! * [`members`]: the lockers that share the link, and the messages for each of them.
 
 use std::{
@@ -29,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
 use self::socket::Watcher;
-use self::{connect::Owned, connection::Connection, keeper::Keeper};
+use self::{confirmation::Confirmations, connect::Owned, connection::Connection, keeper::Keeper};
 pub(crate) use self::{
+    confirmation::{Known, Question},
     connection::{Answer, Calls, Command, Gathered, Messages, Part},
     failure::ConnectError,
     members::{Member, Members},
@@ -40,6 +42,7 @@ use crate::{
     config::Config, operations::permissions::Forbidden, script::LuaScript, topology::sentinel::Sentinels,
 };
 
+mod confirmation;
 mod connect;
 mod connection;
 mod failure;
@@ -81,6 +84,7 @@ pub(crate) struct Link {
     state: Mutex<State>,
     pub(crate) shared: Shared,
     members: Arc<Members>,
+    confirmations: Confirmations,
     /// The keeper shall end.
     closed: CancellationToken,
 }
@@ -115,6 +119,8 @@ pub(crate) enum State {
 pub(crate) struct Live {
     /// No other connection of this process has it, and later ones have higher ones.
     pub(crate) number: u32,
+    /// How it was made.
+    config: Config,
     pub(crate) since: Instant,
     /// `None`: it is not known yet which keys are used.
     forbidden: Mutex<Option<Forbidden>>,
@@ -124,10 +130,11 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    fn new(forbidden: Option<Forbidden>, commands: Owned, messages: Option<Owned>) -> Self {
+    fn new(config: &Config, forbidden: Option<Forbidden>, commands: Owned, messages: Option<Owned>) -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Self { number, since: Instant::now(), forbidden: Mutex::new(forbidden), commands, messages }
+        let config = config.clone();
+        Self { number, config, since: Instant::now(), forbidden: Mutex::new(forbidden), commands, messages }
     }
 
     /// Whether it is known that the user may run all of a script.
@@ -197,6 +204,7 @@ impl Link {
             machine,
             state: Mutex::new(State::Connecting(None)),
             shared,
+            confirmations: Confirmations::default(),
             closed: CancellationToken::new(),
         });
         tokio::spawn(Keeper::new(link.clone(), name).run());
@@ -243,6 +251,11 @@ impl Link {
         if let Some(live) = self.live() {
             live.messages().wake_vigil();
         }
+    }
+
+    /// A locker asks for confirmations from now on, or does not any more.
+    pub(crate) fn expect_confirmations(&self, expected: bool) {
+        self.confirmations.expect(expected);
     }
 
     pub(crate) fn live(&self) -> Option<Arc<Live>> {

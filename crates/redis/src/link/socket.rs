@@ -34,6 +34,7 @@ pub trait Watcher: Send + Sync {
 mod unix {
     use std::{
         io,
+        net::SocketAddr,
         os::fd::{AsFd, BorrowedFd},
     };
 
@@ -86,6 +87,10 @@ mod unix {
             self.0.writable().await?.clear_ready();
             Ok(())
         }
+
+        pub(crate) fn peer(&self) -> Option<SocketAddr> {
+            self.0.get_ref().peer_addr().ok()?.as_socket()
+        }
     }
 
     impl AsFd for Socket {
@@ -97,7 +102,7 @@ mod unix {
 
 #[cfg(not(unix))]
 mod other {
-    use std::io;
+    use std::{io, net::SocketAddr};
 
     use tokio::net::TcpStream;
 
@@ -122,6 +127,10 @@ mod other {
 
         pub(crate) async fn writable(&self) -> io::Result<()> {
             self.0.writable().await
+        }
+
+        pub(crate) fn peer(&self) -> Option<SocketAddr> {
+            self.0.peer_addr().ok()
         }
     }
 }

@@ -25,7 +25,7 @@ impl Visit {
     /// `messages`: who hears what the server publishes. It does so only where it [greets](Self::greeting).
     pub(crate) async fn to(config: &Config, messages: Arc<dyn Messages>) -> Result<Self, ConnectError> {
         let step = Step::default();
-        Self::open(config, messages, &step).await.map_err(|error| step.add_to(error))
+        step.add_to(Self::open(config, messages, &step).await)
     }
 
     async fn open(config: &Config, messages: Arc<dyn Messages>, step: &Step) -> Result<Self, ConnectError> {

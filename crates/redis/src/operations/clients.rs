@@ -24,14 +24,16 @@ impl Redis {
         let Some(kept) = self.clients.due(number, connection, attempt.terms.lease, self.seats.now()) else {
             return;
         };
-        let (seats, description) = (self.seats.clone(), format!("{} {PROTOCOL}", self.description));
+        let (seats, clients) = (self.seats.clone(), self.clients.clone());
+        let description = format!("{} {PROTOCOL}", self.description);
         let mut telling = Box::pin(async move {
             let fill = |command: &mut Cmd, _: &Member| {
                 command.arg("SET").arg(&key).arg(&description).arg("PX").arg(in_ms(kept)).arg("GET");
             };
             // Where it comes to nothing, errors will not say who holds a lock that was just taken.
-            if let Ok(reply) = seats.call(&place, Command::Plain(&fill), deadline).await
-                && let Value::BulkString(before) = reply.value
+            let Ok(reply) = seats.call(&place, Command::Plain(&fill), deadline).await else { return };
+            clients.on_told(reply.connection);
+            if let Value::BulkString(before) = reply.value
                 && before != description.as_bytes()
             {
                 reply.member.tell(StoreEvent::NumberTaken);

@@ -27,6 +27,7 @@ use crate::{
 mod acquire;
 mod acquire_all;
 mod clients;
+mod confirm;
 mod give;
 mod inspect;
 mod list;

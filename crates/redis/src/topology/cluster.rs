@@ -297,6 +297,8 @@ pub(crate) struct ClusterSeats {
     cluster: Arc<Cluster>,
     channel: String,
     keys: Keys,
+    /// Whether it asks for confirmations.
+    confirms: bool,
     events: OnceLock<Arc<dyn StoreEvents>>,
     /// Taken last.
     seats: RwLock<Vec<Arc<Seat>>>,
@@ -304,9 +306,9 @@ pub(crate) struct ClusterSeats {
 }
 
 impl ClusterSeats {
-    pub(super) fn new(cluster: Arc<Cluster>, channel: String, keys: Keys) -> Self {
+    pub(super) fn new(cluster: Arc<Cluster>, channel: String, keys: Keys, confirms: bool) -> Self {
         let (events, seats) = (OnceLock::new(), RwLock::default());
-        Self { cluster, channel, keys, events, seats, left: AtomicBool::new(false) }
+        Self { cluster, channel, keys, confirms, events, seats, left: AtomicBool::new(false) }
     }
 
     pub(super) fn join(self: &Arc<Self>, events: Arc<dyn StoreEvents>) {
@@ -336,7 +338,8 @@ impl ClusterSeats {
         if self.left.load(Ordering::Relaxed) || !node.link.reserve() {
             return;
         }
-        let seat = Arc::new(Seat::new(node.link.clone(), self.channel.clone(), self.keys.clone()));
+        let (channel, keys) = (self.channel.clone(), self.keys.clone());
+        let seat = Arc::new(Seat::new(node.link.clone(), channel, keys, self.confirms));
         write(&self.seats).push(seat.clone());
         let (locker, link) = (Arc::downgrade(self), Arc::downgrade(&node.link));
         seat.join(Arc::new(NodeEvents { locker, link, events: events.clone() }));

@@ -79,14 +79,20 @@ impl Servers {
 pub(crate) struct Seat {
     pub(crate) link: Arc<Link>,
     pub(crate) member: Arc<Member>,
+    /// Whether it asks for confirmations.
+    confirms: bool,
     /// It uses the link no more.
     left: AtomicBool,
 }
 
 impl Seat {
     /// The link has to be [reserved](Link::reserve).
-    fn new(link: Arc<Link>, channel: String, keys: Keys) -> Self {
-        Self { link, member: Arc::new(Member::new(channel, keys)), left: AtomicBool::new(false) }
+    fn new(link: Arc<Link>, channel: String, keys: Keys, confirms: bool) -> Self {
+        if confirms {
+            link.expect_confirmations(true);
+        }
+        let member = Arc::new(Member::new(channel, keys));
+        Self { link, member, confirms, left: AtomicBool::new(false) }
     }
 
     /// From now on it is served.
@@ -95,9 +101,13 @@ impl Seat {
     }
 
     fn leave(&self) {
-        if !self.left.swap(true, Ordering::Relaxed) {
-            self.link.leave(&self.member);
+        if self.left.swap(true, Ordering::Relaxed) {
+            return;
         }
+        if self.confirms {
+            self.link.expect_confirmations(false);
+        }
+        self.link.leave(&self.member);
     }
 }
 
@@ -128,12 +138,13 @@ enum SeatsKind {
 }
 
 impl Seats {
-    /// At servers that have been [reserved](Servers::reserve). `channel`: of the locker's own.
-    pub(crate) fn new(servers: Arc<Servers>, channel: String, keys: Keys) -> Self {
+    /// At servers that have been [reserved](Servers::reserve). `channel`: of the locker's own. `confirms`: whether it asks for
+    /// confirmations.
+    pub(crate) fn new(servers: Arc<Servers>, channel: String, keys: Keys, confirms: bool) -> Self {
         let kind = match &servers.kind {
-            Kind::One(link) => SeatsKind::One(Arc::new(Seat::new(link.clone(), channel, keys))),
+            Kind::One(link) => SeatsKind::One(Arc::new(Seat::new(link.clone(), channel, keys, confirms))),
             Kind::Cluster(cluster) => {
-                SeatsKind::Cluster(Arc::new(ClusterSeats::new(cluster.clone(), channel, keys)))
+                SeatsKind::Cluster(Arc::new(ClusterSeats::new(cluster.clone(), channel, keys, confirms)))
             }
         };
         Self { servers, kind, closing: CancellationToken::new() }

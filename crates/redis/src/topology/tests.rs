@@ -74,7 +74,7 @@ impl Scene {
 
     fn join(&self, channel: &str) -> Arc<Seats> {
         assert!(self.servers.reserve());
-        let seats = Seats::new(self.servers.clone(), channel.into(), Keys::new(String::new()));
+        let seats = Seats::new(self.servers.clone(), channel.into(), Keys::new(String::new()), false);
         seats.join(Arc::<Heard>::default());
         Arc::new(seats)
     }
