@@ -42,7 +42,10 @@ declare namespace lockFactory {
    */
   type Time = number | `${number}ms` | `${number}s` | `${number}m` | `${number}h` | `${number}d`
 
-  /** What to make. A `switch` of drivers needs no other change: `'memory'` takes the same `config` and ignores it. */
+  /**
+   * What to make. A `switch` of drivers needs no other change: `'memory'` takes the same `config` and ignores it. Only
+   * `settings.replicas` is refused there.
+   */
   type LockerSpec = RedisSpec | MemorySpec
 
   /** Locks in Redis, seen by all who use the same server, database and prefix. */
@@ -70,6 +73,18 @@ declare namespace lockFactory {
      * it is the limit of each attempt.
      */
     commandTimeout?: Time | null | undefined
+    /**
+     * A lock counts only when so many replicas of the server have it, as `WAIT` says: until then the call does not resolve.
+     * With too few in time the lock is given back, and the call rejects with `ReplicationError`. A whole number from 0 to
+     * 2147483647; 0 is for no replica. Default: 0. Renewals and `extend` are not confirmed. Refused with the driver
+     * `'memory'`, whose locks have no replicas.
+     */
+    replicas?: number | null | undefined
+    /**
+     * How long a call waits for the replicas, from the moment when it has the lock: a whole number of milliseconds from 1 to
+     * 3600000. Default: 1000. The time that the call may take in all, `commandTimeout` or `timeout`, goes on meanwhile.
+     */
+    replicaTimeout?: Time | null | undefined
   }
 
   /**
@@ -776,6 +791,7 @@ declare namespace lockFactory {
     | 'ERR_RESOURCE_LOCKED'
     | 'ERR_LOCK_LOST'
     | 'ERR_CONNECTION'
+    | 'ERR_REPLICATION'
     | 'ERR_CLOSED'
     /** lock-inc itself has failed; what it said on stderr tells more. */
     | 'ERR_INTERNAL'
@@ -891,6 +907,32 @@ declare namespace lockFactory {
   export class RedisError extends LockError {
     constructor(message: string, fields: LockErrorFields<RedisErrorCode>)
     readonly code: RedisErrorCode
+  }
+
+  /**
+   * Too few replicas had the lock in time. It was given back, so nobody has it by this call. Only with `settings.replicas`.
+   *
+   * @example
+   * if (error instanceof ReplicationError) {
+   *   const { wanted, confirmed } = error.details
+   *   console.log(`${confirmed} of ${wanted} replicas follow: ${error.cause?.message}`)
+   * }
+   */
+  export class ReplicationError extends LockError {
+    constructor(
+      message: string,
+      fields: { resourceId: string; wanted: number; confirmed: number; cause?: Cause | undefined },
+    )
+    readonly code: 'ERR_REPLICATION'
+    /** Of several resources, the first one that too few replicas had. */
+    readonly resourceId: string
+    readonly details: {
+      readonly resourceId: string
+      /** `settings.replicas`. */
+      readonly wanted: number
+      /** How many had it, as far as is known. */
+      readonly confirmed: number
+    }
   }
 
   /**

@@ -45,4 +45,5 @@ module.exports.ResourceLockedError = errors.ResourceLockedError
 module.exports.LockLostError = errors.LockLostError
 module.exports.ConnectionError = errors.ConnectionError
 module.exports.RedisError = errors.RedisError
+module.exports.ReplicationError = errors.ReplicationError
 module.exports.ClosedError = errors.ClosedError

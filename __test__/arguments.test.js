@@ -79,6 +79,30 @@ describe('wrong arguments', () => {
     expect(thrownBy(call)).toBe(`TypeError ERR_UNKNOWN_OPTION: ${message}`)
   })
 
+  it.each([
+    [
+      'memory',
+      { replicas: 1 },
+      "settings.replicas is about servers: it does not go with driver 'memory', whose locks have no replicas",
+    ],
+    [
+      'redis',
+      { replicaTimeout: 1 },
+      'settings.replicaTimeout is about settings.replicas: it needs that, too',
+    ],
+    ['redis', { replicas: '1' }, 'settings.replicas must be a whole number from 0 to 2147483647, got "1"'],
+  ])('settings that are of no use for driver %s, as %j, are refused', (driver, more, message) => {
+    const make = () => lockFactory({ driver, settings: { ...settings, ...more } })
+    expect(thrownBy(make)).toBe(`TypeError ERR_INVALID_ARG_TYPE: ${message}`)
+  })
+
+  it('settings for replicas that ask for none are accepted with each driver', async () => {
+    for (const driver of ['memory', 'redis']) {
+      const more = { replicas: 0, replicaTimeout: '1s' }
+      await lockFactory({ driver, settings: { ...settings, ...more } }).close()
+    }
+  })
+
   const port = 'config.port must be a port from 1 to 65535'
   const db = 'config.db must be a database number from 0 on'
   const ms = 'must be a whole number of milliseconds from 1 to 2147483647'

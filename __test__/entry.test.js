@@ -16,6 +16,7 @@ describe('the module', () => {
       'LockError',
       'LockLostError',
       'RedisError',
+      'ReplicationError',
       'ResourceLockedError',
       'default',
       'hash',

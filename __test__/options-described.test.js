@@ -31,24 +31,22 @@ describe('the documentation', () => {
     )
   }
 
-  it.each(everyOption)(
-    'has a row for %s, with its default and why it has no effect',
-    (_, option, { docs }) => {
-      const row = rowOf(option, docs)
-      expect(row).toBeDefined()
-      const plain = row.replaceAll('`', '')
-      if (option.why) {
-        const sections = { none: '## Accepted without effect', refused: '## Refused' }
-        expect(rowsUnder(docs[0], sections[option.effect])).toContain(row)
-        expect(plain).toContain(option.why)
-      }
-      const { default: fallback } = option
-      if (fallback !== undefined && docs[1] !== '## request') {
-        const shown = typeof fallback === 'string' ? `'${fallback}'` : String(fallback)
-        if (option.name !== 'family') expect(cellsOf(plain)[2]).toBe(shown)
-      }
-    },
-  )
+  it.each(everyOption)('has a row for %s, with its default and why it has no effect', (_, option, how) => {
+    const docs = how.elsewhere?.[option.name] ?? how.docs
+    const row = rowOf(option, docs)
+    expect(row).toBeDefined()
+    const plain = row.replaceAll('`', '')
+    if (option.why) {
+      const sections = { none: '## Accepted without effect', refused: '## Refused' }
+      expect(rowsUnder(docs[0], sections[option.effect])).toContain(row)
+      expect(plain).toContain(option.why)
+    }
+    const { default: fallback } = option
+    if (fallback !== undefined && docs[1] !== '## request') {
+      const shown = typeof fallback === 'string' ? `'${fallback}'` : String(fallback)
+      if (option.name !== 'family') expect(cellsOf(plain)[2]).toBe(shown)
+    }
+  })
 
   it('has no row for an option of config that there is none of', () => {
     const names = ['## Honoured', '## Accepted without effect', '## Refused'].flatMap((heading) =>

@@ -183,6 +183,7 @@ describe('every option of the table', () => {
     }
     expect(readLock({ retry: true }).wait).toBe(20 * 200)
     expect(readSpec(spec).checked.commandTimeout).toBe(10_000)
+    expect(readRedis({})).toMatchObject({ replicas: 0, replicaTimeout: 1000 })
   })
 })
 
@@ -283,7 +284,7 @@ describe('options', () => {
       Object.defineProperty(options, option.name, { get, enumerable: true })
     }
     if (group === 'spec' || group === 'settings') {
-      readSpec(group === 'spec' ? options : { driver: 'memory', settings: options })
+      readSpec(group === 'spec' ? options : { driver: 'redis', settings: options })
     } else if (group === 'tls') readRedis({ tls: options })
     else if (group === 'node') readRedis({ nodes: [options] })
     else if (group === 'config') readRedis(options)

@@ -61,11 +61,29 @@ class ConnectionError extends LockError {}
 /** Redis answered with an error. */
 class RedisError extends LockError {}
 
+/** Too few replicas had the lock in time, which was given back. */
+class ReplicationError extends LockError {
+  /**
+   * @param {string} message
+   * @param {{ resourceId: string, wanted: number, confirmed: number, cause?: unknown }} fields
+   */
+  constructor(message, { resourceId, wanted, confirmed, cause }) {
+    super(message, { code: 'ERR_REPLICATION', resourceId, cause })
+    this.details = { resourceId, wanted, confirmed }
+  }
+}
+
 /** The locker was closed. */
 class ClosedError extends LockError {}
 
 // Said once more: a minifier gives the classes other names.
-for (const [name, Class] of Object.entries({ LockLostError, ConnectionError, RedisError, ClosedError })) {
+for (const [name, Class] of Object.entries({
+  LockLostError,
+  ConnectionError,
+  RedisError,
+  ReplicationError,
+  ClosedError,
+})) {
   Object.defineProperty(Class.prototype, 'name', { value: name, configurable: true, writable: true })
 }
 
@@ -93,6 +111,10 @@ function errorOf(failure, resourceId) {
   if (code === 'ERR_RESOURCE_LOCKED') {
     const { holder, numberOfLocks, leaseLeft, position } = failure
     return new ResourceLockedError(resourceId, numberOfLocks, { holder: dated(holder), leaseLeft, position })
+  }
+  if (code === 'ERR_REPLICATION') {
+    const { wanted, confirmed } = failure
+    return new ReplicationError(message, { resourceId, wanted, confirmed, cause: cause && causeOf(cause) })
   }
   const Class = classes[code] ?? RedisError
   return new Class(message, { code, resourceId, cause: cause && causeOf(cause) })
@@ -131,6 +153,7 @@ module.exports = {
   ResourceLockedError,
   ConnectionError,
   RedisError,
+  ReplicationError,
   ClosedError,
   checked,
   dated,

@@ -97,6 +97,10 @@ export interface Redis {
   strategy: ((trouble: object) => unknown) | undefined
   /** The same for all that have the same function, and may share a connection. Goes with `strategy`. */
   strategyNumber?: number
+  /** How many replicas are to have a lock before its call resolves; 0: a grant counts at once. */
+  replicas: number
+  /** How long a call waits for them, from 1 on. */
+  replicaTimeout: number
 }
 
 export interface Node {
@@ -235,8 +239,12 @@ export interface Failure {
   code: string
   message: string
   cause?: { message: string; code: string }
-  /** These with the code `ERR_RESOURCE_LOCKED`; the first where several resources were asked for. */
+  /** With the code `ERR_REPLICATION`, and with `ERR_RESOURCE_LOCKED` where several resources were asked for. */
   resourceId?: string
+  /** These with the code `ERR_REPLICATION`. */
+  wanted?: number
+  confirmed?: number
+  /** These with the code `ERR_RESOURCE_LOCKED`. */
   holder?: Holder
   numberOfLocks?: number
   leaseLeft?: number

@@ -69,7 +69,7 @@ const usage = `
 const usageOfNames = `
   import assert from 'node:assert/strict'
   import byDefault, { hash, lockFactory, LockError, ResourceLockedError, ConnectionError } from 'lock-inc'
-  import { RedisError, ClosedError } from 'lock-inc'
+  import { RedisError, ReplicationError, ClosedError } from 'lock-inc'
 
   assert.equal(byDefault, lockFactory)
   const locker = lockFactory({ driver: 'memory', settings: { prefix: 'lock:' } })
@@ -78,7 +78,7 @@ const usageOfNames = `
   await assert.rejects(locker.lock('User:1602'), ResourceLockedError)
   await locker.close()
   await assert.rejects(lock.unlock(), ClosedError)
-  for (const Class of [ResourceLockedError, ConnectionError, RedisError, ClosedError]) {
+  for (const Class of [ResourceLockedError, ConnectionError, RedisError, ReplicationError, ClosedError]) {
     assert(Class.prototype instanceof LockError)
   }
   console.log('released')

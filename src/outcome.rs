@@ -68,6 +68,11 @@ pub(crate) fn failure(env: &Env, error: &Error) -> NapiResult<sys::napi_value> {
     if let Error::Locked(contention) = error {
         describe(env, &mut object, contention)?;
     }
+    if let Error::Unreplicated(unreplicated) = error {
+        object.set_named_property("resourceId", unreplicated.resource.name())?;
+        object.set_named_property("wanted", unreplicated.wanted)?;
+        object.set_named_property("confirmed", unreplicated.confirmed)?;
+    }
     if let Some(cause) = error.cause() {
         let mut value = Object::new(env)?;
         value.set_named_property("code", &*cause.code)?;

@@ -9,7 +9,7 @@ use napi::{
 };
 use napi_derive::napi;
 
-use lock_inc_core::Backoff;
+use lock_inc_core::{Backoff, error::Limit, store::Replication};
 use lock_inc_redis::{
     config::{Address, ClusterConfig, Config, Endpoint, Family, Reconnect, Secret, Sentinel},
     tls::{TlsOptionError, TlsOptions},
@@ -45,6 +45,9 @@ pub struct RedisSpec<'env> {
     /// It has to be bound to the environment, so it is not part of what is made of the rest.
     pub strategy: Option<Unknown<'env>>,
     pub strategy_number: Option<u32>,
+    /// The locker's own.
+    pub replicas: u32,
+    pub replica_timeout: f64,
 }
 
 #[napi(object, object_to_js = false)]
@@ -79,6 +82,12 @@ pub struct TlsSpec {
 }
 
 impl RedisSpec<'_> {
+    /// Which grants count, if not all do.
+    pub(crate) fn replication(&self) -> Option<Replication> {
+        let limit = Limit { time: milliseconds(self.replica_timeout), option: "settings.replicaTimeout" };
+        (self.replicas > 0).then_some(Replication { replicas: self.replicas, limit })
+    }
+
     /// All that tells a link from others: what has the same key may share one. It holds secrets.
     pub(crate) fn key(&self, command_timeout: f64) -> Vec<u8> {
         let nodes = self

@@ -28,7 +28,9 @@ pub(crate) fn open<'env>(
         return Ok((Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))), None));
     };
     let (key, key_prefix) = (redis.key(command_timeout), redis.key_prefix.clone());
-    let use_servers = |servers| Arc::new(Redis::new(servers, &key_prefix, &prefix, identity.clone(), None));
+    let replication = redis.replication();
+    let use_servers =
+        |servers| Arc::new(Redis::new(servers, &key_prefix, &prefix, identity.clone(), replication));
     for (servers, number) in environment.servers().with_key(&key) {
         let strategy = number.and_then(|number| environment.function(env, number));
         // The function may be gone with the locker that it belonged to, and the links be closed by the last that uses them.

@@ -24,7 +24,10 @@ const forConfig = (config) => {
   return Object.assign({}, ...given.map(besides))
 }
 
-/** How each group of options is read, and where it is documented. */
+/** What goes with the time for replicas. */
+const forReplicas = (options) => (options.replicaTimeout ? { replicas: 1 } : {})
+
+/** How each group of options is read, and where it is documented; some of them elsewhere. */
 const groups = {
   spec: {
     read: (options) => readSpec({ ...spec, ...options }),
@@ -32,9 +35,14 @@ const groups = {
     docs: ['README.md', '### lockFactory(spec)'],
   },
   settings: {
-    read: (options) => readSpec({ ...spec, settings: { ...settings, ...options } }),
+    read: (options) =>
+      readSpec({ driver: 'redis', settings: { ...settings, ...forReplicas(options), ...options } }),
     declaredBy: 'Settings',
     docs: ['README.md', '### lockFactory(spec)'],
+    elsewhere: {
+      replicas: ['docs/operating.md', '## Durability'],
+      replicaTimeout: ['docs/operating.md', '## Durability'],
+    },
   },
   config: {
     read: (config) => readRedis({ ...forConfig(config), ...config }),

@@ -28,6 +28,7 @@ import lockFactory, {
   RedisError,
   type RedisErrorCode,
   type RedisSpec,
+  ReplicationError,
   type RequestedLock,
   type RequestedLockSet,
   type RequestOptions,
@@ -106,6 +107,9 @@ lockFactory({ driver: 'redis', settings: { prefix: null } })
 // @ts-expect-error
 lockFactory({ driver: 'redis', settings: { prefix: 'lock:', commandTimeout: '500' } })
 lockFactory({ driver: 'memory', settings: { prefix: 'lock:', commandTimeout: '5s' } })
+lockFactory({ driver: 'redis', settings: { prefix: 'lock:', replicas: 2, replicaTimeout: '250ms' } })
+// @ts-expect-error
+lockFactory({ driver: 'redis', settings: { prefix: 'lock:', replicas: '2' } })
 // @ts-expect-error
 lockFactory({ driver: 'redis', settings: { prefix: 'lock:', timeout: 500 } })
 // @ts-expect-error
@@ -476,6 +480,11 @@ if (error instanceof LockLostError) {
   expectType<LossReason>()(error.reason, true)
   expectType<'expired' | 'connection' | 'stolen' | 'purged'>()(error.reason, true)
 }
+if (error instanceof ReplicationError) {
+  expectType<'ERR_REPLICATION'>()(error.code, true)
+  expectType<string>()(error.resourceId, true)
+  expectType<number>()(error.details.wanted + error.details.confirmed, true)
+}
 if (error instanceof ClosedError) expectType<'ERR_CLOSED'>()(error.code, true)
 if (error instanceof ConnectionError) {
   expectType<Cause | undefined>()(error.cause, true)
@@ -497,6 +506,9 @@ export const errors: LockError[] = [
     code: 'ERR_REDIS_REPLY',
     cause: Object.assign(new Error('ERR no'), { code: 'ERR' }),
   }),
+  new ReplicationError('too few', { resourceId: 'User:1602', wanted: 2, confirmed: 1 }),
+  // @ts-expect-error
+  new ReplicationError('too few', { wanted: 2, confirmed: 1 }),
   // @ts-expect-error
   new ResourceLockedError('User:1602', 2, { leaseLeft: '1000' }),
   // @ts-expect-error

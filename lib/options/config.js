@@ -13,7 +13,7 @@ const { FromUrl, parseUrl } = require('./url')
  * `config`: the options of node_redis 2.x, which lock-inc 1.2.0 handed on to it.
  *
  * @param {any} given
- * @returns {{ redis: import('../native').Redis, aliasedDatabase: number | undefined }} `aliasedDatabase`: the database,
+ * @returns {{ redis: Omit<import('../native').Redis, 'replicas' | 'replicaTimeout'>, aliasedDatabase: number | undefined }} `aliasedDatabase`: the database,
  * where it was named by `database` alone and is not 0. 1.2.0 ignored that.
  */
 function readConfig(given = {}) {

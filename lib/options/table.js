@@ -111,6 +111,8 @@ const settings = group('settings', [
     required: { code: 'ERR_PREFIX_REQUIRED', message: 'Prefix required' },
   },
   { name: 'commandTimeout', ...WHOLE_MS, max: 3_600_000, default: 10_000 },
+  { name: 'replicas', type: 'integer', min: 0, max: MAX_INT, default: 0 },
+  { name: 'replicaTimeout', ...WHOLE_MS, max: 3_600_000, default: 1000 },
 ])
 
 /**
