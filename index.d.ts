@@ -74,15 +74,19 @@ declare namespace lockFactory {
      */
     commandTimeout?: Time | null | undefined
     /**
-     * A lock counts only when so many replicas of the server have it, as `WAIT` says: until then the call does not resolve.
-     * With too few in time the lock is given back, and the call rejects with `ReplicationError`. A whole number from 0 to
-     * 2147483647; 0 is for no replica. Default: 0. Renewals and `extend` are not confirmed. Refused with the driver
-     * `'memory'`, whose locks have no replicas.
+     * A lock counts only when so many replicas of the server have it, as `WAIT` says: until then the call does not
+     * resolve. With too few in time the lock is given back, and the call rejects with `ReplicationError`. A whole
+     * number from 0 to 2147483647; 0 is for no replica. Default: 0. Renewals and `extend` are not confirmed. Refused
+     * with the driver `'memory'`, whose locks have no replicas.
+     *
+     * @example
+     * const settings = { prefix: 'lock:', replicas: 1, replicaTimeout: '250ms' }
      */
     replicas?: number | null | undefined
     /**
-     * How long a call waits for the replicas, from the moment when it has the lock: a whole number of milliseconds from 1 to
-     * 3600000. Default: 1000. The time that the call may take in all, `commandTimeout` or `timeout`, goes on meanwhile.
+     * How long a call waits for the replicas, from the moment when it has the lock: a whole number of milliseconds
+     * from 1 to 3600000. Default: 1000. The time that the call may take in all, `commandTimeout` or `timeout`, goes on
+     * meanwhile. Goes with `replicas`.
      */
     replicaTimeout?: Time | null | undefined
   }
@@ -910,7 +914,8 @@ declare namespace lockFactory {
   }
 
   /**
-   * Too few replicas had the lock in time. It was given back, so nobody has it by this call. Only with `settings.replicas`.
+   * Too few replicas had the lock in time. It was given back, so nobody has it by this call. Only with
+   * `settings.replicas`.
    *
    * @example
    * if (error instanceof ReplicationError) {

@@ -181,7 +181,7 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
     })
     await until(() => isWaiting(set.primary))
     // All three have one connection beside that.
-    expect(await connections(set.primary)).toHaveLength(2)
+    await until(async () => (await connections(set.primary)).length === 2)
     for (const locker of [stalled, plain]) {
       expect(await locker.isLocked('a')).toBe(true)
       expect((await locker.inspect('a')).holders).toHaveLength(1)
@@ -303,7 +303,8 @@ describe('a call that waits for replicas', () => {
     const more = await Replicated.start({ count: 1 })
     try {
       const locker = lockerOn(more.primary, { replicas: 2, replicaTimeout: 1 })
-      await until(async () => (await connections(more.primary)).length === 2)
+      // Of the same connection, which is there then.
+      await lockerOn(more.primary, { replicas: 1 }).lock('first')
       await expectUnreplicated(locker.lock('a'), { wanted: 2, confirmed: 1 })
     } finally {
       await more.stop()

@@ -290,8 +290,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Waits until as many replicas have these grants as [`replication`](Self::replication) says, at the latest until the
-    /// deadline, or a moment longer where nothing would be known otherwise. Too few are no error. A store without replicas
-    /// knows of none.
+    /// deadline, or a moment longer where nothing would be known otherwise. Too few are no error. A store without
+    /// replicas knows of none.
     fn confirm<'a>(&'a self, _grants: &'a [Hold], _deadline: Deadline) -> Answer<'a, Confirmation> {
         Box::pin(ready(Ok(Confirmation::default())))
     }

@@ -58,12 +58,17 @@ impl Locker {
                         {
                             Ok(hold) => {
                                 let granted = slice::from_ref(&hold);
-                                if let Some(confirming) =
-                                    self.confirming(granted, deadline, cancelled.as_ref())
-                                {
-                                    confirming.await?;
+                                let is_held = match self.confirming(granted, deadline, cancelled.as_ref()) {
+                                    None => true,
+                                    Some(confirming) => confirming.await?,
+                                };
+                                if is_held {
+                                    return Ok(hold);
                                 }
-                                return Ok(hold);
+                                // What is given back is so by the name of this attempt.
+                                self.abandon(hold.nonce);
+                                attempt.nonce = self.new_nonce(attempt.terms.mode);
+                                attempt.resource = hold.resource;
                             }
                             Err(resource) => attempt.resource = resource,
                         }

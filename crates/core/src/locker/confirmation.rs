@@ -1,7 +1,7 @@
 //! Grants that count only when replicas have them.
 //!
-//! Until then a lock is a hold like any other, which is renewed if that was asked for. Whichever way it has come, its caller
-//! gets it when enough replicas have it, or else it is given back. Renewals and extensions are not confirmed.
+//! Until then a lock is a hold like any other, which is renewed if that was asked for. Whichever way it has come, its
+//! caller gets it when enough replicas have it, or else it is given back. Renewals and extensions are not confirmed.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -31,13 +31,13 @@ impl Drop for Unconfirmed<'_> {
 }
 
 /// The wait for replicas. Boxed, as few lockers have it.
-type Confirming<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+type Confirming<'a> = Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>>;
 
 impl Locker {
     /// Waits until enough replicas have these locks, which were granted together, and gives them back if that fails or is
     /// given up. `None`: there is nothing to wait for. `call`: until when the call may take.
     ///
-    /// Where it is known that one was taken away meanwhile, that is left to the caller.
+    /// `false` if one was lost meanwhile: what to do about that is left to the caller.
     pub(super) fn confirming<'a>(
         self: &'a Arc<Self>,
         holds: &'a [Hold],
@@ -62,12 +62,18 @@ impl Locker {
         }))
     }
 
+    /// Whether nothing of this has been lost meanwhile.
+    pub(super) fn are_running(&self, holds: &[Hold]) -> bool {
+        let now = self.now();
+        holds.iter().all(|hold| self.held.running(hold, now).is_some())
+    }
+
     async fn confirm(
         &self,
         holds: &[Hold],
         Replication { replicas: wanted, limit }: Replication,
         call: Deadline,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         // Where the time of the call is over, there is enough to find out.
         let call = Deadline { at: call.at.max(Instant::now() + ENOUGH_TO_ASK), ..call };
         let deadline = Deadline::after(limit).earlier(Some(call));
@@ -75,9 +81,9 @@ impl Locker {
         let now = self.now();
         let was_taken_away = |hold: &Hold| !self.held.has(hold.nonce) && now < hold.lease.end();
         if lost.is_none() && confirmed >= wanted || holds.iter().any(was_taken_away) {
-            return Ok(());
+            return Ok(self.are_running(holds));
         }
-        let Some(hold) = holds.get(lost.unwrap_or_default()) else { return Ok(()) };
+        let Some(hold) = holds.get(lost.unwrap_or_default()) else { return Ok(true) };
         let is_gone = || Cause::new("ERR_LOCK_LOST", "the primary has lost the lock");
         Err(Error::Unreplicated(Box::new(Unreplicated {
             resource: hold.resource.clone(),

@@ -10,7 +10,7 @@ use super::{
 use crate::{Moment, Nonce, Resource, holds::UnclaimedGrant, lease::Lease, store::HandOver};
 
 /// After so many late grants a call is told so, even if it waits for ever: its lease is shorter than an answer takes.
-const MOST_LATE_GRANTS: u8 = 10;
+pub(super) const MOST_LATE_GRANTS: u8 = 10;
 
 /// What has become of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! one in an order that all lockers have, so that no two calls wait for each other; what is there is renewed meanwhile. So they are
 //! where the store has no step for all of them.
 
-use std::{slice, sync::Arc};
+use std::{mem::take, slice, sync::Arc};
 
 use futures_util::future::{OptionFuture, join_all};
 use tokio::time::sleep;
@@ -82,13 +82,17 @@ impl Locker {
         let is_patient = || patience.is_none_or(|patience| !patience.left().is_zero());
         for _ in 0..MOST_LOSSES {
             let deadline = self.deadline().earlier(patience);
-            if self.store.takes_together(resources) {
+            let taken = if self.store.takes_together(resources) {
                 match self.try_all(resources, &options, deadline).await {
-                    Err(error) if options.wait != Wait::No && !error.is_final() && is_patient() => {}
-                    tried => return tried,
+                    Err(error) if options.wait != Wait::No && !error.is_final() && is_patient() => {
+                        self.take_in_order(resources, &options, patience).await?
+                    }
+                    tried => tried?,
                 }
-            }
-            if let Some(holds) = self.take_in_order(resources, &options, patience).await? {
+            } else {
+                self.take_in_order(resources, &options, patience).await?
+            };
+            if let Some(holds) = taken {
                 return Ok(holds);
             }
             // Something was lost before all was there.
@@ -101,13 +105,13 @@ impl Locker {
         Err(granted_too_late())
     }
 
-    /// All in one step.
+    /// All in one step. `None` if some were lost before they counted.
     async fn try_all(
         self: &Arc<Self>,
         resources: &[Resource],
         options: &LockOptions,
         deadline: Deadline,
-    ) -> Result<Vec<Hold>> {
+    ) -> Result<Option<Vec<Hold>>> {
         let at_once = LockOptions { wait: Wait::No, ..*options };
         let attempts: Vec<_> =
             resources.iter().map(|resource| self.attempt(resource.clone(), &at_once)).collect();
@@ -118,10 +122,15 @@ impl Locker {
                 Ok(AllAcquired::Granted { tokens, sent }) => {
                     if let Some(holds) = self.enter_all(&attempts, &tokens, sent, options) {
                         uncertain.attempts = &[];
-                        if let Some(confirming) = self.confirming(&holds, deadline, None) {
-                            confirming.await?;
+                        let are_held = match self.confirming(&holds, deadline, None) {
+                            None => true,
+                            Some(confirming) => confirming.await?,
+                        };
+                        if are_held {
+                            return Ok(Some(holds));
                         }
-                        return Ok(holds);
+                        drop(Collected { locker: self.clone(), holds });
+                        return Ok(None);
                     }
                     was_granted = true;
                 }
@@ -186,9 +195,9 @@ impl Locker {
             let wait = patience.map_or(options.wait, left);
             let kept = LockOptions { wait, renew: true, max_hold: None, observed: false, ..*options };
             if wait == Wait::No {
-                collected
-                    .holds
-                    .extend(self.try_all(slice::from_ref(resource), &kept, self.deadline()).await?);
+                let taken = self.try_all(slice::from_ref(resource), &kept, self.deadline()).await?;
+                let Some(holds) = taken else { return Ok(None) };
+                collected.holds.extend(holds);
                 continue;
             }
             let hold = self.clone().wait_for(resource.clone(), kept, None, true).await;
@@ -198,10 +207,12 @@ impl Locker {
             return Ok(None);
         }
         let call = patience.unwrap_or_else(|| self.deadline());
-        if let Some(confirming) = self.confirming(&collected.holds, call, None) {
-            confirming.await?;
+        if let Some(confirming) = self.confirming(&collected.holds, call, None)
+            && !confirming.await?
+        {
+            return Ok(None);
         }
-        let holds = std::mem::take(&mut collected.holds);
+        let holds = take(&mut collected.holds);
         let of = |resource: &Resource| holds.iter().find(|hold| hold.resource == *resource).cloned();
         Ok(Some(resources.iter().filter_map(of).collect()))
     }
@@ -221,8 +232,7 @@ impl Locker {
         let extended = holds.iter().map(|hold| self.clone().extend(hold.nonce, lease));
         let extended: Result<Vec<_>> = join_all(extended).await.into_iter().collect();
         let are_extended = extended?.into_iter().all(|is_extended| is_extended);
-        let now = self.now();
-        Ok(are_extended && holds.iter().all(|hold| self.held.running(hold, now).is_some()))
+        Ok(are_extended && self.are_running(holds))
     }
 }
 

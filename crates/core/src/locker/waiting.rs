@@ -1,6 +1,7 @@
 //! Calls that wait: they join the store's queue, and are told of their turn.
 
 use std::{
+    slice,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Locker, acquire::granted_too_late, alarm::Alarm};
+use super::{Locker, acquire::granted_too_late, alarm::Alarm, hand_over::MOST_LATE_GRANTS};
 use crate::{
     Contention, Hold, Moment, Nonce, QueuedCall, Resource,
     error::{Error, Limit, Result},
@@ -190,27 +191,27 @@ impl Locker {
 
 impl PendingAcquire {
     async fn complete(&mut self) -> Result<Hold> {
-        loop {
+        for _ in 0..MOST_LATE_GRANTS {
             let given = self.wait().await?;
-            self.confirm(&given.hold).await?;
-            if self.locker.held.running(&given.hold, self.locker.now()).is_some() {
+            if self.is_confirmed(&given.hold).await? {
                 return Ok(given.hold);
             }
-            // Lost since it was granted, while this task did not run.
+            // Lost since it was granted, while this task did not run, or until replicas had it.
             self.start_anew(*given);
         }
+        Err(granted_too_late())
     }
 
-    /// However the lock has come, it counts when it is confirmed.
-    async fn confirm(&self, hold: &Hold) -> Result<()> {
-        if self.is_part {
-            return Ok(());
+    /// However the lock has come, it counts when it is confirmed. `false` if it was lost since it was granted.
+    async fn is_confirmed(&self, hold: &Hold) -> Result<bool> {
+        let granted = slice::from_ref(hold);
+        if !self.is_part {
+            let call = self.patience.unwrap_or_else(|| self.locker.deadline());
+            if let Some(confirming) = self.locker.confirming(granted, call, None) {
+                return confirming.await;
+            }
         }
-        let call = self.patience.unwrap_or_else(|| self.locker.deadline());
-        match self.locker.confirming(std::slice::from_ref(hold), call, None) {
-            Some(confirming) => confirming.await,
-            None => Ok(()),
-        }
+        Ok(self.locker.are_running(granted))
     }
 
     /// As another attempt: what is given back is so by the name of the old one.

@@ -57,6 +57,8 @@ enum Act {
     Sleep(Duration),
     LoseQueue,
     ForceUnlock(usize),
+    /// So many replicas have from now on what this locker has been granted.
+    Follow(u32),
 }
 
 /// The mode of a lock, and whether it is to be stolen.
@@ -118,6 +120,7 @@ fn acts() -> impl Strategy<Value = Vec<(usize, Duration, Act)>> {
         1 => duration(1..12_000).prop_map(Act::Sleep),
         1 => Just(Act::LoseQueue),
         1 => (0..NAMES.len()).prop_map(Act::ForceUnlock),
+        2 => (0..2u32).prop_map(Act::Follow),
     ];
     vec((0..3usize, prop_oneof![duration(0..20), duration(0..3000)], act), 1..25)
 }
@@ -260,11 +263,17 @@ impl Scene {
     }
 }
 
-async fn play(seed: u64, percent: u64, acts: Vec<(usize, Duration, Act)>) {
+/// `wants`: those of the lockers want a replica to have what they are granted, within this time.
+async fn play(seed: u64, percent: u64, wants: [Option<Duration>; 3], acts: Vec<(usize, Duration, Act)>) {
     let world = World::new();
     let peers = world.peers().await;
     for (peer, seed) in peers.iter().zip(seed..) {
         peer.network.set_chaos(Some(Chaos { dice: Dice::new(seed), percent }));
+    }
+    for (peer, wants) in peers.iter().zip(wants) {
+        if let Some(time) = wants {
+            peer.network.replicate_to(1, time);
+        }
     }
     let is_cut = acts.iter().any(|(.., act)| matches!(act, Act::Disconnect(_)));
     let is_calm = percent == 0 && !is_cut;
@@ -291,6 +300,7 @@ async fn play(seed: u64, percent: u64, acts: Vec<(usize, Duration, Act)>) {
             }
             Act::Sleep(time) => scene.world.sleep_of_the_machine(time),
             Act::LoseQueue => scene.world.server().lose_queue(),
+            Act::Follow(replicas) => scene.peers[peer].network.are_following(replicas),
             Act::ForceUnlock(name) => {
                 let locker = scene.peers[peer].locker.clone();
                 tokio::spawn(locker.force_unlock(Resource::new(NAMES[name])));
@@ -324,9 +334,10 @@ proptest! {
 
     #[test]
     fn only_who_shares_a_lock_relies_on_it_beside_others_every_call_settles_and_nothing_is_left(
-        seed in any::<u32>(), percent in prop_oneof![1 => Just(0), 3 => 0..40u64], acts in acts(),
+        seed in any::<u32>(), percent in prop_oneof![1 => Just(0), 3 => 0..40u64],
+        wants in prop::array::uniform3(option::weighted(0.3, duration(1..3000))), acts in acts(),
     ) {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(play(seed.into(), percent, acts));
+        runtime.block_on(play(seed.into(), percent, wants, acts));
     }
 }

@@ -1,9 +1,10 @@
-//! Whether replicas have what the server has: `WAIT`, on a connection of its own, as it holds up whatever comes behind it.
+//! Whether replicas have what the server has: `WAIT`, on a connection of its own, as it holds up whatever comes behind
+//! it.
 //!
-//! What is asked about was answered on another connection. So each question brings along what it is about, which shows that
-//! this server has it, and a write, as only a write of its own moves the place in the stream of writes that a client waits
-//! for. (Before Redis 7.2 every command does.) The questions that come while a `WAIT` is under way share the next one. None
-//! takes longer than a [round](ROUND), so that nobody waits for long behind those whom replicas do not answer.
+//! What is asked about was answered on another connection. So each question brings along what it is about, which shows
+//! that this server has it, and a write, as only a write of its own moves the place in the stream of writes that a client
+//! waits for. (Before Redis 7.2 every command does.) The questions that come while a `WAIT` is under way share the next
+//! one. None takes longer than a [round](ROUND), so that nobody waits for long behind those whom replicas do not answer.
 
 use std::{
     mem::replace,
@@ -65,10 +66,15 @@ pub(crate) struct Known {
 #[derive(Clone, Debug, Default)]
 struct Progress {
     known: Known,
-    /// An answer is on its way.
-    is_asked: bool,
     /// Nothing more will come. An error: the server does not say it to this user, for one.
     end: Option<Result<()>>,
+}
+
+impl Progress {
+    /// Whether there is something to tell.
+    fn is_known(&self) -> bool {
+        self.end.is_some() || self.known.replicas.is_some() || self.known.trouble.is_some()
+    }
 }
 
 /// A question that somebody waits for.
@@ -105,8 +111,8 @@ struct State {
 }
 
 impl Link {
-    /// Asks whether replicas have something, until enough do or the deadline has passed. Where nothing would be known then, it
-    /// takes up to two rounds more. Must be called on the runtime.
+    /// Asks whether replicas have something, until enough do or the deadline has passed. Where nothing would be known then,
+    /// it takes up to two rounds more. Must be called on the runtime.
     pub(crate) async fn confirm(
         self: &Arc<Self>,
         closing: &CancellationToken,
@@ -120,8 +126,9 @@ impl Link {
             _ = timeout_at(deadline.at, told.wait_for(|progress| progress.end.is_some())) => {}
             () = self.confirmations.lost_while_closing(closing) => return Err(Error::Closed),
         }
-        let is_known = |progress: &Progress| !progress.is_asked || progress.known.replicas.is_some();
-        let _ = timeout(ROUND * 2, told.wait_for(is_known)).await;
+        if self.confirmations.connection().is_ok() {
+            let _ = timeout(ROUND * 2, told.wait_for(Progress::is_known)).await;
+        }
         let Progress { known, end, .. } = told.borrow().clone();
         end.unwrap_or(Ok(())).map(|()| known)
     }
@@ -180,9 +187,6 @@ async fn ask(connection: &Arc<Connection>, open: &mut [Waiting]) -> Result<(), C
         commands.extend_from_slice(&waiting.question.looks);
         commands.push(waiting.question.touch.clone());
     }
-    for waiting in &*open {
-        waiting.on_asked();
-    }
     // Whoever wants more of them asks again when these are there.
     let fewest = open.iter().map(|waiting| waiting.question.replicas).min().unwrap_or(0);
     let left = open.iter().map(|waiting| waiting.deadline.left()).min().unwrap_or(ROUND).min(ROUND);
@@ -221,10 +225,6 @@ async fn ask(connection: &Arc<Connection>, open: &mut [Waiting]) -> Result<(), C
 impl Waiting {
     fn is_seen_on(&self, connection: &Arc<Connection>) -> bool {
         Weak::ptr_eq(&self.seen_on, &Arc::downgrade(connection))
-    }
-
-    fn on_asked(&self) {
-        self.progress.send_modify(|progress| progress.is_asked = true);
     }
 
     /// The answers to its looks and its write have come. An error is one of them.
@@ -266,10 +266,7 @@ impl Waiting {
     /// No answer will come. The next one may be that of another server.
     fn on_trouble(&mut self, trouble: Option<Cause>) {
         self.seen_on = Weak::new();
-        self.progress.send_modify(|progress| {
-            progress.is_asked = false;
-            progress.known.trouble = trouble;
-        });
+        self.progress.send_modify(|progress| progress.known.trouble = trouble);
     }
 
     /// Whether there is nothing to do about it, or nobody who waits for that.
@@ -284,8 +281,8 @@ impl Confirmations {
         self.askers.send_modify(|askers| *askers = if expected { *askers + 1 } else { *askers - 1 });
     }
 
-    /// Has a connection to the server of this one while there are lockers that ask, for as long as this is polled. What is
-    /// lost is made again when there is a question.
+    /// Has a connection to the server of this one while there are lockers that ask, for as long as this is polled. One that
+    /// is lost is made again when there is a question.
     pub(super) async fn keep_beside(&self, live: &Live, link: &Link, name: &str) -> ! {
         let mut askers = self.askers.subscribe();
         let mut failures = 0;
@@ -331,7 +328,8 @@ impl Confirmations {
         connection.ok_or_else(|| state.trouble.clone())
     }
 
-    /// Takes up new questions, and leaves out those that are over. `false` if none are left: then nobody attends to what comes.
+    /// Takes up new questions, and leaves out those that are over. `false` if none are left: then nobody attends to what
+    /// comes.
     fn take_in(&self, open: &mut Vec<Waiting>) -> bool {
         let mut state = self.lock();
         open.append(&mut state.new);

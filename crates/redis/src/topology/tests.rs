@@ -20,6 +20,8 @@ use tokio::{
 use super::{call::Reply, *};
 use crate::{config::Reconnect, link::Command, script::LuaScript};
 
+mod confirmation;
+
 struct Still;
 
 impl Clock for Still {
