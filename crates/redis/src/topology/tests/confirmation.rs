@@ -3,12 +3,13 @@
 use redis::{Value, cmd};
 use tokio::task::JoinHandle;
 
-use super::{super::confirmation::Known, *};
+use super::*;
+use crate::link::{Known, Question};
 
 /// A link with a locker that asks, and the server's ends of its two connections.
 struct Asking {
     scene: Scene,
-    member: Arc<Member>,
+    seats: Arc<Seats>,
     live: Peer,
     beside: Peer,
 }
@@ -19,11 +20,11 @@ impl Asking {
     async fn new() -> Self {
         let scene = Scene::new().await;
         scene.link.expect_confirmations(true);
-        let member = scene.join("a");
+        let seats = scene.join("a");
         let mut live = scene.greet().await;
         live.confirm("subscribe").await;
         let beside = accept_beside(&scene).await;
-        Self { scene, member, live, beside }
+        Self { scene, seats, live, beside }
     }
 
     /// Whether so many replicas have this key.
@@ -32,11 +33,11 @@ impl Asking {
     }
 
     fn ask_within(&self, time: Duration, key: &str, replicas: u32) -> Asked {
-        let (link, member) = (self.scene.link.clone(), self.member.clone());
+        let (link, seats) = (self.scene.link.clone(), self.seats.clone());
         let looks = vec![cmd("GET").arg(key).take()];
         let question = Question { looks, touch: cmd("INCRBY").arg("fence").arg(0).take(), replicas };
         let deadline = Deadline::after(Limit { time, option: "a test" });
-        tokio::spawn(async move { link.confirm(&member, question, deadline).await })
+        tokio::spawn(async move { link.confirm(&seats.closing, question, deadline).await })
     }
 }
 
@@ -125,7 +126,7 @@ async fn a_server_that_waits_for_replicas_is_not_silent() {
     let asked = asking.ask("one", 1);
     asking.beside.show(&["one"]).await;
     assert!(timeout(Duration::from_millis(800), asking.scene.accept()).await.is_err(), "nothing is replaced");
-    let call = tokio::spawn(asking.scene.call(&asking.member));
+    let call = tokio::spawn(asking.scene.call(&asking.seats));
     asking.live.answer("ECHO", ":1").await;
     call.await.unwrap().unwrap();
     asking.beside.say(":1").await;
@@ -216,7 +217,7 @@ async fn whoever_closes_waits_for_no_connection() {
     let mut asking = Asking::new().await;
     let asked = asking.ask("one", 1);
     asking.beside.show(&["one"]).await;
-    asking.member.begin_close();
+    asking.seats.closing.cancel();
     sleep(Duration::from_millis(50)).await;
     assert!(!asked.is_finished(), "there is one");
     asking.beside.end().await;
