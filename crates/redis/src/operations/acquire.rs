@@ -7,13 +7,19 @@ use lock_inc_core::{
     error::Result,
     store::{Acquired, Attempt, Deadline, Grant},
 };
-use redis::{Cmd, Value};
+use redis::Value;
 
-use super::{contention, decode, in_ms, subscribed, take::Taken};
+use super::{
+    contention, decode, in_ms,
+    of_one_lock::{OfOneLock, common},
+    subscribed,
+    take::Taken,
+};
 use crate::{
     Redis,
     keys::LockKeys,
-    link::Member,
+    link::{Command, Member, Part},
+    resp,
     script::{LuaScript, script},
     server_clock::Told,
     topology::call::Reply,
@@ -22,6 +28,7 @@ use crate::{
 pub(super) static ACQUIRE: LazyLock<LuaScript> = script!(
     0,
     "acquire_uncontended",
+    "acquire_beside",
     "shared/clock",
     "shared/word",
     "shared/records",
@@ -29,8 +36,11 @@ pub(super) static ACQUIRE: LazyLock<LuaScript> = script!(
     "shared/holders",
     "shared/lease",
     "shared/queue",
+    "shared/each",
     "acquire"
 );
+
+static ACQUIRES: OfOneLock = OfOneLock { name: "acquire", script: &ACQUIRE, arguments: 6 };
 
 impl Redis {
     pub(crate) async fn acquire(&self, attempt: &Attempt, deadline: Deadline) -> Result<Acquired> {
@@ -40,6 +50,11 @@ impl Redis {
             return self.steal(attempt, &keys, deadline).await.map(Acquired::Granted);
         }
         let mut is_taken = false;
+        let is_shared = attempt.nonce.is_shared();
+        if is_shared && attempt.is_held_here {
+            // Several share it, so there is more to do than to take it.
+            self.contended.note(attempt.resource.shared_hash(), self.seats.now());
+        }
         if !attempt.is_held_here && self.is_easy(&attempt.resource, &keys, deadline) {
             match Box::pin(self.take(attempt, &keys, deadline)).await? {
                 Taken::Granted(grant) => return Ok(Acquired::Granted(grant)),
@@ -47,15 +62,24 @@ impl Redis {
                 Taken::Perhaps => is_taken = true,
             }
         }
-        let (nonce, lease) = (attempt.nonce.number(), in_ms(attempt.terms.lease));
-        let record = attempt.waits.then(|| self.record(&attempt.resource));
-        let arguments = |command: &mut Cmd, member: &Member| {
-            command.arg(nonce).arg(lease).arg(attempt.terms.mode.limit()).arg(self.keys.channels());
-            if let Some(record) = &record {
-                command.arg(record).arg(subscribed(member));
-            }
+        let (lease, limit) = (in_ms(attempt.terms.lease), u64::from(attempt.terms.mode.limit()));
+        let part = Part {
+            kind: &ACQUIRES,
+            script: &ACQUIRE,
+            common: &common(format_args!("{is_shared}/{lease}/{limit}/{}", attempt.waits), &keys),
+            add: &|gathered, member| {
+                gathered.add_nonce(&keys, attempt.nonce, |arguments| {
+                    let record = if attempt.waits { self.record(&attempt.resource) } else { String::new() };
+                    resp::decimal(arguments, lease);
+                    resp::decimal(arguments, limit);
+                    for argument in [self.keys.channels(), &record, subscribed(member)] {
+                        resp::word(arguments, argument.as_bytes());
+                    }
+                });
+            },
         };
-        let reply = self.run_with_queue(&ACQUIRE, &keys, arguments, deadline).await;
+        let place = self.seats.place_of(keys.lock());
+        let reply = self.seats.call(&place, Command::Part(&part), deadline).await;
         let Reply { value, sent, member, connection, .. } =
             reply.map_err(|error| if is_taken { error.after_sending() } else { error })?;
         member.two_steps.on_answer(sent.until(self.seats.now()));

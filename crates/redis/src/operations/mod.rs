@@ -1,9 +1,9 @@
 //! What is asked of the server: the commands that leave, and what their replies say. `docs/protocol.md` is the reference.
 //!
 //! Most run a script, which is in the Lua file of the same name; what scripts share is in `shared/`. The commonest case of
-//! `acquire` and `release` is that of `take` and `give`, which many calls of one turn have in common. `purge` removes lock
-//! after lock, by `remove`. `is_locked`, which is in `inspect`, and those of `clients` are plain commands. `permissions` is
-//! asked once for each connection.
+//! `acquire` and `release` is that of `take` and `give`, which many calls of one turn have in common; those that are left
+//! of a turn are one call for each lock, see `of_one_lock`. `purge` removes lock after lock, by `remove`. `is_locked`, which
+//! is in `inspect`, and those of `clients` are plain commands. `permissions` is asked once for each connection.
 
 use std::{fmt, time::Duration};
 
@@ -31,6 +31,7 @@ mod confirm;
 mod give;
 mod inspect;
 mod list;
+mod of_one_lock;
 pub(crate) mod permissions;
 mod poll;
 mod purge;

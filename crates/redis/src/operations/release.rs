@@ -6,19 +6,24 @@ use lock_inc_core::{
     error::Result,
     store::{Deadline, Release, Released},
 };
-use redis::{Cmd, Value};
+use redis::Value;
 
-use super::hand_overs;
+use super::{
+    hand_overs,
+    of_one_lock::{OfOneLock, common},
+};
 use crate::{
     Redis,
     keys::LockKeys,
-    link::Member,
+    link::{Command, Part},
+    resp,
     script::{LuaScript, script},
 };
 
 pub(super) static RELEASE: LazyLock<LuaScript> = script!(
     2,
     "release_uncontended",
+    "release_beside",
     "shared/clock",
     "shared/word",
     "shared/records",
@@ -26,8 +31,11 @@ pub(super) static RELEASE: LazyLock<LuaScript> = script!(
     "shared/holders",
     "shared/lease",
     "shared/queue",
+    "shared/each",
     "release"
 );
+
+static RELEASES: OfOneLock = OfOneLock { name: "release", script: &RELEASE, arguments: 4 };
 
 impl Redis {
     pub(crate) async fn release(
@@ -47,12 +55,26 @@ impl Redis {
                 return Ok(Released::Yes(Vec::new()));
             }
             resent = reply.resent;
+            if nonce.is_shared() {
+                self.contended.note(resource.shared_hash(), self.seats.now());
+            }
         }
-        let member = queued.map(|terms| self.queue_member(resource, nonce, terms));
-        let arguments = |command: &mut Cmd, _: &Member| {
-            command.arg(nonce.number()).arg(&self.client).arg(self.keys.channels()).arg(&member);
+        let part = Part {
+            kind: &RELEASES,
+            script: &RELEASE,
+            common: &common(queued.map_or(0, |_| nonce.number()), &keys),
+            add: &|gathered, _| {
+                gathered.add_nonce(&keys, nonce, |arguments| {
+                    let waiter = queued.map(|terms| self.queue_member(resource, nonce, terms));
+                    let waiter = waiter.as_deref().unwrap_or_default();
+                    for argument in [&self.client, self.keys.channels(), waiter] {
+                        resp::word(arguments, argument.as_bytes());
+                    }
+                });
+            },
         };
-        let reply = self.run_with_queue(&RELEASE, &keys, arguments, deadline).await?;
+        let place = self.seats.place_of(keys.lock());
+        let reply = self.seats.call(&place, Command::Part(&part), deadline).await?;
         Ok(match reply.value {
             Value::Int(0) if resent || reply.resent => Released::NotAnyMore,
             Value::Int(0) => Released::No,

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Answer, Connection,
-    batch::{Batch, Part, Together},
+    batch::{Batches, Part, Together},
     closed,
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(super) struct Sending {
     transport: Option<Arc<Transport>>,
     outgoing: Outgoing,
     /// What leaves behind that, and may have more in it by then.
-    batch: Option<Batch>,
+    batches: Batches,
     awaited: VecDeque<Awaited>,
     /// Calls that an answer is awaited for,
     calls: usize,
@@ -134,7 +134,7 @@ impl Connection {
             Command::Plain(write) => sending.put_written(None, write, member, settle),
         }
         if asking {
-            sending.close_batch();
+            sending.close_batches();
         }
         self.see_off(sending);
         (forgotten, settled)
@@ -283,7 +283,7 @@ impl Sending {
         Self {
             transport: Some(transport),
             outgoing: Outgoing::default(),
-            batch: None,
+            batches: Batches::default(),
             awaited: VecDeque::new(),
             calls: 0,
             unsent: 0,
@@ -323,14 +323,14 @@ impl Sending {
 
     /// Nothing is sent any more.
     pub(super) fn end(&mut self) -> (Option<Arc<Transport>>, VecDeque<Awaited>) {
-        self.close_batch();
+        self.close_batches();
         self.outgoing = Outgoing::default();
         (self.calls, self.unsent) = (0, 0);
         (self.transport.take(), take(&mut self.awaited))
     }
 
     fn put(&mut self, command: &Cmd, awaited: Awaited) {
-        self.close_batch();
+        self.close_batches();
         command.write_packed_command(self.outgoing.bytes());
         self.wait(awaited);
     }
@@ -343,7 +343,7 @@ impl Sending {
         member: &Member,
         settle: oneshot::Sender<Answer>,
     ) {
-        self.close_batch();
+        self.close_batches();
         self.scratch.clear();
         if let Some((script, keys)) = script {
             // What comes later on this connection finds the script there, as the server keeps to the order.
@@ -356,10 +356,7 @@ impl Sending {
     }
 
     fn put_part(&mut self, part: &Part<'_>, member: &Arc<Member>, settle: oneshot::Sender<Answer>) {
-        if self.batch.as_ref().is_some_and(|batch| !batch.takes(part, member)) {
-            self.close_batch();
-        }
-        self.batch.get_or_insert_with(|| Batch::of(part, member)).add(part, settle);
+        self.batches.add(part, member, settle);
         self.calls += 1;
         self.unsent += 1;
     }
@@ -377,17 +374,18 @@ impl Sending {
     }
 
     /// What is called next does not leave together with what was called before.
-    fn close_batch(&mut self) {
-        let Some(batch) = self.batch.take() else { return };
-        let bit = batch.script().map_or(0, LuaScript::bit);
-        let together = batch.write(self.known & bit == 0, self.outgoing.bytes());
-        self.known |= bit;
-        self.awaited.push_back(Awaited::Together(together));
+    fn close_batches(&mut self) {
+        for batch in self.batches.drain() {
+            let bit = batch.script().map_or(0, LuaScript::bit);
+            let together = batch.write(self.known & bit == 0, self.outgoing.bytes());
+            self.known |= bit;
+            self.awaited.push_back(Awaited::Together(together));
+        }
     }
 
     /// `true`: all of it has left.
     fn flush(&mut self) -> std::io::Result<bool> {
-        self.close_batch();
+        self.close_batches();
         self.unsent = 0;
         match &self.transport {
             Some(transport) => transport.write(&mut self.outgoing),
