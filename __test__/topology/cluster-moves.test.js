@@ -160,6 +160,21 @@ describe.each(SERVERS)('while a slot moves from one node of %s to another', (nam
     for (let round = 0; round < 20; round++) await (await locker.lock(resource)).unlock()
     expect(await moved()).toBe(before)
   })
+
+  it('readers of one name that call in one turn go with it, each with a lock of its own', async () => {
+    const locker = newLocker()
+    const [resource] = namesInSlot(slot('a resource'), 1)
+    const { to } = await ends(resource)
+    const readers = () =>
+      Promise.all(Array.from({ length: 30 }, () => locker.lock(resource, { mode: 'shared' })))
+    const locks = await readers()
+    await scene.cluster.moveSlot(slot(resource), to)
+    locks.push(...(await readers()))
+    expect(new Set(locks.map((lock) => lock.token)).size).toBe(60)
+    expect((await locker.inspect(resource)).holders).toHaveLength(60)
+    expect(await Promise.all(locks.map((lock) => lock.unlock()))).not.toContain(false)
+    expect(await locker.isLocked(resource)).toBe(false)
+  })
 })
 
 describe('a node that is added', () => {
