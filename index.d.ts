@@ -768,6 +768,8 @@ declare namespace lockFactory {
     | 'ERR_REDIS_NOPERM'
     /** A read-only replica, up to the deadline: in a failover the new primary is waited for. */
     | 'ERR_REDIS_READONLY'
+    /** The primary has fewer replicas than its min-replicas-to-write wants, up to the deadline. */
+    | 'ERR_REDIS_NOREPLICAS'
     /** Redis has reached its maxmemory. */
     | 'ERR_REDIS_OOM'
     /** Redis is still loading its data set. */

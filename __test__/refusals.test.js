@@ -139,6 +139,27 @@ describe.each(SERVERS)('refusals of %s', (name) => {
     }
   })
 
+  it('NOREPLICAS: it has too few replicas for writes; they are waited for, and then it is said', async () => {
+    const locker = newLocker({}, 500)
+    const patient = newLocker()
+    const held = await patient.lock('held before', { renew: true, expire: 0.3 })
+    await locker.isLocked('resource')
+    await server.call('CONFIG', 'SET', 'min-replicas-to-write', '1')
+    // Several leave together.
+    const waiting = ['resource', 'another', 'one more'].map((resource) => patient.lock(resource))
+    try {
+      const start = performance.now()
+      const error = await rejection(locker.lock('resource'))
+      expectRefusal(error, 'ERR_REDIS_NOREPLICAS', 'min-replicas-to-write')
+      expect(performance.now() - start).toBeGreaterThan(490)
+      await until(() => held.signal.aborted, 'its lease has ended')
+      expect(held.signal.reason.reason).toBe('connection')
+    } finally {
+      await server.call('CONFIG', 'SET', 'min-replicas-to-write', '0')
+    }
+    for (const lock of await Promise.all(waiting)) expect(await lock.unlock()).toBe(true)
+  })
+
   it('READONLY: it is a replica; it is waited for, and then said', async () => {
     const locker = newLocker({}, 500)
     const patient = newLocker()

@@ -117,12 +117,14 @@ class SentinelGroup {
   #tls
 
   /**
-   * @param {{ name?: string, replicas?: number, sentinels?: number, downAfter?: number, password?: string,
-   *   sentinelPassword?: string, tls?: { cert: string, key: string, ca: string } }} options `name`: of the server;
-   *   `downAfter`: after how many milliseconds of silence a server is down; `tls`: files, with which all of them speak TLS.
+   * @param {{ name?: string, args?: (string | number)[], replicas?: number, sentinels?: number, downAfter?: number,
+   *   password?: string, sentinelPassword?: string, tls?: { cert: string, key: string, ca: string } }} options `name`: of the
+   *   server; `args`: what each server is started with besides; `downAfter`: after how many milliseconds of silence a server is
+   *   down; `tls`: files, with which all of them speak TLS.
    */
   static async start({
     name = 'redis',
+    args = [],
     replicas = 2,
     sentinels = 3,
     downAfter = 1000,
@@ -134,7 +136,7 @@ class SentinelGroup {
     group.#password = password
     group.#tls = tls
     try {
-      await group.#startServers(name, replicas)
+      await group.#startServers(name, replicas, args)
       const settings = [
         ...(tls ? linesOf(tlsSettings(tls)) : []),
         `sentinel monitor ${GROUP} ${host} ${group.portOf(group.servers[0])} ${Math.min(2, sentinels)}`,
@@ -156,9 +158,9 @@ class SentinelGroup {
     return group
   }
 
-  async #startServers(name, replicas) {
+  async #startServers(name, replicas, args) {
     const password = this.#password
-    const quick = ['--repl-diskless-sync-delay', 0, '--repl-diskless-sync', 'yes']
+    const quick = ['--repl-diskless-sync-delay', 0, '--repl-diskless-sync', 'yes', ...args]
     const secret = password ? ['--requirepass', password, '--masterauth', password] : []
     const start = async (...more) => {
       const tlsPort = this.#tls && (await freePort())

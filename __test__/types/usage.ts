@@ -460,6 +460,7 @@ if (error instanceof RedisError) {
     | 'ERR_REDIS_WRONGPASS'
     | 'ERR_REDIS_NOPERM'
     | 'ERR_REDIS_READONLY'
+    | 'ERR_REDIS_NOREPLICAS'
     | 'ERR_REDIS_OOM'
     | 'ERR_REDIS_LOADING'
     | 'ERR_REDIS_BUSY'

@@ -12,6 +12,7 @@ pub(crate) enum RefusalKind {
     WrongPass,
     NoPerm,
     ReadOnly,
+    NoReplicas,
     OutOfMemory,
     Loading,
     Busy,
@@ -27,11 +28,12 @@ pub(crate) enum RefusalKind {
 
 impl RefusalKind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::NoAuth,
         Self::WrongPass,
         Self::NoPerm,
         Self::ReadOnly,
+        Self::NoReplicas,
         Self::OutOfMemory,
         Self::Loading,
         Self::Busy,
@@ -63,6 +65,11 @@ impl RefusalKind {
                 "ERR_REDIS_READONLY",
                 "This Redis is a read-only replica",
                 "connect to the primary; after a failover, see to it that config leads to the new one",
+            ),
+            Self::NoReplicas => (
+                "ERR_REDIS_NOREPLICAS",
+                "Redis has fewer replicas than it is to have for writes",
+                "see to its replicas, or lower its min-replicas-to-write",
             ),
             Self::OutOfMemory => (
                 "ERR_REDIS_OOM",
@@ -132,7 +139,15 @@ impl RefusalKind {
 
     /// Whether waiting a little may help.
     pub(crate) fn is_passing(self) -> bool {
-        matches!(self, Self::Loading | Self::Busy | Self::ReadOnly | Self::TryAgain | Self::ClusterDown)
+        matches!(
+            self,
+            Self::Loading
+                | Self::Busy
+                | Self::ReadOnly
+                | Self::NoReplicas
+                | Self::TryAgain
+                | Self::ClusterDown
+        )
     }
 }
 
@@ -145,6 +160,7 @@ fn classify(code: &str, detail: &str) -> RefusalKind {
         // MASTERDOWN: a replica without a link to its primary that is told to serve no stale data.
         // UNBLOCKED: a primary that has become a replica.
         "READONLY" | "MASTERDOWN" | "UNBLOCKED" => RefusalKind::ReadOnly,
+        "NOREPLICAS" => RefusalKind::NoReplicas,
         "OOM" => RefusalKind::OutOfMemory,
         "LOADING" => RefusalKind::Loading,
         "BUSY" => RefusalKind::Busy,
@@ -160,7 +176,7 @@ fn classify(code: &str, detail: &str) -> RefusalKind {
 /// Redis 6.2 wraps an error inside a script into `ERR Error running script (call to f_…): @user_script:9: …`, and
 /// newer servers have a wording of their own for ACL and type errors.
 fn classify_text(detail: &str) -> RefusalKind {
-    const PATTERNS: [(&str, RefusalKind); 17] = [
+    const PATTERNS: [(&str, RefusalKind); 18] = [
         ("value is not an integer", RefusalKind::WrongType),
         ("WRONGTYPE", RefusalKind::WrongType),
         ("-OOM", RefusalKind::OutOfMemory),
@@ -168,6 +184,7 @@ fn classify_text(detail: &str) -> RefusalKind {
         ("-READONLY", RefusalKind::ReadOnly),
         ("You can't write against a read only", RefusalKind::ReadOnly),
         ("WAIT cannot be used with replica", RefusalKind::ReadOnly),
+        ("-NOREPLICAS", RefusalKind::NoReplicas),
         ("-MISCONF", RefusalKind::Misconf),
         ("-LOADING", RefusalKind::Loading),
         ("ACL failure in script", RefusalKind::NoPerm),
@@ -350,6 +367,13 @@ mod tests {
                 "UNBLOCKED",
                 "force unblock from blocking operation, instance state changed (master -> replica?)",
                 RefusalKind::ReadOnly,
+            ),
+            ("NOREPLICAS", "Not enough good replicas to write.", RefusalKind::NoReplicas),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:1: @user_script: 1: -NOREPLICAS Not enough good \
+                 replicas to write.",
+                RefusalKind::NoReplicas,
             ),
             ("TRYAGAIN", "Multiple keys request during rehashing of slot", RefusalKind::TryAgain),
             ("ERR", "DB index is out of range", RefusalKind::BadDatabase),
