@@ -55,6 +55,26 @@ describe('sentinels with a password', () => {
     expect(`${error.message}${error.cause.message}`).not.toContain('hunter2')
   })
 
+  it('can have users with no more rights than are documented', async () => {
+    const docs = fs.readFileSync(path.join(__dirname, '../../docs/operating.md'), 'utf8')
+    const rule = docs.match(/^ACL SETUSER locks .*$/m)[0].split(' ')
+    await Promise.all(group.sentinels.map((sentinel) => sentinel.call(...rule)))
+    const config = { ...group.config(group.sentinels.slice(0, 1)), password: credentials.password }
+    const user = { sentinelUsername: 'locks', sentinelPassword: 'password' }
+    const locker = scene.newLocker({ ...config, ...user })
+    await (await locker.lock('resource')).unlock()
+    const subscribers = () => Promise.all(group.sentinels.map((sentinel) => sentinel.subscribers()))
+    await until(async () => String(await subscribers()) === '1,1,1', 'all sentinels are observed')
+    await Promise.all(
+      group.sentinels.map((sentinel) => sentinel.call('ACL', 'SETUSER', 'locks', '-sentinel')),
+    )
+    const error = await rejection(scene.newLocker({ ...config, ...user, db: 1 }).lock('resource'))
+    expect(error.code).toBe('ERR_REDIS_NOPERM')
+    expect(error.message).toMatch(
+      /^The user of the sentinel at \S+ may not run what it is asked: its ACL must allow/,
+    )
+  })
+
   it('fail over', async () => {
     const locker = scene.newLocker({ ...group.config(), ...credentials })
     const lock = await locker.lock('resource', { renew: true, expire: 30 })

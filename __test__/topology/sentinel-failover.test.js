@@ -64,6 +64,29 @@ describe.each(SERVERS)('a failover of %s', (name) => {
   })
 })
 
+describe('a primary that is killed with what no replica had', () => {
+  beforeEach(() => start('redis'))
+
+  it('takes the lock with it, of which its holder is told, and the next one gets a greater token', async () => {
+    const locker = scene.newLocker(group.config())
+    await (await locker.lock('replicated')).unlock()
+    await group.replicated(primary)
+    const replicas = group.servers.filter((server) => server !== primary)
+    for (const replica of replicas) process.kill(replica.pid, 'SIGSTOP')
+    // What replicas do not read in time is kept for them by the kernel: only what comes too late is lost.
+    await primary.call('CLIENT', 'KILL', 'TYPE', 'replica')
+    const lock = await locker.lock('resource', { renew: true, expire: 30 })
+    await primary.kill()
+    for (const replica of replicas) process.kill(replica.pid, 'SIGCONT')
+    await until(() => lock.signal.aborted, 'it is lost')
+    expect(lock.signal.reason).toMatchObject({ code: 'ERR_LOCK_LOST', reason: 'purged' })
+    const next = await locker.lock('resource')
+    expect(next.token).toBeGreaterThan(lock.token)
+    expect(await lock.unlock()).toBe(false)
+    expect(await next.unlock()).toBe(true)
+  })
+})
+
 describe('a primary that is paused', () => {
   beforeEach(() => start('redis'))
 
