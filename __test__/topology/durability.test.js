@@ -24,10 +24,6 @@ function lockerOn(server, settings = {}, config = {}) {
   return locker
 }
 
-afterEach(async () => {
-  await Promise.all(lockers.splice(0).map((locker) => locker.close()))
-})
-
 /** The connections of lockers, as the server lists them. */
 async function connections(server) {
   const clients = await server.call('CLIENT', 'LIST')
@@ -43,6 +39,14 @@ async function cutWaiting(server) {
   for (const client of await connections(server)) {
     if (client.includes('cmd=wait ')) await server.call('CLIENT', 'KILL', 'ID', client.match(/id=(\d+)/)[1])
   }
+}
+
+/** As after the start: nobody is connected, all replicas follow, and nothing is there. */
+async function clear(set) {
+  await Promise.all(lockers.splice(0).map((locker) => locker.close()))
+  await until(async () => (await connections(set.primary)).length === 0)
+  await set.join()
+  await set.primary.call('FLUSHALL')
 }
 
 async function expectUnreplicated(promise, { wanted, confirmed, resourceId = 'a' }) {
@@ -64,10 +68,7 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
     set = await Replicated.start({ name })
   })
   afterAll(() => set.stop())
-  afterEach(async () => {
-    await set.join()
-    await set.primary.call('FLUSHALL')
-  })
+  afterEach(() => clear(set))
 
   const isOn = (server, resource) => server.call('EXISTS', `durable:${hash(resource)}`)
 
@@ -246,9 +247,12 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
     const locking = lockerOn(set.primary, settings).lock('a')
     await until(() => isWaiting(set.primary))
     await set.primary.call('REPLICAOF', '127.0.0.1', set.replicas[0].port)
-    const error = await expectUnreplicated(locking, { wanted: 1, confirmed: 0 })
-    expect(error.cause.message).toMatch(/master -> replica|WAIT cannot be used with replica|READONLY/)
-    await set.primary.call('REPLICAOF', 'NO', 'ONE')
+    try {
+      const error = await expectUnreplicated(locking, { wanted: 1, confirmed: 0 })
+      expect(error.cause.message).toMatch(/master -> replica|WAIT cannot be used with replica|READONLY/)
+    } finally {
+      await set.primary.call('REPLICAOF', 'NO', 'ONE')
+    }
   })
 
   it('a user who may not run WAIT is told so, and the lock is free', async () => {
@@ -271,10 +275,7 @@ describe('a call that waits for replicas', () => {
     set = await Replicated.start({ count: 1 })
   })
   afterAll(() => set.stop())
-  afterEach(async () => {
-    await set.join()
-    await set.primary.call('FLUSHALL')
-  })
+  afterEach(() => clear(set))
 
   it('ends when its time is over, in the order of that', async () => {
     set.cutOff(0)

@@ -35,6 +35,9 @@ use crate::refusal;
 /// So long a `WAIT` lasts at the most. A server that has nothing else to do ends it up to 0.1 s later.
 const ROUND: Duration = Duration::from_millis(100);
 
+/// For so long an answer is waited for that is on its way when the time is over, if nothing is known by then.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// So much longer an answer may take before the connection is given up.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -112,7 +115,7 @@ struct State {
 
 impl Link {
     /// Asks whether replicas have something, until enough do or the deadline has passed. Where nothing would be known then,
-    /// it takes up to two rounds more. Must be called on the runtime.
+    /// it takes a little longer. Must be called on the runtime.
     pub(crate) async fn confirm(
         self: &Arc<Self>,
         closing: &CancellationToken,
@@ -127,7 +130,7 @@ impl Link {
             () = self.confirmations.lost_while_closing(closing) => return Err(Error::Closed),
         }
         if self.confirmations.connection().is_ok() {
-            let _ = timeout(ROUND * 2, told.wait_for(Progress::is_known)).await;
+            let _ = timeout(GRACE, told.wait_for(Progress::is_known)).await;
         }
         let Progress { known, end, .. } = told.borrow().clone();
         end.unwrap_or(Ok(())).map(|()| known)
@@ -139,7 +142,7 @@ impl Link {
         let was_attended = replace(&mut state.is_attended, true);
         drop(state);
         if !was_attended {
-            self.confirmations.needed.notify_one();
+            self.confirmations.needed.notify_waiters();
             // It comes after all that was woken together with this task, whose questions it takes up as well, and goes on
             // if this one does not.
             exec::spawn(&Handle::current(), attend(self.clone()));
@@ -308,9 +311,19 @@ impl Confirmations {
                     sleep(BACKOFF.delay(failures, link.machine.random.unit())).await;
                 }
             }
-            if !self.lock().is_attended {
-                self.needed.notified().await;
+            self.needed().await;
+        }
+    }
+
+    /// Waits until there are questions.
+    async fn needed(&self) {
+        loop {
+            let mut needed = pin!(self.needed.notified());
+            needed.as_mut().enable();
+            if self.lock().is_attended {
+                return;
             }
+            needed.await;
         }
     }
 
