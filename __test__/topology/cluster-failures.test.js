@@ -1,5 +1,6 @@
 'use strict'
 
+const { kill, resume, runLocker, stop } = require('../support/child')
 const { clusterScene } = require('../support/cluster-scene')
 const { Load, sleep, Witness } = require('../support/load')
 const { SERVERS } = require('../support/redis-server')
@@ -147,6 +148,37 @@ describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
     expect(await witness.unlock(again)).toBe(true)
     expect(await witness.unlock(first)).toBe(true)
     expect(witness.faults).toEqual([])
+  })
+
+  it('as it stands still, what it grants when it goes on counts for nothing', async () => {
+    const node = await nodeOf('resource')
+    const [[warm]] = await namesBeside(node, 1)
+    const late = runLocker(scene.spec())
+    const answer = (id, field) => late.heard.find((message) => message.id === id && field in message)
+    late.send({ id: 1, call: 'lock', resource: warm })
+    await until(() => answer(1, 'token'), 'it is connected')
+    late.send({ id: 1, call: 'unlock' })
+    await until(() => answer(1, 'unlocked'), 'nothing is under way')
+    await replicated(node)
+    await node.freeze()
+    late.send({ id: 2, call: 'lock', resource: 'resource' })
+    // By then it has been sent, and waits in a socket.
+    await sleep(300)
+    await stop(late.child)
+    await takenOver('resource', node)
+    const lock = await newLocker().lock('resource', { expire: 60 })
+    node.thaw()
+    await until(async () => !(await node.isPrimary()), 'the old primary knows')
+    resume(late.child)
+    await scene.waiting('resource', 1)
+    expect(answer(2, 'token')).toBeUndefined()
+    expect(await lock.unlock()).toBe(true)
+    const { token } = await until(() => answer(2, 'token'), 'it has its turn')
+    expect(token).toBeGreaterThan(lock.token)
+    late.send({ id: 2, call: 'unlock' })
+    expect((await until(() => answer(2, 'unlocked'))).unlocked).toBe(true)
+    kill(late.child)
+    await late.ended
   })
 
   it('as it stands still, others notice nothing; it comes back, and nobody is let in twice', async () => {

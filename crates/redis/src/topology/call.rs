@@ -29,6 +29,9 @@ const REPLICA_PATIENCE: Duration = Duration::from_secs(1);
 /// So often in a row a command is sent on from one node to another at once. Beyond that the nodes do not agree yet.
 const REDIRECTIONS: u32 = 4;
 
+/// Of a node of a cluster that takes so long, another one may have taken the place meanwhile.
+const DOUBTFUL: Duration = Duration::from_secs(1);
+
 /// A reply, and what is known of its command.
 pub(crate) struct Reply {
     pub(crate) value: Value,
@@ -108,13 +111,23 @@ impl Call<'_> {
             }
             let sent = *self.sent.insert(self.seats.now());
             let connection = live.number;
+            let was_silent = live.commands.is_silent();
             let (forgotten, answer) = live.commands.send(self.command, &at.member, asking);
             drop(live);
             match timeout_at(self.deadline.at, answer).await {
                 Ok(Ok(Value::ServerError(error))) => {
                     Box::pin(self.refused(at, connection, forgotten, error)).await?;
                 }
-                Ok(Ok(value)) => return Ok(self.reply(value, sent, &at, connection)),
+                Ok(Ok(value)) => {
+                    let is_doubtful = was_silent || sent.until(self.seats.now()) >= DOUBTFUL;
+                    if asking || !is_doubtful || Box::pin(self.is_confirmed(&at)).await? {
+                        return Ok(self.reply(value, sent, &at, connection));
+                    }
+                    self.lose_answer();
+                    if self.command.is_sent_once() {
+                        return Ok(self.reply(Value::Boolean(false), sent, &at, connection));
+                    }
+                }
                 Ok(Err(cause)) => {
                     Box::pin(self.broken(connection, cause)).await;
                     if self.command.is_sent_once() {
@@ -131,6 +144,17 @@ impl Call<'_> {
 
     fn reply(&self, value: Value, sent: Moment, at: &Seat, connection: u32) -> Reply {
         Reply { value, sent, resent: self.resent, member: at.member.clone(), connection }
+    }
+
+    /// Whether the rest of the cluster still has this node serve the slot. One that has stood still answers what it was asked
+    /// meanwhile before it learns that it is a replica now; what it has granted then counts for nobody else.
+    async fn is_confirmed(&mut self, at: &Arc<Seat>) -> Result<bool> {
+        let (Place::Slot(slot), Some(cluster)) = (self.place, self.seats.cluster()) else { return Ok(true) };
+        if let Ok(is_confirmed) = timeout_at(self.deadline.at, cluster.confirm(*slot, at)).await {
+            return Ok(is_confirmed);
+        }
+        self.lose_answer();
+        Err(self.late(Some(at), None))
     }
 
     /// Finds out whether a script is forbidden that was when the connection was made, or of which that is not known.

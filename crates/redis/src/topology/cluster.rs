@@ -78,6 +78,8 @@ struct Node {
     since: Instant,
     /// It serves slots, or has.
     has_served: AtomicBool,
+    /// When the others were last asked whether it still does.
+    confirmed: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Node {
@@ -152,6 +154,11 @@ impl Cluster {
         }
         let first = self.asked.fetch_add(1, Ordering::Relaxed) % nodes.len();
         nodes.rotate_left(first);
+        self.ask(nodes).await
+    }
+
+    /// Asks one after the other.
+    async fn ask(self: &Arc<Self>, nodes: Vec<Arc<Node>>) -> bool {
         for node in nodes {
             let Some(live) = node.link.live() else { continue };
             let asking = live.commands.send_one(cmd("CLUSTER").arg("SLOTS"));
@@ -164,6 +171,22 @@ impl Cluster {
             }
         }
         false
+    }
+
+    /// Has the others say whether a node still serves a slot. Where none of them answers, it does as far as is known.
+    async fn confirm(self: &Arc<Self>, slot: u16, link: &Arc<Link>) -> bool {
+        let now = Instant::now();
+        let (these, others): (Vec<_>, Vec<_>) =
+            self.inner().nodes.values().cloned().partition(|node| Arc::ptr_eq(&node.link, link));
+        if let Some(node) = these.first() {
+            // Many answers may come at once.
+            let mut confirmed = node.confirmed.lock().await;
+            if confirmed.is_none_or(|confirmed| confirmed < now) {
+                *confirmed = Some(Instant::now());
+                self.ask(others.into_iter().filter(|other| other.is_well()).collect()).await;
+            }
+        }
+        self.link_of(slot).is_some_and(|serving| Arc::ptr_eq(&serving, link))
     }
 
     /// The nodes say where the slots are.
@@ -223,8 +246,13 @@ impl Cluster {
         }
         let config = self.config.of_node(&address);
         let link = Link::open(config, self.name.clone(), self.machine.clone(), self.shared.clone());
-        let (since, has_served) = (Instant::now(), AtomicBool::new(false));
-        let node = Arc::new(Node { address: address.clone(), link, since, has_served });
+        let node = Arc::new(Node {
+            address: address.clone(),
+            link,
+            since: Instant::now(),
+            has_served: AtomicBool::new(false),
+            confirmed: tokio::sync::Mutex::default(),
+        });
         for locker in inner.lockers() {
             locker.join_node(&node);
         }
@@ -387,6 +415,11 @@ impl ClusterSeats {
     /// The slots may be somewhere else by now.
     pub(super) fn look_again(&self) {
         self.cluster.shared.trouble.notify_one();
+    }
+
+    /// Whether the rest of the cluster has this node serve a slot.
+    pub(super) async fn confirm(&self, slot: u16, at: &Seat) -> bool {
+        self.cluster.confirm(slot, &at.link).await
     }
 
     /// At a node to which there is no connection, if there is none to any other either.
