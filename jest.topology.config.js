@@ -7,6 +7,6 @@ module.exports = {
   ...everyday,
   testMatch: ['**/__test__/topology/**/*.test.js'],
   testPathIgnorePatterns: ['/node_modules/'],
-  maxWorkers: 1,
+  maxWorkers: 2,
   testTimeout: 60_000,
 }
