@@ -1,8 +1,9 @@
 'use strict'
 
+const lockFactory = require('../..')
 const { SERVERS } = require('../support/redis-server')
 const { GROUP, SentinelGroup, lockersByTest, lockersOn } = require('../support/sentinel')
-const { until } = require('../support/until')
+const { rejection, until } = require('../support/until')
 
 /** From the loss of a primary until locks can be taken from the next one: sentinels take one second to find that it is down. */
 const FAILOVER = 10_000
@@ -67,23 +68,61 @@ describe.each(SERVERS)('a failover of %s', (name) => {
 describe('a primary that is killed with what no replica had', () => {
   beforeEach(() => start('redis'))
 
+  let replicas
+
+  /** From now on the replicas hear nothing. */
+  const pauseReplicas = async () => {
+    replicas = group.servers.filter((server) => server !== primary)
+    for (const replica of replicas) process.kill(replica.pid, 'SIGSTOP')
+    // What the kernel has for them would still reach them.
+    await primary.call('CLIENT', 'KILL', 'TYPE', 'replica')
+  }
+
+  const killPrimary = async () => {
+    await primary.kill()
+    for (const replica of replicas) process.kill(replica.pid, 'SIGCONT')
+  }
+
   it('takes the lock with it, of which its holder is told, and the next one gets a greater token', async () => {
     const locker = scene.newLocker(group.config())
     await (await locker.lock('replicated')).unlock()
     await group.replicated(primary)
-    const replicas = group.servers.filter((server) => server !== primary)
-    for (const replica of replicas) process.kill(replica.pid, 'SIGSTOP')
-    // What replicas do not read in time is kept for them by the kernel: only what comes too late is lost.
-    await primary.call('CLIENT', 'KILL', 'TYPE', 'replica')
+    await pauseReplicas()
     const lock = await locker.lock('resource', { renew: true, expire: 30 })
-    await primary.kill()
-    for (const replica of replicas) process.kill(replica.pid, 'SIGCONT')
+    await killPrimary()
     await until(() => lock.signal.aborted, 'it is lost')
     expect(lock.signal.reason).toMatchObject({ code: 'ERR_LOCK_LOST', reason: 'purged' })
     const next = await locker.lock('resource')
     expect(next.token).toBeGreaterThan(lock.token)
     expect(await lock.unlock()).toBe(false)
     expect(await next.unlock()).toBe(true)
+  })
+
+  it('takes no lock with it that replicas had to confirm: nobody had it yet', async () => {
+    const settings = { replicas: 1, replicaTimeout: 30_000, commandTimeout: 30_000 }
+    const locker = scene.newLocker({ ...group.config(), settings })
+    await (await locker.lock('replicated')).unlock()
+    await pauseReplicas()
+    const settled = []
+    const resources = Array.from({ length: 20 }, (_, index) => `resource ${index}`)
+    const calls = resources.map((resource) => locker.lock(resource).finally(() => settled.push(resource)))
+    const outcomes = Promise.allSettled(calls)
+    const key = (resource) => scene.prefix + lockFactory.hash(resource)
+    const taken = async () => await primary.call('EXISTS', ...resources.map(key))
+    await until(async () => (await taken()) === resources.length, 'the primary has granted them')
+    expect(settled).toEqual([])
+    await killPrimary()
+
+    const other = scene.newLocker(group.config())
+    for (const { status, value: lock, reason } of await outcomes) {
+      if (status === 'rejected') expect(reason.code).toBe('ERR_REPLICATION')
+      else {
+        expect((await rejection(other.lock(lock.resourceId))).code).toBe('ERR_RESOURCE_LOCKED')
+        expect(await lock.unlock()).toBe(true)
+      }
+    }
+    const more = await locker.lock('one more')
+    expect(await more.unlock()).toBe(true)
   })
 })
 
