@@ -3,7 +3,7 @@
 const lockFactory = require('../..')
 const { hash, LockError, RedisError, ReplicationError, ResourceLockedError } = lockFactory
 const { FaultyProxy } = require('../support/proxy')
-const { SERVERS } = require('../support/redis-server')
+const { SERVERS, freePort } = require('../support/redis-server')
 const { Replicated } = require('../support/replicas')
 const { rejection, until } = require('../support/until')
 
@@ -45,8 +45,8 @@ async function cutWaiting(server) {
 async function clear(set) {
   await Promise.all(lockers.splice(0).map((locker) => locker.close()))
   await until(async () => (await connections(set.primary)).length === 0)
-  await set.join()
   await set.primary.call('FLUSHALL')
+  await set.join()
 }
 
 async function expectUnreplicated(promise, { wanted, confirmed, resourceId = 'a' }) {
@@ -73,7 +73,7 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
   const isOn = (server, resource) => server.call('EXISTS', `durable:${hash(resource)}`)
 
   it('a lock resolves when they have it', async () => {
-    const locker = lockerOn(set.primary, { replicas: 2 })
+    const locker = lockerOn(set.primary, { replicas: 2, replicaTimeout: LONG })
     const lock = await locker.lock('a')
     expect(await Promise.all(set.replicas.map((replica) => isOn(replica, 'a')))).toEqual([1, 1])
     expect(await lock.unlock()).toBe(true)
@@ -89,11 +89,11 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
 
   it('with too few, every way to lock rejects and says how many, and the lock is free', async () => {
     set.cutOff(0)
-    const locker = lockerOn(set.primary, { replicas: 2, replicaTimeout: 300 })
+    const locker = lockerOn(set.primary, { replicas: 2, replicaTimeout: 1000 })
     const few = { wanted: 2, confirmed: 1 }
     const error = await expectUnreplicated(locker.lock('a'), few)
     expect(error.message).toBe(
-      'The lock was given back: 1 of 2 replicas had it within 300 ms; settings.replicaTimeout is the limit, ' +
+      'The lock was given back: 1 of 2 replicas had it within 1000 ms; settings.replicaTimeout is the limit, ' +
         'and settings.replicas the number',
     )
     expect(error.stack).toContain('durability.test.js')
@@ -116,59 +116,54 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
     // One that is content with less.
     await set.join()
     set.cutOff(1)
-    expect((await lockerOn(set.primary, { replicas: 1 }).lock('a')).held).toBe(true)
+    expect((await lockerOn(set.primary, { replicas: 1, replicaTimeout: LONG }).lock('a')).held).toBe(true)
   })
 
   it('whoever is handed a lock has it confirmed as well, and else the next one gets it', async () => {
-    const [holder, waiter] = [
-      lockerOn(set.primary),
-      lockerOn(set.primary, { replicas: 1, replicaTimeout: 300 }),
-    ]
+    const holder = lockerOn(set.primary)
+    const isInQueue = (count) => until(async () => (await holder.inspect('a')).waiters.length === count)
+    const waits = { timeout: 60_000 }
     const lock = await holder.lock('a')
-    const first = waiter.lock('a', { timeout: 60_000 })
-    await until(async () => (await holder.inspect('a')).waiters.length === 1)
+    const first = lockerOn(set.primary, { replicas: 2, replicaTimeout: LONG }).lock('a', waits)
+    await isInQueue(1)
     await lock.unlock()
     const handedOver = await first
-    expect(await isOn(set.replicas[0], 'a')).toBe(1)
-    const second = waiter.lock('a', { timeout: 60_000 })
-    await until(async () => (await holder.inspect('a')).waiters.length === 1)
-    const third = holder.lock('a', { timeout: 60_000 })
-    await until(async () => (await holder.inspect('a')).waiters.length === 2)
+    expect(await Promise.all(set.replicas.map((replica) => isOn(replica, 'a')))).toEqual([1, 1])
+    const second = lockerOn(set.primary, { replicas: 1, replicaTimeout: 300 }).lock('a', waits)
+    await isInQueue(1)
+    const third = holder.lock('a', waits)
+    await isInQueue(2)
     set.cutOff(0, 1)
-    const order = []
-    await handedOver.unlock()
-    await Promise.all([
+    const [unreplicated, unlocked] = [
       expectUnreplicated(second, { wanted: 1, confirmed: 0 }),
-      second.catch(() => order.push('second')),
-      third.then(() => order.push('third')),
-    ])
-    expect(order.sort()).toEqual(['second', 'third'])
+      handedOver.unlock(),
+    ]
+    expect(await unlocked).toBe(true)
+    await unreplicated
     expect((await third).held).toBe(true)
   })
 
-  it('no lock that a caller has got is lost with the primary', async () => {
+  it('a lock that a caller has got is not granted once more after a failover', async () => {
+    /** What has come of 20 locks on a primary that is lost then, and of the same ones on a replica. */
     const failover = async (settings) => {
       set.cutOff(0, 1)
-      const before = lockerOn(set.primary, settings)
-      const granted = await Promise.allSettled(
-        Array.from({ length: 20 }, (_, index) => before.lock(`${index}`)),
-      )
+      const lockAll = (locker, names) => Promise.allSettled(names.map((name) => locker.lock(name)))
+      const names = Array.from({ length: 20 }, (_, index) => `${index}`)
+      const before = await lockAll(lockerOn(set.primary, settings), names)
       await set.replicas[0].call('REPLICAOF', 'NO', 'ONE')
-      const after = lockerOn(set.replicas[0])
-      const [twice, once] = [[], []]
-      for (const [index, { value }] of granted.entries()) {
-        const other = await after.tryLock(`${index}`)
-        if (value?.held && other?.held) twice.push(index)
-        else once.push(index)
-      }
-      return { twice, once }
+      const after = await lockAll(lockerOn(set.replicas[0]), names)
+      const held = (results) => results.filter(({ value }) => value?.held).length
+      const counts = { before: held(before), after: held(after) }
+      await set.replicas[0].call('REPLICAOF', '127.0.0.1', set.wayTo(0))
+      await clear(set)
+      return { ...counts, errors: new Set(before.map(({ reason }) => reason?.name)) }
     }
-    expect((await failover({})).twice).toHaveLength(20)
-    await set.replicas[0].call('REPLICAOF', '127.0.0.1', set.wayTo(0))
-    await set.join()
-    await set.primary.call('FLUSHALL')
-    expect((await failover({ replicas: 1, replicaTimeout: 300 })).once).toHaveLength(20)
-    await set.replicas[0].call('REPLICAOF', '127.0.0.1', set.wayTo(0))
+    expect(await failover({})).toEqual({ before: 20, after: 20, errors: new Set([undefined]) })
+    expect(await failover({ replicas: 1, replicaTimeout: 300 })).toEqual({
+      before: 0,
+      after: 20,
+      errors: new Set(['ReplicationError']),
+    })
   })
 
   it('whoever waits for replicas holds up nobody else', async () => {
@@ -199,7 +194,7 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
   })
 
   it('many locks share a WAIT, and whoever wants none sends none', async () => {
-    const locker = lockerOn(set.primary, { replicas: 2 })
+    const locker = lockerOn(set.primary, { replicas: 2, replicaTimeout: LONG })
     await (await locker.lock('first')).unlock()
     await set.primary.call('CONFIG', 'RESETSTAT')
     const locks = await Promise.all(Array.from({ length: 100 }, (_, index) => locker.lock(`many ${index}`)))
@@ -215,17 +210,18 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
   })
 
   it('those who share a lock have it confirmed, each for itself', async () => {
-    const locker = lockerOn(set.primary, { replicas: 2, replicaTimeout: 300 })
     const shared = { mode: 'shared', limit: 3 }
-    const locks = [await locker.lock('a', shared), await locker.lock('a', shared)]
+    const patient = lockerOn(set.primary, { replicas: 2, replicaTimeout: LONG })
+    const locks = [await patient.lock('a', shared), await patient.lock('a', shared)]
     set.cutOff(0, 1)
+    const locker = lockerOn(set.primary, { replicas: 2, replicaTimeout: 300 })
     await expectUnreplicated(locker.lock('a', shared), { wanted: 2, confirmed: 0 })
     expect((await locker.inspect('a')).holders).toHaveLength(2)
     expect(locks.every((lock) => lock.held)).toBe(true)
   })
 
   it('a connection that is lost is made again, with what is asked on it', async () => {
-    const locker = lockerOn(set.primary, { replicas: 1 })
+    const locker = lockerOn(set.primary, { replicas: 1, replicaTimeout: LONG })
     await (await locker.lock('first')).unlock()
     await cutWaiting(set.primary)
     expect((await locker.lock('a')).held).toBe(true)
@@ -246,7 +242,8 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
     const settings = { replicas: 1, replicaTimeout: 500, commandTimeout: 1000 }
     const locking = lockerOn(set.primary, settings).lock('a')
     await until(() => isWaiting(set.primary))
-    await set.primary.call('REPLICAOF', '127.0.0.1', set.replicas[0].port)
+    // Of nobody, so that its data stay.
+    await set.primary.call('REPLICAOF', '127.0.0.1', await freePort())
     try {
       const error = await expectUnreplicated(locking, { wanted: 1, confirmed: 0 })
       expect(error.cause.message).toMatch(/master -> replica|WAIT cannot be used with replica|READONLY/)
@@ -258,13 +255,13 @@ describe.each(SERVERS)('with replicas of %s', (name) => {
   it('a user who may not run WAIT is told so, and the lock is free', async () => {
     await set.primary.call('ACL', 'SETUSER', 'app', 'on', '>pass', '~*', '&*', '+@all', '-wait')
     const credentials = { username: 'app', password: 'pass' }
-    const locker = lockerOn(set.primary, { replicas: 1 }, credentials)
+    const locker = lockerOn(set.primary, { replicas: 1, replicaTimeout: LONG }, credentials)
     const error = await rejection(locker.lock('a'))
     expect(error).toBeInstanceOf(RedisError)
     expect(error).toMatchObject({ code: 'ERR_REDIS_NOPERM', message: expect.stringContaining('WAIT') })
     expect(await locker.isLocked('a')).toBe(false)
     await set.primary.call('ACL', 'SETUSER', 'app', '+wait')
-    const database = lockerOn(set.primary, { replicas: 1 }, { ...credentials, db: 3 })
+    const database = lockerOn(set.primary, { replicas: 1, replicaTimeout: LONG }, { ...credentials, db: 3 })
     expect((await database.lock('a')).held).toBe(true)
   })
 })
@@ -298,18 +295,6 @@ describe('a call that waits for replicas', () => {
       ['1s', '1000 ms; settings.replicaTimeout'],
       ['1.4 s', '1400 ms; settings.commandTimeout'],
     ])
-  })
-
-  it('says how many there were also where the time is shorter than the timers of the server', async () => {
-    const more = await Replicated.start({ count: 1 })
-    try {
-      const locker = lockerOn(more.primary, { replicas: 2, replicaTimeout: 1 })
-      // Of the same connection, which is there then.
-      await lockerOn(more.primary, { replicas: 1 }).lock('first')
-      await expectUnreplicated(locker.lock('a'), { wanted: 2, confirmed: 1 })
-    } finally {
-      await more.stop()
-    }
   })
 
   it('holds the lock meanwhile, renews it, and gives it back when it is cancelled', async () => {
@@ -362,7 +347,7 @@ describe('a call that waits for replicas', () => {
     const other = await Replicated.start({ count: 1 })
     const proxy = await FaultyProxy.to(set.primary.port)
     try {
-      const locker = lockerOn(proxy.port, { replicas: 1, replicaTimeout: 500 })
+      const locker = lockerOn(proxy.port, { replicas: 1, replicaTimeout: LONG })
       await (await locker.lock('first')).unlock()
       await cutWaiting(set.primary)
       proxy.leadTo(other.primary.port)
