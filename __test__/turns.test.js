@@ -119,9 +119,9 @@ describe('a call', () => {
   it('is answered by the other thread while its own is busy', async () => {
     const locker = newLocker()
     await (await locker.lock('warm-up')).unlock()
-    const locking = locker.lock('resource', { expire: 0.3, renew: true })
+    const locking = locker.lock('resource', { expire: 1, renew: true })
     // Renewal needs that somebody has read the grant.
-    block(1000)
+    block(2000)
     const lock = await locking
     expect(lock.held).toBe(true)
     expect(await lock.unlock()).toBe(true)

@@ -93,8 +93,8 @@ function holding(specOf, options) {
     it('aborts when the lease ends also after the locker was closed, renewed or not', async () => {
       const locker = newLocker()
       const locks = [
-        await locker.lock('a', { expire: 0.3 }),
-        await locker.lock('b', { expire: 0.3, renew: true }),
+        await locker.lock('a', { expire: 1 }),
+        await locker.lock('b', { expire: 1, renew: true }),
       ]
       const losses = locks.map(lossOf)
       await locker.close()
@@ -124,8 +124,8 @@ function holding(specOf, options) {
   describe('renew', () => {
     it('keeps the lock beyond its lease until it is unlocked', async () => {
       const locker = newLocker()
-      const lock = await locker.lock('resource', { expire: 0.3, renew: true })
-      const end = performance.now() + 1000
+      const lock = await locker.lock('resource', { expire: 1, renew: true })
+      const end = performance.now() + 2000
       while (performance.now() < end) {
         expect(lock.held).toBe(true)
         expect(await rejection(newLocker().lock('resource'))).toBeInstanceOf(ResourceLockedError)
@@ -136,8 +136,8 @@ function holding(specOf, options) {
 
     it('goes on while the JavaScript thread is blocked', async () => {
       const locker = newLocker()
-      const lock = await locker.lock('resource', { expire: 0.7, renew: true })
-      block(1500)
+      const lock = await locker.lock('resource', { expire: 1.2, renew: true })
+      block(2500)
       expect(lock.held).toBe(true)
       expect(lock.signal.aborted).toBe(false)
       expect(await lock.unlock()).toBe(true)
@@ -170,8 +170,8 @@ function holding(specOf, options) {
     })
 
     it('goes on with maxBlocked while the thread is idle or busy for a short time', async () => {
-      const lock = await newLocker().lock('resource', { expire: 0.3, renew: true, maxBlocked: 0.3 })
-      for (let round = 0; round < 10; round++) {
+      const lock = await newLocker().lock('resource', { expire: 1, renew: true, maxBlocked: 1 })
+      for (let round = 0; round < 20; round++) {
         block(50)
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
@@ -404,7 +404,7 @@ function holding(specOf, options) {
     try {
       const resourceId = `${scene.prefix}resource`
       const duration = expect.any(Number)
-      const lock = await locker.lock(resourceId, { expire: 0.2, renew: true })
+      const lock = await locker.lock(resourceId, { expire: 1, renew: true })
       await introduced(locker, resourceId)
       await rejection(locker.lock(resourceId))
       await until(() => heard.some(({ name }) => name === 'renew'))

@@ -124,12 +124,12 @@ function several(specOf) {
 
     it('can be shared, extended, renewed, disposed of, and given up by the locker', async () => {
       const [locker, other] = [newLocker(), newLocker()]
-      const one = await locker.lock(['a', 'b'], { mode: 'shared', expire: 0.3, renew: true })
+      const one = await locker.lock(['a', 'b'], { mode: 'shared', expire: 1, renew: true })
       const two = await other.lock(['b', 'a'], { mode: 'shared' })
       expect(await other.tryLock('a')).toBeNull()
       expect(await two.extend(300)).toBe(true)
       expect(two.remaining()).toBeGreaterThan(200_000)
-      await new Promise((resolve) => setTimeout(resolve, 700))
+      await new Promise((resolve) => setTimeout(resolve, 1600))
       expect(one.held).toBe(true)
       expect(await locker.unlock(one)).toBe(true)
       expect(() => other.unlock(one)).toThrow('The lock was taken by another locker')

@@ -83,7 +83,7 @@ function sharing(specOf) {
     it('has a lease of its own: one ends, the other is renewed, and the resource is free when both have', async () => {
       const locker = newLocker()
       const short = await locker.lock('resource', { ...shared, expire: 0.3 })
-      const renewed = await newLocker().lock('resource', { ...shared, expire: 0.3, renew: true })
+      const renewed = await newLocker().lock('resource', { ...shared, expire: 1.5, renew: true })
       const loss = await lossOf(short)
       expect(loss).toMatchObject({ code: 'ERR_LOCK_LOST', reason: 'expired' })
       expect(renewed.held).toBe(true)
