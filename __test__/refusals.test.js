@@ -371,7 +371,7 @@ describe.each(SERVERS)('refusals of %s', (name) => {
     const config = { username: 'locks', password: 'secret', db: 1 }
     const [locker, other] = [newLocker(config), newLocker(config)]
 
-    const lock = await locker.lock('resource', { expire: 0.3, renew: true })
+    const lock = await locker.lock('resource', { expire: 1, renew: true })
     expect(await rejection(other.lock('resource'))).toBeInstanceOf(lockFactory.ResourceLockedError)
     expect(await rejection(other.lock('resource', { timeout: 50 }))).toBeInstanceOf(
       lockFactory.ResourceLockedError,
