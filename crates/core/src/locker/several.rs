@@ -7,7 +7,7 @@
 use std::{mem::take, slice, sync::Arc};
 
 use futures_util::future::{OptionFuture, join_all};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -30,6 +30,16 @@ const MOST_LOSSES: u8 = 10;
 struct Collected {
     locker: Arc<Locker>,
     holds: Vec<Hold>,
+}
+
+impl Collected {
+    /// Gives them back now. Whoever is refused is to find them free, if that takes no longer than until the deadline.
+    async fn give_back(mut self, deadline: Deadline) {
+        let holds = take(&mut self.holds);
+        let given_back = join_all(holds.iter().filter_map(|hold| self.locker.give_back(hold.nonce)));
+        // It goes on in any case.
+        let _ = timeout_at(deadline.at, given_back).await;
+    }
 }
 
 impl Drop for Collected {
@@ -195,9 +205,17 @@ impl Locker {
             let wait = patience.map_or(options.wait, left);
             let kept = LockOptions { wait, renew: true, max_hold: None, observed: false, ..*options };
             if wait == Wait::No {
-                let taken = self.try_all(slice::from_ref(resource), &kept, self.deadline()).await?;
-                let Some(holds) = taken else { return Ok(None) };
-                collected.holds.extend(holds);
+                let deadline = self.deadline();
+                match self.try_all(slice::from_ref(resource), &kept, deadline).await {
+                    Ok(Some(holds)) => collected.holds.extend(holds),
+                    Ok(None) => return Ok(None),
+                    Err(error) => {
+                        if matches!(error, Error::Locked(_)) {
+                            collected.give_back(deadline).await;
+                        }
+                        return Err(error);
+                    }
+                }
                 continue;
             }
             let hold = self.clone().wait_for(resource.clone(), kept, None, true).await;
