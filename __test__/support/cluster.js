@@ -189,18 +189,35 @@ class Cluster {
   }
 
   /**
+   * A primary to lose, and its replica: of those, the one where no replica has been elected for the longest time. A node that is
+   * to be elected again soon after takes the votes of last time for new ones, and so becomes a primary that nobody else takes
+   * for one.
+   */
+  async primaryToLose() {
+    const primaries = await this.primaries()
+    const rested = ({ node, replicas }) => Math.min(...[node, ...replicas].map((node) => node.restedFor))
+    const { node, replicas } = primaries.toSorted((one, other) => rested(other) - rested(one))[0]
+    await until(() => rested({ node, replicas }) > 4 * this.#options.nodeTimeout, 'no vote counts any more')
+    return { node, replica: replicas[0] }
+  }
+
+  /**
    * The replica takes over from its primary. `how`: `FORCE` where that is away, `TAKEOVER` without asking anybody; nothing:
    * together with the primary, and without a loss.
    */
   async failOver(replica, ...how) {
     await replica.call('CLUSTER', 'FAILOVER', ...how)
     await until(() => replica.isPrimary(), `node ${replica.port} has taken over`)
+    replica.electedAt = performance.now()
   }
 
   /** The dead live and the frozen go on; waits until all is well again. */
   async heal() {
-    for (const node of this.nodes) await node.revive()
+    const lost = this.nodes.filter((node) => !node.isLiving)
+    for (const node of lost) await node.revive()
     await this.ready()
+    for (const { node, replicas } of await this.primaries())
+      if (lost.some((other) => replicas.includes(other))) node.electedAt = performance.now()
   }
 
   async stop() {
@@ -212,6 +229,8 @@ class Cluster {
 class ClusterNode {
   id
   server
+  /** When it was elected, at the latest. */
+  electedAt = Number.NEGATIVE_INFINITY
   #isDead = true
   #isFrozen = false
 
@@ -231,6 +250,10 @@ class ClusterNode {
 
   get port() {
     return this.server?.port
+  }
+
+  get restedFor() {
+    return performance.now() - this.electedAt
   }
 
   get isLiving() {

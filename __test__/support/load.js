@@ -87,7 +87,14 @@ class Load {
         this.longest = Math.max(this.longest, performance.now() - begin)
         this.grants.set(resource, this.grants.get(resource) + 1)
         await sleep(hold)
-        if (!(await this.#witness.unlock(lock))) this.faults.push(`${resource}: a lock was lost`)
+        const { signal } = lock
+        const unlocking = performance.now()
+        if (!(await this.#witness.unlock(lock))) {
+          const after = Math.round(performance.now() - unlocking)
+          this.faults.push(
+            `${resource}: a lock was lost (${signal.reason?.reason}), found ${after} ms after unlock`,
+          )
+        }
       } catch (error) {
         this.faults.push(`${resource}: after ${Math.round(performance.now() - begin)} ms ${describe(error)}`)
         // The test has failed before it could stop it.

@@ -1,7 +1,7 @@
 'use strict'
 
 const os = require('node:os')
-const { introduced, lockerScene } = require('./scene')
+const { introduced, lockerScene, lossOf } = require('./scene')
 const { until } = require('./until')
 
 const timeout = Number.POSITIVE_INFINITY
@@ -114,11 +114,12 @@ function querying(specOf) {
 
     it('tells nothing of locks whose leases have ended, or that were taken away', async () => {
       const [locker, watcher] = [newLocker(), newLocker()]
-      await locker.lock('short', { expire: 0.4 })
+      const short = await locker.lock('short', { expire: 0.4 })
       await locker.lock('long')
       await introduced(watcher, 'long')
       const seen = async () => namesOf((await watcher.query()).held)
       await until(async () => (await seen()).includes('long'), 'it is told')
+      await lossOf(short)
       await until(async () => String(await seen()) === 'long', 'the other one has ended')
       expect(namesOf((await locker.query()).held)).toEqual(['long'])
       await watcher.forceUnlock('long')

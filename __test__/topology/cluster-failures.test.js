@@ -15,11 +15,10 @@ const takeover = 8000
 /** What is not concerned is answered as fast as ever, on a machine that has much else to do. */
 const atOnce = 400
 
-// Primaries whose replicas take over, with and without being asked to. With full coverage required, as it is unless the
-// cluster is told otherwise, all nodes refuse to serve until they have.
-describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
+/** A cluster whose primaries are to be lost, and what is done with them. `name`: of the server. */
+function failureScene(name) {
   const scene = clusterScene({ name, nodeTimeout, fullCoverage: false })
-  const { newLocker, newLockers, nodeOf, namesOn } = scene
+  const { nodeOf, namesOn, newLockers } = scene
 
   /** Somebody holds a resource, and so many wait for it, each with a connection of its own. Their turns are in `order`. */
   const queueAt = async (resource, count, witness) => {
@@ -42,11 +41,12 @@ describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
     return { held, order, calls }
   }
 
-  /** Names at a primary, and names at the others. */
-  const namesBeside = async (node, count) => {
+  /** A primary to lose and its replica, and names of resources there and at the other primaries. */
+  const toLose = async () => {
+    const { node, replica } = await scene.cluster.primaryToLose()
     const others = (await scene.cluster.primaries()).filter((primary) => primary.node !== node)
-    const beside = await Promise.all(others.map((other) => namesOn(other.node, count)))
-    return [await namesOn(node, count + 1), beside.flat()]
+    const beside = await Promise.all(others.map((other) => namesOn(other.node, 3)))
+    return { node, replica, names: await namesOn(node, 4), beside: beside.flat() }
   }
 
   /** Waits until the replicas have all that is written up to now. */
@@ -61,28 +61,20 @@ describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
       return now && now !== node
     }, 'the replica takes over')
 
-  it('by CLUSTER FAILOVER, holders hold, and whoever waits is served in order', async () => {
-    const witness = new Witness()
-    const node = await nodeOf('resource')
-    const { held, order, calls } = await queueAt('resource', 5, witness)
-    const [replica] = await scene.cluster.replicasOf(node)
-    await scene.cluster.failOver(replica)
-    const begin = performance.now()
-    expect(await witness.unlock(held)).toBe(true)
-    await Promise.all(calls)
-    expect(performance.now() - begin).toBeLessThan(8000)
-    expect(order).toEqual([0, 1, 2, 3, 4])
-    expect(witness.faults).toEqual([])
-    expect(held.signal.aborted).toBe(false)
-  })
+  return { scene, newLocker: scene.newLocker, newLockers, queueAt, toLose, replicated, takenOver }
+}
+
+// Primaries whose replicas take over, with and without being asked to. With full coverage required, as it is unless the
+// cluster is told otherwise, all nodes refuse to serve until they have.
+describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
+  const { scene, newLocker, newLockers, toLose, replicated, takenOver, queueAt } = failureScene(name)
 
   it('by CLUSTER FAILOVER, and back, under load: nobody is let in twice, nothing is lost, no call fails', async () => {
-    const node = await nodeOf('resource')
-    const [names, beside] = await namesBeside(node, 3)
+    const { node, replica, names, beside } = await toLose()
     const load = new Load().addAll(newLockers(3), names)
     const elsewhere = new Load().addAll(newLockers(1), beside)
     await until(() => load.least > 10, 'all have had some')
-    for (const next of [(await scene.cluster.replicasOf(node))[0], node]) {
+    for (const next of [replica, node]) {
       const grants = load.least
       await scene.cluster.failOver(next)
       await until(() => load.least > grants + 5, 'it goes on')
@@ -97,9 +89,8 @@ describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
 
   it('as it was killed, holders hold, whoever waits is served in order, and others notice nothing', async () => {
     const witness = new Witness()
-    const node = await nodeOf('resource')
-    const [names, beside] = await namesBeside(node, 3)
-    const { held, order, calls } = await queueAt('resource', 3, witness)
+    const { node, names, beside } = await toLose()
+    const { held, order, calls } = await queueAt(names[2], 3, witness)
     const short = await newLocker().lock(names[0], { expire: 60 })
     await introduced(newLocker(), names[0])
     await replicated(node)
@@ -121,11 +112,59 @@ describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
     expect(await short.unlock()).toBe(true)
   })
 
+  it('as it stands still, what it grants when it goes on counts for nothing', async () => {
+    const { node, names } = await toLose()
+    const [resource, warm] = names
+    const late = runLocker(scene.spec())
+    const answer = (id, field) => late.heard.find((message) => message.id === id && field in message)
+    late.send({ id: 1, call: 'lock', resource: warm })
+    await until(() => answer(1, 'token'), 'it is connected')
+    late.send({ id: 1, call: 'unlock' })
+    await until(() => answer(1, 'unlocked'), 'nothing is under way')
+    await replicated(node)
+    await node.freeze()
+    late.send({ id: 2, call: 'lock', resource })
+    // By then it has been sent, and waits in a socket.
+    await sleep(300)
+    await stop(late.child)
+    await takenOver(resource, node)
+    const lock = await newLocker().lock(resource, { expire: 60 })
+    node.thaw()
+    await until(async () => !(await node.isPrimary()), 'the old primary knows')
+    resume(late.child)
+    await scene.waiting(resource, 1)
+    expect(answer(2, 'token')).toBeUndefined()
+    expect(await lock.unlock()).toBe(true)
+    const { token } = await until(() => answer(2, 'token'), 'it has its turn')
+    expect(token).toBeGreaterThan(lock.token)
+    late.send({ id: 2, call: 'unlock' })
+    expect((await until(() => answer(2, 'unlocked'))).unlocked).toBe(true)
+    kill(late.child)
+    await late.ended
+  })
+})
+
+describe('where a primary is replaced', () => {
+  const { scene, newLockers, toLose, replicated, takenOver, queueAt } = failureScene(SERVERS[0])
+
+  it('by CLUSTER FAILOVER, holders hold, and whoever waits is served in order', async () => {
+    const witness = new Witness()
+    const { replica, names } = await toLose()
+    const { held, order, calls } = await queueAt(names[0], 5, witness)
+    await scene.cluster.failOver(replica)
+    const begin = performance.now()
+    expect(await witness.unlock(held)).toBe(true)
+    await Promise.all(calls)
+    expect(performance.now() - begin).toBeLessThan(8000)
+    expect(order).toEqual([0, 1, 2, 3, 4])
+    expect(witness.faults).toEqual([])
+    expect(held.signal.aborted).toBe(false)
+  })
+
   it('as it was killed with what it had told nobody, holders are told, and whoever comes next is let in', async () => {
     const witness = new Witness()
-    const node = await nodeOf('resource')
-    const [replica] = await scene.cluster.replicasOf(node)
-    const [[kept, lost]] = await namesBeside(node, 2)
+    const { node, replica, names } = await toLose()
+    const [kept, lost] = names
     const [holder, next] = newLockers(2)
     const first = witness.enter(await holder.lock(kept, { expire: 60 }))
     await replicated(node)
@@ -150,41 +189,9 @@ describe.each(SERVERS)('where a primary of %s is replaced', (name) => {
     expect(witness.faults).toEqual([])
   })
 
-  it('as it stands still, what it grants when it goes on counts for nothing', async () => {
-    const node = await nodeOf('resource')
-    const [[warm]] = await namesBeside(node, 1)
-    const late = runLocker(scene.spec())
-    const answer = (id, field) => late.heard.find((message) => message.id === id && field in message)
-    late.send({ id: 1, call: 'lock', resource: warm })
-    await until(() => answer(1, 'token'), 'it is connected')
-    late.send({ id: 1, call: 'unlock' })
-    await until(() => answer(1, 'unlocked'), 'nothing is under way')
-    await replicated(node)
-    await node.freeze()
-    late.send({ id: 2, call: 'lock', resource: 'resource' })
-    // By then it has been sent, and waits in a socket.
-    await sleep(300)
-    await stop(late.child)
-    await takenOver('resource', node)
-    const lock = await newLocker().lock('resource', { expire: 60 })
-    node.thaw()
-    await until(async () => !(await node.isPrimary()), 'the old primary knows')
-    resume(late.child)
-    await scene.waiting('resource', 1)
-    expect(answer(2, 'token')).toBeUndefined()
-    expect(await lock.unlock()).toBe(true)
-    const { token } = await until(() => answer(2, 'token'), 'it has its turn')
-    expect(token).toBeGreaterThan(lock.token)
-    late.send({ id: 2, call: 'unlock' })
-    expect((await until(() => answer(2, 'unlocked'))).unlocked).toBe(true)
-    kill(late.child)
-    await late.ended
-  })
-
   it('as it stands still, others notice nothing; it comes back, and nobody is let in twice', async () => {
     const witness = new Witness()
-    const node = await nodeOf('resource')
-    const [names, beside] = await namesBeside(node, 3)
+    const { node, names, beside } = await toLose()
     const load = new Load({ witness }).addAll(newLockers(3), names)
     const elsewhere = new Load({ hold: 0 }).addAll(newLockers(2), beside)
     await until(() => load.least > 10 && elsewhere.least > 10, 'all have begun')

@@ -8,7 +8,6 @@ const { until } = require('../support/until')
 // Processes of their own write to a store under a lock, with its token, while the cluster changes under them.
 describe('what processes write under locks of a cluster', () => {
   const scene = clusterScene({ nodeTimeout: 1500 })
-  const names = ['a', 'b', 'c', 'd']
   let store
 
   beforeAll(async () => {
@@ -59,52 +58,57 @@ describe('what processes write under locks of a cluster', () => {
     main()
   `
 
+  /** What happens to a primary. */
   const changes = {
-    async 'a slot moves'() {
-      const slot = scene.slot('a')
-      const from = await scene.cluster.primaryOf(slot)
-      const { node } = (await scene.cluster.primaries()).find(({ node }) => node !== from)
-      await scene.cluster.moveSlot(slot, node)
+    async 'a slot moves away from'({ node }, slot) {
+      const to = (await scene.cluster.primaries())
+        .map((primary) => primary.node)
+        .find((other) => other !== node)
+      await scene.cluster.moveSlot(slot, to)
     },
-    async 'a replica takes over'() {
-      const [replica] = await scene.cluster.replicasOf(await scene.nodeOf('b'))
+    async 'a replica takes over from'({ replica }) {
       await scene.cluster.failOver(replica)
     },
-    async 'a primary is killed'() {
-      const node = await scene.nodeOf('c')
+    async 'nothing is left of'({ node, replica }) {
       await node.kill()
-      await until(async () => (await scene.nodeOf('c')) !== node, 'its replica takes over')
+      await until(() => replica.isPrimary(), 'its replica takes over')
     },
-    async 'a primary stands still'() {
-      const node = await scene.nodeOf('d')
+    async 'nothing is heard of'({ node, replica }) {
       await node.freeze()
-      await until(async () => (await scene.nodeOf('d')) !== node, 'its replica takes over')
+      await until(() => replica.isPrimary(), 'its replica takes over')
       node.thaw()
     },
   }
 
-  it.each(Object.keys(changes))('is never written by two at once, and goes on, while %s', async (change) => {
-    await store.call('FLUSHALL')
-    const processes = [1, 2, 3].map((number) =>
-      runNode(writer, { spec: scene.spec(), port: store.port, names, writer: `${number}` }),
-    )
-    const counts = async () =>
-      Promise.all(names.map(async (name) => Number(await store.call('HGET', name, 'count'))))
-    const goesOn = async () => {
-      const before = await counts()
-      await until(
-        async () => (await counts()).every((count, index) => count > before[index] + 20),
-        'it goes on',
+  it.each(Object.keys(changes))(
+    'is never written by two at once, and goes on, while %s a primary',
+    async (change) => {
+      await store.call('FLUSHALL')
+      const toLose = await scene.cluster.primaryToLose()
+      const names = await scene.namesOn(toLose.node, 2)
+      for (const { node } of await scene.cluster.primaries())
+        names.push(...(await scene.namesOn(node, 3)).slice(2))
+      const processes = [1, 2, 3].map((number) =>
+        runNode(writer, { spec: scene.spec(), port: store.port, names, writer: `${number}` }),
       )
-    }
-    await goesOn()
-    await changes[change]()
-    await goesOn()
-    await scene.cluster.heal()
-    await goesOn()
-    for (const { child } of processes) child.stdin.end('end')
-    for (const { messages, stderr, code } of await Promise.all(processes.map(({ ended }) => ended))) {
-      expect({ messages, stderr, code }).toEqual({ messages: ['ended'], stderr: '', code: 0 })
-    }
-  })
+      const counts = async () =>
+        Promise.all(names.map(async (name) => Number(await store.call('HGET', name, 'count'))))
+      const goesOn = async () => {
+        const before = await counts()
+        await until(
+          async () => (await counts()).every((count, index) => count > before[index] + 20),
+          'it goes on',
+        )
+      }
+      await goesOn()
+      await changes[change](toLose, scene.slot(names[0]))
+      await goesOn()
+      await scene.cluster.heal()
+      await goesOn()
+      for (const { child } of processes) child.stdin.end('end')
+      for (const { messages, stderr, code } of await Promise.all(processes.map(({ ended }) => ended))) {
+        expect({ messages, stderr, code }).toEqual({ messages: ['ended'], stderr: '', code: 0 })
+      }
+    },
+  )
 })

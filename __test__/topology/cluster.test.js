@@ -35,12 +35,12 @@ describe.each(SERVERS)('a locker on a cluster of %s', (name) => {
   })
   querying(specOf)
   several(specOf)
-  waiting(specOf)
   if (name === SERVERS[0]) {
     behaviour(specOf)
     holding(specOf)
     requesting(specOf)
     sharing(specOf)
+    waiting(specOf)
   }
 })
 
