@@ -65,7 +65,8 @@ struct Inner {
     nodes: HashMap<Address, Arc<Node>>,
     /// Where nodes may be found, if none of those can be reached that serve slots.
     known: BTreeSet<(String, u16)>,
-    lockers: Vec<Weak<ClusterSeats>>,
+    /// Those that have joined and have not left.
+    lockers: Vec<Arc<ClusterSeats>>,
     /// How many lockers there are, also those that have not joined yet.
     users: usize,
     closed: bool,
@@ -216,7 +217,7 @@ impl Cluster {
         self.publish(&inner, served);
         // What they have not answered goes to the others.
         for node in left.into_values() {
-            for locker in inner.lockers() {
+            for locker in &inner.lockers {
                 locker.leave_node(&node.link);
             }
             node.link.release();
@@ -253,7 +254,7 @@ impl Cluster {
             has_served: AtomicBool::new(false),
             confirmed: tokio::sync::Mutex::default(),
         });
-        for locker in inner.lockers() {
+        for locker in &inner.lockers {
             locker.join_node(&node);
         }
         inner.nodes.insert(address, node.clone());
@@ -292,8 +293,9 @@ impl Cluster {
     }
 
     /// One locker less. The last one closes the links.
-    fn release(&self) {
+    fn leave(&self, locker: &Arc<ClusterSeats>) {
         let mut inner = self.inner();
+        inner.lockers.retain(|other| !Arc::ptr_eq(other, locker));
         inner.users -= 1;
         if inner.users > 0 {
             return;
@@ -308,13 +310,9 @@ impl Cluster {
 }
 
 impl Inner {
-    fn lockers(&self) -> impl Iterator<Item = Arc<ClusterSeats>> + '_ {
-        self.lockers.iter().filter_map(Weak::upgrade)
-    }
-
     /// These slots are somewhere else.
     fn on_moved(&self, moved: &IsMoved) {
-        for locker in self.lockers() {
+        for locker in &self.lockers {
             locker.on_moved(moved.clone());
         }
     }
@@ -343,22 +341,22 @@ impl ClusterSeats {
         // It joins once.
         let _ = self.events.set(events);
         let mut inner = self.cluster.inner();
-        inner.lockers.retain(|locker| locker.strong_count() > 0);
-        inner.lockers.push(Arc::downgrade(self));
+        inner.lockers.push(self.clone());
         for node in inner.nodes.values() {
             self.join_node(node);
         }
     }
 
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(self: &Arc<Self>) {
         if self.left.swap(true, Ordering::Relaxed) {
             return;
         }
+        self.cluster.leave(self);
+        // It gets no more of them.
         let seats = std::mem::take(&mut *write(&self.seats));
         for seat in seats {
             seat.leave();
         }
-        self.cluster.release();
     }
 
     fn join_node(self: &Arc<Self>, node: &Node) {
@@ -474,12 +472,6 @@ impl ClusterSeats {
 
     fn serves(&self, link: &Arc<Link>, lock: &str) -> bool {
         self.cluster.link_of(slots::of_key(lock)).is_some_and(|serving| Arc::ptr_eq(&serving, link))
-    }
-}
-
-impl Drop for ClusterSeats {
-    fn drop(&mut self) {
-        self.leave();
     }
 }
 

@@ -226,5 +226,11 @@ impl Seats {
     }
 }
 
+impl Drop for Seats {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 #[cfg(test)]
 mod tests;
