@@ -213,11 +213,11 @@ class Cluster {
 
   /** The dead live and the frozen go on; waits until all is well again. */
   async heal() {
-    const lost = this.nodes.filter((node) => !node.isLiving)
-    for (const node of lost) await node.revive()
+    for (const node of this.nodes) await node.revive()
     await this.ready()
     for (const { node, replicas } of await this.primaries())
-      if (lost.some((other) => replicas.includes(other))) node.electedAt = performance.now()
+      if (replicas.some(({ wasLost }) => wasLost)) node.electedAt = performance.now()
+    for (const node of this.nodes) node.wasLost = false
   }
 
   async stop() {
@@ -231,6 +231,8 @@ class ClusterNode {
   server
   /** When it was elected, at the latest. */
   electedAt = Number.NEGATIVE_INFINITY
+  /** Whether it was killed or frozen, since the cluster was whole. */
+  wasLost = false
   #isDead = true
   #isFrozen = false
 
@@ -302,6 +304,7 @@ class ClusterNode {
   async kill() {
     this.#isDead = true
     this.#isFrozen = false
+    this.wasLost = true
     await this.server.kill()
   }
 
@@ -319,6 +322,7 @@ class ClusterNode {
   /** It stands still; it has when this resolves. Its sockets go on taking what fits into them. */
   async freeze() {
     this.#isFrozen = true
+    this.wasLost = true
     process.kill(this.server.pid, 'SIGSTOP')
     const state = () => fs.readFileSync(`/proc/${this.server.pid}/stat`, 'utf8').match(/\) (\w)/)[1]
     await until(() => state() === 'T', `node ${this.port} has stopped`)
