@@ -273,13 +273,30 @@ async fn a_lock_that_is_taken_away_meanwhile_is_tried_for_again() {
     let world = World::new();
     let [ann, ben] = world.peers().await;
     wants_two(&ann, 5);
-    let call = granted(&world, "a", ann.start("a", waits())).await;
-    let first = world.holder("a");
-    assert!(ben.locker.clone().force_unlock(Resource::new("a")).await.unwrap());
-    sleep(ms(10)).await;
     ann.network.are_following(2);
-    let hold = call.await.unwrap().unwrap();
-    assert!(ann.holds(&hold) && world.holder("a") == Some(hold.token) && first != Some(hold.token));
+    for options in [options(), waits()] {
+        for names in [&["a"][..], &["b", "a"]] {
+            // The look comes after the lock has been taken away, and the news of that before its answer.
+            ann.network.plan(Kind::Other, Fault::RequestLate(ms(100)));
+            let call = match names {
+                [name] => {
+                    let lock = ann.lock(name, options);
+                    tokio::spawn(async move { Ok(vec![lock.await?]) })
+                }
+                names => tokio::spawn(ann.lock_all(names, options)),
+            };
+            world.until("granted", || world.holder("a").is_some()).await;
+            let first = world.holder("a");
+            assert!(ben.locker.clone().force_unlock(Resource::new("a")).await.unwrap());
+            let holds = call.await.unwrap().unwrap();
+            assert_eq!(holds.len(), names.len());
+            assert_ne!(first, world.holder("a"));
+            for hold in &holds {
+                assert!(ann.holds(hold) && world.holder(hold.resource.name()) == Some(hold.token));
+                assert!(ann.unlock(hold).await.unwrap());
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
