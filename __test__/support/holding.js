@@ -157,8 +157,8 @@ function holding(specOf, options) {
     })
 
     it('stops while the JavaScript thread has been blocked for longer than maxBlocked', async () => {
-      const lock = await newLocker().lock('resource', { expire: 0.3, renew: true, maxBlocked: 0.3 })
-      block(1500)
+      const lock = await newLocker().lock('resource', { expire: 1.2, renew: true, maxBlocked: 0.6 })
+      block(3000)
       expect(lock.held).toBe(false)
       expect((await lossOf(lock)).reason).toBe('expired')
     })
