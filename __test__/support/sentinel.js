@@ -83,7 +83,7 @@ class Sentinel {
   /** Connections of lockers, or of anything else that has subscribed to failovers. */
   async subscribers() {
     const list = await this.call('CLIENT', 'LIST')
-    return list.split('\n').filter((line) => / sub=1 /.test(line)).length
+    return list.split('\n').filter((line) => / sub=[1-9]/.test(line)).length
   }
 
   get isAlive() {

@@ -1,5 +1,6 @@
 'use strict'
 
+const lockFactory = require('../..')
 const { FakeSentinel } = require('../support/fake-sentinel')
 const { freePort, startRedis } = require('../support/redis-server')
 const { lockersByTest, lockersOn } = require('../support/sentinel')
@@ -15,9 +16,19 @@ let second
 let replica
 
 beforeAll(async () => {
-  ;[first, second] = await Promise.all([startRedis(), startRedis()])
-  replica = await startRedis({ args: ['--replicaof', host, first.port] })
+  ;[first, second] = await Promise.all([
+    startRedis({ args: ['--repl-diskless-sync-delay', 0] }),
+    startRedis(),
+  ])
+  replica = await startReplica()
 })
+
+/** A replica of the first server, which has all that is there. */
+async function startReplica() {
+  const replica = await startRedis({ args: ['--replicaof', host, first.port] })
+  await until(async () => (await replica.call('INFO', 'replication')).includes('master_link_status:up'))
+  return replica
+}
 
 afterAll(() => Promise.all([first, second, replica].map((server) => server.stop())))
 
@@ -218,8 +229,10 @@ describe('a connection', () => {
     await connected([liar, ...honest])
     const before = await clientOn(first)
     liar.peers = strangers
+    liar.replicas = [second.port]
     for (let times = 0; times < 50; times++) {
       const asked = liar.asked
+      liar.select(second.port)
       liar.switchTo(times % 2 ? first.port : second.port)
       await until(() => liar.asked > asked, 'it is asked')
     }
@@ -228,6 +241,53 @@ describe('a connection', () => {
     expect(await clientOn(first)).toBe(before)
     expect(await connections(first, second)).toEqual([1, 0])
     expect(strangers.map(({ asked }) => asked)).toEqual([0, 0, 0])
+  })
+
+  it('is left for a replica that was selected, as soon as that is the primary by its own word', async () => {
+    const standby = await startReplica()
+    try {
+      const how = { primary: first.port, replicas: [standby.port] }
+      const all = await sentinels(how, how, how)
+      const locker = await connected(all)
+      const before = await clientOn(first)
+      all[0].select(standby.port)
+      await askedAgain(all, 1)
+      expect(await clientOn(first)).toBe(before)
+      await standby.call('REPLICAOF', 'NO', 'ONE')
+      await until(async () => String(await connections(first, standby)) === '0,1', 'it has moved')
+      // The sentinels name the old one still, which says that it is a primary, too.
+      await askedAgain(all, 1)
+      expect(await connections(first, standby)).toEqual([0, 1])
+      await (await locker.lock('resource')).unlock()
+    } finally {
+      await standby.stop()
+    }
+  })
+
+  it('to a primary that stood still grants nothing when another has taken its place meanwhile', async () => {
+    const standby = await startReplica()
+    try {
+      const how = { primary: first.port, replicas: [standby.port] }
+      const all = await sentinels(how, how, how)
+      const locker = await connected(all)
+      await (await locker.lock('resource')).unlock()
+      process.kill(first.pid, 'SIGSTOP')
+      const start = performance.now()
+      const locking = locker.lock('resource', { expire: 30 })
+      await until(() => performance.now() - start > 1100, 'it has stood still for long enough')
+      await standby.call('REPLICAOF', 'NO', 'ONE')
+      all[0].select(standby.port)
+      process.kill(first.pid, 'SIGCONT')
+      const lock = await locking
+      expect(await connections(standby)).toEqual([1])
+      const key = scene.prefix + lockFactory.hash('resource')
+      expect(await standby.call('EXISTS', key)).toBe(1)
+      expect(await lock.unlock()).toBe(true)
+      expect(await standby.call('EXISTS', key)).toBe(0)
+    } finally {
+      process.kill(first.pid, 'SIGCONT')
+      await standby.stop()
+    }
   })
 
   it('is not left because of the only one that is still there', async () => {

@@ -39,7 +39,10 @@ pub(crate) use self::{
     visit::Visit,
 };
 use crate::{
-    config::Config, operations::permissions::Forbidden, script::LuaScript, topology::sentinel::Sentinels,
+    config::{Address, Config, Endpoint},
+    operations::permissions::Forbidden,
+    script::LuaScript,
+    topology::sentinel::Sentinels,
 };
 
 mod confirmation;
@@ -256,6 +259,19 @@ impl Link {
     /// A locker asks for confirmations from now on, or does not any more.
     pub(crate) fn expect_confirmations(&self, expected: bool) {
         self.confirmations.expect(expected);
+    }
+
+    /// Whether an answer counts that has taken long on this connection: not if the server is known to be no primary any more.
+    /// Then the connection is ended.
+    pub(crate) async fn is_confirmed(&self, connection: u32) -> bool {
+        let Some(sentinels) = &self.sentinels else { return true };
+        let Some(live) = self.live().filter(|live| live.number == connection) else { return false };
+        let Endpoint::Tcp { host, port, .. } = &live.config.endpoint else { return true };
+        let objection = sentinels.objection(&Address { host: host.clone(), port: *port }).await;
+        if let Some(cause) = &objection {
+            live.end(cause);
+        }
+        objection.is_none()
     }
 
     pub(crate) fn live(&self) -> Option<Arc<Live>> {

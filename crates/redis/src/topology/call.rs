@@ -120,7 +120,7 @@ impl Call<'_> {
                 }
                 Ok(Ok(value)) => {
                     let is_doubtful = was_silent || sent.until(self.seats.now()) >= DOUBTFUL;
-                    if asking || !is_doubtful || Box::pin(self.is_confirmed(&at)).await? {
+                    if asking || !is_doubtful || Box::pin(self.is_confirmed(&at, connection)).await? {
                         return Ok(self.reply(value, sent, &at, connection));
                     }
                     self.lose_answer();
@@ -146,11 +146,18 @@ impl Call<'_> {
         Reply { value, sent, resent: self.resent, member: at.member.clone(), connection }
     }
 
-    /// Whether the rest of the cluster still has this node serve the slot. One that has stood still answers what it was asked
-    /// meanwhile before it learns that it is a replica now; what it has granted then counts for nobody else.
-    async fn is_confirmed(&mut self, at: &Arc<Seat>) -> Result<bool> {
-        let (Place::Slot(slot), Some(cluster)) = (self.place, self.seats.cluster()) else { return Ok(true) };
-        if let Ok(is_confirmed) = timeout_at(self.deadline.at, cluster.confirm(*slot, at)).await {
+    /// Whether the rest of the cluster still has this node serve the slot, or no other server is the primary by now. One that has
+    /// stood still answers what it was asked meanwhile before it learns that it is a replica now; what it has granted then
+    /// counts for nobody else.
+    async fn is_confirmed(&mut self, at: &Arc<Seat>, connection: u32) -> Result<bool> {
+        let confirming = async {
+            match (self.place, self.seats.cluster()) {
+                (Place::Slot(slot), Some(cluster)) => cluster.confirm(*slot, at).await,
+                (Place::At(_), Some(_)) => true,
+                (_, None) => at.link.is_confirmed(connection).await,
+            }
+        };
+        if let Ok(is_confirmed) = timeout_at(self.deadline.at, confirming).await {
             return Ok(is_confirmed);
         }
         self.lose_answer();

@@ -5,7 +5,8 @@
 //!
 //! A connection that works is left only for a server that says itself that it is a primary, and that more than half of
 //! the sentinels name which have answered before: sentinels need as many for a failover. So one that lies, or knows less than the
-//! others, makes nobody leave. Where there is no connection, it is better to try what any of them names.
+//! others, makes nobody leave. A replica that is being made the primary counts as soon as it says that it is one: see
+//! [`heir`]. Where there is no connection, it is better to try what any of the sentinels names.
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
+    heir::Heir,
     observer::Observer,
     panel::{Panel, Report},
 };
@@ -32,6 +34,7 @@ use crate::{
     tls::TlsClient,
 };
 
+mod heir;
 mod observer;
 mod panel;
 
@@ -57,6 +60,8 @@ pub(crate) struct Sentinels {
     panel: watch::Sender<Panel>,
     /// How often all of them were asked.
     round: watch::Sender<u64>,
+    /// The replica that was last selected to become the primary.
+    heir: watch::Sender<Option<Heir>>,
     tried: Mutex<Tried>,
 }
 
@@ -79,6 +84,7 @@ impl Sentinels {
             sentinel,
             limit,
             round: watch::Sender::new(0),
+            heir: watch::Sender::new(None),
             tried: Mutex::default(),
         }))
     }
@@ -119,6 +125,9 @@ impl Sentinels {
     }
 
     async fn find_primary(&self) -> Result<Address, ConnectError> {
+        if let Some(successor) = self.successor().await {
+            return Ok(successor);
+        }
         let mut panel = self.panel.subscribe();
         let round = self.ask();
         let patience = self.patience();
@@ -172,13 +181,23 @@ impl Sentinels {
         self.panel.send_modify(|panel| panel.record(sentinel, round, report));
     }
 
-    /// Waits until they have another primary than this one, and it says so itself. Why the connection is to be left.
+    /// Waits until there is another primary than this one, which says so itself. Why the connection is to be left.
     pub(crate) async fn moved(&self, from: &Address) -> Cause {
+        let to = tokio::select! {
+            to = self.other_primary(from) => to,
+            to = self.succession(from) => to,
+        };
+        self.failover(from, &to)
+    }
+
+    /// Waits until they name another one, and it says so itself.
+    async fn other_primary(&self, from: &Address) -> Address {
         let mut panel = self.panel.subscribe();
         loop {
-            let to = panel.borrow_and_update().verdict().filter(|to| to != from);
-            let is_there = match &to {
-                Some(to) if self.is_primary(to).await => return self.failover(from, to),
+            let verdict = panel.borrow_and_update().verdict();
+            let to = verdict.filter(|to| to != from && !self.is_succeeded(to));
+            let is_there = match to {
+                Some(to) if self.is_primary(&to).await => return to,
                 to => to.is_some(),
             };
             // It may still be about to become one.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
-use futures_util::future::join;
+use futures_util::future::join3;
 use lock_inc_core::error::{Cause, Refusal};
 use redis::{Cmd, FromRedisValue, Value, cmd, from_redis_value};
 use tokio::{
@@ -19,8 +19,11 @@ use crate::{
     link::{Answer, ConnectError, Messages, Visit},
 };
 
-/// Where sentinels tell of a failover that is done.
-const CHANNEL: &str = "+switch-master";
+/// Where sentinels tell of a failover that is done,
+const SWITCHED: &str = "+switch-master";
+
+/// and of one under way, which replica it is that becomes the primary.
+const SELECTED: &str = "+selected-slave";
 
 pub(super) struct Observer {
     sentinels: Arc<Sentinels>,
@@ -28,30 +31,54 @@ pub(super) struct Observer {
     rounds: watch::Receiver<u64>,
     /// The question that is being answered.
     round: u64,
-    /// The sentinel has told of a failover.
-    switched: Arc<Switched>,
+    failovers: Arc<Failovers>,
 }
 
 /// Hears of failovers of the group.
-struct Switched {
-    name: String,
-    told: Notify,
+struct Failovers {
+    sentinels: Arc<Sentinels>,
+    /// One is done.
+    done: Notify,
 }
 
-impl Messages for Switched {
-    /// A message is `<name> <old host> <old port> <new host> <new port>`. A name has no spaces.
-    fn on_message(&self, _: &[u8], message: &[u8]) {
-        if message.split(|byte| *byte == b' ').next() == Some(self.name.as_bytes()) {
-            self.told.notify_one();
+impl Messages for Failovers {
+    fn on_message(&self, channel: &[u8], message: &[u8]) {
+        let name = &*self.sentinels.sentinel.name;
+        // What is no text is of another group.
+        let message = str::from_utf8(message).unwrap_or_default();
+        if channel == SELECTED.as_bytes() {
+            if let Some(replica) = selected(message, name) {
+                self.sentinels.on_selected(replica);
+            }
+        } else if is_switched(message, name) {
+            self.done.notify_one();
         }
+    }
+}
+
+/// Whether a failover of a group is done. A message is `<name> <old host> <old port> <new host> <new port>`; a name has no
+/// spaces.
+fn is_switched(message: &str, name: &str) -> bool {
+    message.split(' ').next() == Some(name)
+}
+
+/// The replica that was selected, if it is of a group. A message is
+/// `slave <its name> <host> <port> @ <name> <host of the primary> <port>`.
+fn selected(message: &str, name: &str) -> Option<Address> {
+    let words: Vec<_> = message.split(' ').collect();
+    match *words {
+        ["slave", _, host, port, "@", of, ..] if of == name => {
+            Some(Address { host: host.to_owned(), port: port.parse().ok()? })
+        }
+        _ => None,
     }
 }
 
 impl Observer {
     pub(super) fn new(sentinels: Arc<Sentinels>, address: Address) -> Self {
-        let switched = Switched { name: sentinels.sentinel.name.clone(), told: Notify::new() };
+        let failovers = Failovers { sentinels: sentinels.clone(), done: Notify::new() };
         let rounds = sentinels.round.subscribe();
-        Self { sentinels, address, rounds, round: 0, switched: Arc::new(switched) }
+        Self { sentinels, address, rounds, round: 0, failovers: Arc::new(failovers) }
     }
 
     /// Goes on until it is aborted.
@@ -59,7 +86,7 @@ impl Observer {
         loop {
             let Err(error) = self.observe().await;
             let said = Said::Away(self.worded(error));
-            self.record(Report { said, id: None, peers: Vec::new() });
+            self.record(Report { said, id: None, peers: Vec::new(), replicas: Vec::new() });
             self.wait().await;
         }
     }
@@ -70,10 +97,10 @@ impl Observer {
         let patience = self.sentinels.patience();
         let config = self.sentinels.config_for_sentinel(&self.address)?;
         let begun = async {
-            let visit = Visit::to(&config, self.switched.clone()).await?;
+            let visit = Visit::to(&config, self.failovers.clone()).await?;
             if visit.greeting().is_some() {
                 // Nobody waits for it. Where it is forbidden, the sentinel is only asked.
-                drop(visit.connection().subscribe(CHANNEL));
+                drop(visit.connection().subscribe_all(&[SWITCHED, SELECTED]));
             }
             let id = visit.during(async { Ok(text(send(&visit, &["MYID"]).await)) }).await?;
             let report = self.ask(&visit, id).await?;
@@ -98,7 +125,7 @@ impl Observer {
     async fn wait(&mut self) {
         tokio::select! {
             () = sleep(PERIOD) => {}
-            () = self.switched.told.notified() => {}
+            () = self.failovers.done.notified() => {}
             // It does not end before this does.
             _ = self.rounds.changed() => {}
         }
@@ -112,16 +139,20 @@ impl Observer {
         let name = &*self.sentinels.sentinel.name;
         visit
             .during(async {
-                let (primary, peers) =
-                    join(send(visit, &["GET-MASTER-ADDR-BY-NAME", name]), send(visit, &["SENTINELS", name]))
-                        .await;
+                let (primary, peers, replicas) = join3(
+                    send(visit, &["GET-MASTER-ADDR-BY-NAME", name]),
+                    send(visit, &["SENTINELS", name]),
+                    send(visit, &["REPLICAS", name]),
+                )
+                .await;
                 let said = match answered::<Option<(String, u16)>>(primary)? {
                     Some((host, port)) => Said::Primary(Address { host, port }),
                     None => Said::UnknownName,
                 };
                 // It knows none where it does not know the name, or may not tell.
                 let peers = answered(peers).map(peers_of).unwrap_or_default();
-                Ok(Report { said, id, peers })
+                let replicas = answered(replicas).map(replicas_of).unwrap_or_default();
+                Ok(Report { said, id, peers, replicas })
             })
             .await
     }
@@ -187,30 +218,36 @@ fn text(answer: Answer) -> Option<String> {
 
 /// Those whose address and id are told.
 fn peers_of(peers: Vec<HashMap<String, String>>) -> Vec<Peer> {
-    let read = |mut peer: HashMap<String, String>| {
-        let mut field = |name| peer.remove(name).filter(|field| !field.is_empty());
-        let address = Address { host: field("ip")?, port: field("port")?.parse().ok()? };
-        Some(Peer { address, id: field("runid")? })
+    let read = |peer: HashMap<String, String>| {
+        Some(Peer { address: address_in(&peer)?, id: peer.get("runid").filter(|id| !id.is_empty())?.clone() })
     };
     peers.into_iter().filter_map(read).collect()
 }
 
+fn replicas_of(replicas: Vec<HashMap<String, String>>) -> Vec<Address> {
+    replicas.iter().filter_map(address_in).collect()
+}
+
+fn address_in(fields: &HashMap<String, String>) -> Option<Address> {
+    let host = fields.get("ip").filter(|host| !host.is_empty())?.clone();
+    Some(Address { host, port: fields.get("port")?.parse().ok()? })
+}
+
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     #[test]
     fn only_failovers_of_the_own_group_are_heard() {
-        let switched = Switched { name: "mine".into(), told: Notify::new() };
-        let heard = |message: &[u8]| {
-            switched.on_message(b"+switch-master", message);
-            switched.told.notified().now_or_never().is_some()
-        };
-        assert!(!heard(b"mine2 10.0.0.1 6379 10.0.0.2 6379"));
-        assert!(!heard(b""));
-        assert!(heard(b"mine 10.0.0.1 6379 10.0.0.2 6379"));
+        assert!(is_switched("mine 10.0.0.1 6379 10.0.0.2 6379", "mine"));
+        assert!(!is_switched("mine2 10.0.0.1 6379 10.0.0.2 6379", "mine"));
+        assert!(!is_switched("", "mine"));
+        let message = "slave 10.0.0.2:6380 10.0.0.2 6380 @ mine 10.0.0.1 6379";
+        assert_eq!(selected(message, "mine"), Some(Address { host: "10.0.0.2".into(), port: 6380 }));
+        let of_another = "slave 10.0.0.2:6380 10.0.0.2 6380 @ mine2 10.0.0.1 6379";
+        for other in ["", "slave", "slave a b c @ mine", of_another] {
+            assert_eq!(selected(other, "mine"), None, "{other}");
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Report {
     /// Its own id, if it tells.
     pub(super) id: Option<String>,
     pub(super) peers: Vec<Peer>,
+    /// Replicas of the primary.
+    pub(super) replicas: Vec<Address>,
 }
 
 /// Another sentinel of the same group.
@@ -165,6 +167,14 @@ impl Panel {
     pub(super) fn verdict(&self) -> Option<Address> {
         let electors = self.distinct().filter(|seat| seat.is_elector).count();
         self.named(0).into_iter().next().filter(|(_, votes)| votes * 2 > electors).map(|(address, _)| address)
+    }
+
+    /// Whether more than half of those that name a primary now know this replica.
+    pub(super) fn has_replica(&self, address: &Address) -> bool {
+        let naming = || self.distinct().filter(|seat| seat.primary_since(0).is_some());
+        let reports = naming().filter_map(|seat| seat.report.as_ref());
+        let knowing = reports.filter(|report| report.replicas.contains(address)).count();
+        knowing * 2 > naming().count()
     }
 
     /// What most of them name now.

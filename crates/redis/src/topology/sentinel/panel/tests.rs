@@ -13,7 +13,8 @@ fn panel(hosts: &str) -> Panel {
 
 /// Of the sentinel, whose id is that of its host. `peers`: hosts.
 fn naming(sentinel: &str, primary: &str, peers: &str) -> Report {
-    Report { said: Said::Primary(at(primary)), id: Some(id_of(sentinel)), peers: peers_at(peers) }
+    let (id, peers) = (Some(id_of(sentinel)), peers_at(peers));
+    Report { said: Said::Primary(at(primary)), id, peers, replicas: Vec::new() }
 }
 
 fn id_of(host: &str) -> String {
@@ -25,7 +26,7 @@ fn peers_at(hosts: &str) -> Vec<Peer> {
 }
 
 fn saying(said: Said) -> Report {
-    Report { said, id: None, peers: Vec::new() }
+    Report { said, id: None, peers: Vec::new(), replicas: Vec::new() }
 }
 
 fn refused(message: &str) -> ConnectError {
@@ -129,6 +130,21 @@ fn one_of_another_group_brings_in_nobody_of_it() {
     panel.hear(1, "foreign:q", "foreign2 foreign3 foreign4");
     assert_eq!(panel.seated(), ["foreign", "a", "b", "c"]);
     assert_eq!(panel.verdict(), Some(at("p")));
+}
+
+#[test]
+fn a_replica_is_one_that_most_sentinels_know() {
+    let mut panel = panel("a b liar");
+    let knowing =
+        |sentinel, replicas: &[Address]| Report { replicas: replicas.into(), ..naming(sentinel, "p", "") };
+    assert!(!panel.has_replica(&at("r")));
+    panel.record(&at("a"), 1, knowing("a", &[at("r")]));
+    panel.record(&at("b"), 1, knowing("b", &[at("r")]));
+    panel.record(&at("liar"), 1, knowing("liar", &[at("q")]));
+    assert!(panel.has_replica(&at("r")));
+    assert!(!panel.has_replica(&at("q")));
+    panel.lose(2, "a");
+    assert!(!panel.has_replica(&at("r")));
 }
 
 #[test]
