@@ -137,7 +137,7 @@ async function tour(cluster, startedIn) {
   await until(() => heir.isPrimary())
   fact(`node ${heir.port}`, `its replica is the primary now`, since())
   const { token } = await another
-  fact('Anna: lock', `a lock of that node, asked for when it died: token ${token}`, since())
+  fact('Anna: lock', `granted at that node, token ${token}`, since())
   assert.equal(ledger.held, true)
   assert.equal(await ledger.unlock(), true)
   fact('Anna: unlock', 'true: the ledger was hers all the time', since())
@@ -146,7 +146,7 @@ async function tour(cluster, startedIn) {
   fact('Ben: lock', `granted, token ${inherited.token}`, since())
   await work.stop()
   assert.deepEqual(work.errors, [])
-  fact('Carla', `${work.count} locks on the other nodes, the slowest of them in`, work.slowest)
+  fact('Carla', `${work.count} locks at the others, the slowest in`, work.slowest)
   assert.equal(await inherited.unlock(), true)
   await victim.restart()
   await cluster.ready()
@@ -193,7 +193,7 @@ async function tour(cluster, startedIn) {
   await more.stop()
   assert.deepEqual(more.errors, [])
   fact('Anna: lock', 'granted when the node went on', granted.ms)
-  fact('Carla', `${more.count} locks on the other nodes, the slowest of them in`, more.slowest)
+  fact('Carla', `${more.count} locks at the others, the slowest in`, more.slowest)
   assert.equal(await granted.value.unlock(), true)
 
   step('The end', 'The lockers are closed, and the servers stopped.')

@@ -19,9 +19,9 @@ class Cluster {
 
   /**
    * @param {{ name?: string, primaries?: number, replicas?: number, nodeTimeout?: number, fullCoverage?: boolean,
-   *   argsOf?: (index: number, port: number) => (string | number)[] }} options `name`: of the server; `replicas`: of each
+   *   argsOf?: (index: number, port: number) => unknown }} options `name`: of the server; `replicas`: of each
    *   primary; `nodeTimeout`: after how many milliseconds of silence a node is failing; `argsOf`: what else a node is started
-   *   with.
+   *   with, or a promise of that.
    */
   static async start(options = {}) {
     const cluster = new Cluster()
@@ -42,12 +42,12 @@ class Cluster {
     const index = this.nodes.length
     const node = new ClusterNode()
     this.nodes.push(node)
-    const args = (port) => [
+    const args = async (port) => [
       ...['--cluster-enabled', 'yes', '--cluster-node-timeout', nodeTimeout],
       ...['--cluster-require-full-coverage', fullCoverage ? 'yes' : 'no'],
       // A replica stays where it was put, and is in step at once.
       ...['--cluster-migration-barrier', 100, '--repl-diskless-sync-delay', 0],
-      ...(argsOf?.(index, port) ?? []),
+      ...((await argsOf?.(index, port)) ?? []),
     ]
     await node.start(name, args)
     return node
@@ -229,6 +229,8 @@ class Cluster {
 class ClusterNode {
   id
   server
+  /** Where the others connect to. */
+  portForNodes
   /** When it was elected, at the latest. */
   electedAt = Number.NEGATIVE_INFINITY
   /** Whether it was killed or frozen, since the cluster was whole. */
@@ -240,7 +242,10 @@ class ClusterNode {
     for (let attempt = 1; !this.server; attempt++) {
       const port = await freePortOfNode()
       try {
-        this.server = await startRedis({ name, port, args: argsOf(port) })
+        const args = await argsOf(port)
+        this.server = await startRedis({ name, port, args })
+        const tls = args.indexOf('--tls-port')
+        this.portForNodes = tls < 0 ? port : args[tls + 1]
       } catch (error) {
         // Another process may have taken one of its ports meanwhile.
         if (attempt === 5 || !/bind|in use|listening/i.test(error.message)) throw error
@@ -297,7 +302,7 @@ class ClusterNode {
   }
 
   async migrate(keys, to) {
-    if (keys.length > 0) await this.call('MIGRATE', host, to.port, '', 0, 5000, 'KEYS', ...keys)
+    if (keys.length > 0) await this.call('MIGRATE', host, to.portForNodes, '', 0, 5000, 'KEYS', ...keys)
   }
 
   /** It dies, at once. */
