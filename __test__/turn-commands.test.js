@@ -51,7 +51,9 @@ describe.each(SERVERS)('what is called in one turn (%s)', (name) => {
     const locks = await Promise.all(await inOneTurn((name) => locker.lock(name)))
     const tokens = locks.map((lock) => lock.token)
     expect(tokens).toEqual([...new Set(tokens)].sort((a, b) => a - b))
-    expect(await keys()).toHaveLength(101)
+    // Who holds those that have lasted is noted beside them.
+    const held = (await keys()).filter((key) => !key.endsWith(':clients'))
+    expect(held).toHaveLength(101)
     const given = await Promise.all(await inOneTurn((_, index) => locks[index].unlock()))
     expect(given).toEqual(Array(100).fill(true))
     expect(await keys()).toEqual([`${scene.prefix}fence`])
