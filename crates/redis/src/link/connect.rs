@@ -120,7 +120,8 @@ pub(super) fn try_timeout(config: &Config) -> Duration {
 
 async fn open(link: &Link, name: &str, step: &Step) -> Result<Connected, ConnectError> {
     let resolved = match &link.sentinels {
-        Some(sentinels) => Some(sentinels.resolve().await?),
+        // What few links need has no room in the futures of the others.
+        Some(sentinels) => Some(Box::pin(sentinels.resolve()).await?),
         None => None,
     };
     let config = resolved.as_ref().map_or(&*link.config, |(_, config)| config);

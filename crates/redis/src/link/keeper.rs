@@ -89,14 +89,14 @@ impl Keeper {
         sleep(least).await;
         tokio::select! {
             () = sleep(pause.saturating_sub(least)) => {}
-            () = sentinels.renamed() => {}
+            () = Box::pin(sentinels.renamed()) => {}
         }
     }
 
     /// Waits until the sentinels have another primary than the one that a connection leads to, and says why it is to be left.
     async fn moved(&self, primary: Option<&Address>) -> Cause {
         match (&self.link.sentinels, primary) {
-            (Some(sentinels), Some(primary)) => sentinels.moved(primary).await,
+            (Some(sentinels), Some(primary)) => Box::pin(sentinels.moved(primary)).await,
             _ => pending().await,
         }
     }

@@ -10,6 +10,7 @@
 
 use std::{
     fmt,
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -215,8 +216,23 @@ impl Sentinels {
         Cause::new("ERR_SENTINEL_FAILOVER", message)
     }
 
-    /// Waits until most of them name another primary than when a connection was tried last.
+    /// Waits until there is another primary than when a connection was tried last.
     pub(crate) async fn renamed(&self) {
+        let tried = lock(&self.tried).primary.clone();
+        let succession = async {
+            match &tried {
+                Some(tried) => drop(self.succession(tried).await),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.other_leading() => {}
+            () = succession => {}
+        }
+    }
+
+    /// Waits until most of them name another one.
+    async fn other_leading(&self) {
         let mut panel = self.panel.subscribe();
         loop {
             let leading = panel.borrow_and_update().leading();
@@ -237,7 +253,7 @@ impl Sentinels {
         tokio::select! {
             biased;
             opened = opening => opened,
-            () = self.renamed() => {
+            () = Box::pin(self.renamed()) => {
                 let message = "the sentinels name another primary than when this was tried";
                 Err(ConnectError::Passing(Cause::new("ERR_SENTINEL_FAILOVER", message)))
             }
@@ -246,7 +262,7 @@ impl Sentinels {
 
     /// Whether a server says of itself that it is a primary.
     async fn is_primary(&self, address: &Address) -> bool {
-        let role = async { Role::ask(&self.config_for(address)?).await };
+        let role = Box::pin(async { Role::ask(&self.config_for(address)?).await });
         let limit = PROBE.min(self.limit / 4);
         matches!(timeout(limit, role).await, Ok(Ok(Role::Primary)))
     }
