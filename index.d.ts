@@ -780,8 +780,10 @@ declare namespace lockFactory {
     | 'ERR_REDIS_TRYAGAIN'
     /** Redis accepts no writes because it cannot save to disk. */
     | 'ERR_REDIS_MISCONF'
-    /** A node of a cluster that does not serve the lock's slot. */
+    /** A node of a cluster, of which `config` says nothing: set `config.cluster`. */
     | 'ERR_REDIS_MOVED'
+    /** The cluster does not serve the lock's slot; until the deadline. */
+    | 'ERR_REDIS_CLUSTERDOWN'
     /** A key of the lock holds something else than a lock. */
     | 'ERR_REDIS_WRONGTYPE'
     /** Redis has no such database. */

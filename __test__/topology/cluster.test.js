@@ -225,6 +225,7 @@ describe('on a cluster', () => {
       for (const name of await oneOnEach()) errors.push(await rejection(locker.lock(name)))
       for (const error of errors) {
         expect(error).toBeInstanceOf(lockFactory.RedisError)
+        expect(error.code).toBe('ERR_REDIS_MOVED')
         expect(error.message).toContain('config.cluster')
       }
     }

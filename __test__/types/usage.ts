@@ -467,6 +467,7 @@ if (error instanceof RedisError) {
     | 'ERR_REDIS_TRYAGAIN'
     | 'ERR_REDIS_MISCONF'
     | 'ERR_REDIS_MOVED'
+    | 'ERR_REDIS_CLUSTERDOWN'
     | 'ERR_REDIS_WRONGTYPE'
     | 'ERR_REDIS_DB'
     | 'ERR_REDIS_VERSION'
