@@ -9,18 +9,23 @@ export const about = {
   settings: { lock: 'defaults', lockWaiting: 'timeout: Infinity', lease: '60 s (default)' },
 }
 
-export const open = (port) => openBuild('../..', port)
+export const open = (where) => openBuild('../..', where)
 
 /** `options`: of each lock. */
-export const openWith = (options, port) => openBuild('../..', port, options)
+export const openWith = (options, where) => openBuild('../..', where, options)
 
-/** `folder`: a checkout of lock-inc with an addon in it. */
-export async function openBuild(folder, port, options) {
+/** `folder`: a checkout of lock-inc with an addon in it. `where`: the port of a server, or the `config` for several. */
+export async function openBuild(folder, where, options) {
   const lockFactory = require(folder)
-  const make = () => lockFactory({ driver: 'redis', config: { port }, settings: { prefix: 'bench:' } })
+  const config = typeof where === 'number' ? { port: where } : where
+  const make = () => lockFactory({ driver: 'redis', config, settings: { prefix: 'bench:' } })
   const locker = make()
   await locker.isLocked('connected')
-  return interfaceOf(locker, make, options)
+  const keyOf = (name) => {
+    const hash = lockFactory.hash(name)
+    return `bench:${config.nodes ? `{${hash}}` : hash}`
+  }
+  return { ...interfaceOf(locker, make, options), keyOf }
 }
 
 function interfaceOf(locker, make, options) {

@@ -15,10 +15,13 @@ export const about = {
   },
 }
 
-export async function open(port) {
+/** `where`: the port of a server, or `{ nodes, prefix }` of a cluster, or `{ sentinels, name }`. */
+export async function open(where) {
   const Client = require('ioredis-4')
   const { default: Redlock } = require('redlock')
-  const client = new Client(port)
+  const client = where.nodes
+    ? new Client.Cluster(where.nodes, { keyPrefix: where.prefix })
+    : new Client(where)
   const redlock = new Redlock([client])
   // Without a listener, each attempt that finds the lock taken would end the process.
   redlock.on('error', () => {})
@@ -34,6 +37,7 @@ export async function open(port) {
       if (!renewed) return taken(name, ms)
       return heldByRoutine((routine) => redlock.using([name], ms, routine), onLost)
     },
+    keyOf: (name) => name,
     close: () => client.quit(),
   }
 }

@@ -11,14 +11,15 @@ export class Child {
   #calls = 0
   #stderr = ''
 
-  constructor(contestant, port) {
+  /** `where`: the port of a server, or the nodes of a cluster, or sentinels. */
+  constructor(contestant, where) {
     this.contestant = contestant
     const options = {
       execArgv: ['--expose-gc'],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     }
-    this.#process = killAtExit(fork(worker, [contestant, String(port)], options))
+    this.#process = killAtExit(fork(worker, [contestant, JSON.stringify(where)], options))
     this.#process.stderr.on('data', (data) => {
       this.#stderr = (this.#stderr + data).slice(-2000)
     })
@@ -36,8 +37,8 @@ export class Child {
   }
 
   /** One that has connected. */
-  static async start(contestant, port) {
-    const child = new Child(contestant, port)
+  static async start(contestant, where) {
+    const child = new Child(contestant, where)
     await child.call('ready')
     return child
   }
@@ -75,6 +76,6 @@ export class Child {
 }
 
 /** Several processes of one contestant. */
-export async function startChildren(contestant, port, count) {
-  return Promise.all(Array.from({ length: count }, () => Child.start(contestant, port)))
+export async function startChildren(contestant, where, count) {
+  return Promise.all(Array.from({ length: count }, () => Child.start(contestant, where)))
 }

@@ -79,9 +79,7 @@ export class Server {
 
   /** CPU time that the server has used, in µs. */
   async cpu() {
-    const info = await this.call('INFO', 'cpu')
-    const of = (kind) => Number(info.match(new RegExp(`^used_cpu_${kind}_main_thread:([\\d.]+)`, 'm'))[1])
-    return (of('sys') + of('user')) * 1e6
+    return mainThreadUs(await this.call('INFO', 'cpu'))
   }
 
   resetCounters() {
@@ -121,6 +119,12 @@ export class Server {
     child.kill('SIGKILL')
     await ended
   }
+}
+
+/** Of what `INFO cpu` says. */
+export function mainThreadUs(info) {
+  const of = (kind) => Number(info.match(new RegExp(`^used_cpu_${kind}_main_thread:([\\d.]+)`, 'm'))[1])
+  return (of('sys') + of('user')) * 1e6
 }
 
 async function freePort() {

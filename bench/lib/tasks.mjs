@@ -1,7 +1,10 @@
 // What a contestant's process can be told to do. Each task takes the contestant, its arguments, and the list of
 // what was thrown where nobody caught it.
+import { createRequire } from 'node:module'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { measureCpu } from './cpu.mjs'
+
+const { slotOf } = createRequire(import.meta.url)('../../__test__/support/slots.js')
 
 /** Nanoseconds of CLOCK_MONOTONIC, which all processes of a Linux machine share. */
 const now = () => Number(process.hrtime.bigint())
@@ -242,6 +245,73 @@ export async function closeEach() {
   const start = performance.now()
   await Promise.all(crowd.splice(0).map(({ locker }) => locker.close()))
   return performance.now() - start
+}
+
+let fresh = 0
+
+/** A name that nobody had yet, with a key in one of these ranges of slots. */
+function freshIn(ranges, keyOf) {
+  for (;;) {
+    const name = own(`fresh ${fresh++}`)
+    const slot = slotOf(keyOf(name))
+    if (ranges.some(([first, last]) => first <= slot && slot <= last)) return name
+  }
+}
+
+const locking = { until: Infinity, lanes: [], rejected: new Map() }
+
+/**
+ * Takes locks of fresh names, one after the other with a pause, in a lane for each of the sets of ranges of slots; whatever is
+ * rejected is tried again. Goes on until `stopLocking`. A lock is given up while the lane goes on.
+ */
+export function keepLocking({ lockWaiting, keyOf }, { lanes, pause }) {
+  const note = (what) => (error) => {
+    const text = `${what}: ${error.message}`
+    locking.rejected.set(text, (locking.rejected.get(text) ?? 0) + 1)
+  }
+  const lane = async (ranges) => {
+    const calls = []
+    for (let asked = now(); ; asked = now()) {
+      let unlock
+      while (!unlock) {
+        unlock = await lockWaiting(freshIn(ranges, keyOf)).catch(note('lock'))
+        if (!unlock) await sleep(pause)
+      }
+      calls.push({ asked, got: now() })
+      unlock().catch(note('unlock'))
+      if (asked > locking.until) return calls
+      await sleep(pause)
+    }
+  }
+  locking.until = Infinity
+  locking.rejected.clear()
+  locking.lanes = lanes.map(lane)
+}
+
+/** Each lane ends with a lock that it has asked for from now on. Resolves to when each was asked for, and got. */
+export async function stopLocking() {
+  locking.until = now()
+  const lanes = await Promise.all(locking.lanes)
+  return { lanes, rejected: [...locking.rejected] }
+}
+
+const kept = { lost: false, unlock: undefined }
+
+/** Keeps a lock alive until `endKeeping`. Resolves to its key. */
+export async function keep({ hold, keyOf }, { ranges, lease }) {
+  const name = freshIn(ranges, keyOf)
+  const onLost = () => {
+    kept.lost = true
+  }
+  kept.unlock = await hold(name, lease, { renewed: true, onLost })
+  return keyOf(name)
+}
+
+/** Whether its owner was told that it is lost, and why it could not be given up, if so. */
+export async function endKeeping() {
+  const { lost } = kept
+  const refused = await kept.unlock().then(() => null, String)
+  return { lost, refused }
 }
 
 export function close({ close }) {

@@ -55,7 +55,7 @@ export async function run({ rounds, quick, log }) {
 }
 
 /** Names go to and fro between two processes. Resolves to ms from the call of unlock to the lock, one by one. */
-async function handOver(children, prefix, ms) {
+export async function handOver(children, prefix, ms) {
   const found = []
   const end = performance.now() + ms
   const chain = async (index) => {

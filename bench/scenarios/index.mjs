@@ -1,5 +1,7 @@
 import * as blocked from './blocked.mjs'
+import * as cluster from './cluster.mjs'
 import * as concurrent from './concurrent.mjs'
+import * as failover from './failover.mjs'
 import * as growthNames from './growth-names.mjs'
 import * as growthWaiters from './growth-waiters.mjs'
 import * as handover from './handover.mjs'
@@ -30,6 +32,8 @@ export const scenarios = [
   manyWaiters,
   growthNames,
   growthWaiters,
+  cluster,
+  failover,
   scripts,
   server,
   load,
