@@ -126,15 +126,16 @@ function keyIn([[first, last]]) {
   }
 }
 
-/** When one of the servers has taken a write. */
+/** When the first of the servers has taken a write. */
 function written(servers, key) {
+  const { until } = support('until.js')
+  let at
   const write = async (server) => {
-    await server.call('SET', key, 1)
-    return Number(process.hrtime.bigint())
+    if (at === undefined) await server.call('SET', key, 1)
+    at ??= Number(process.hrtime.bigint())
+    return at
   }
-  return support('until.js').until(
-    // Each says why not: it is a replica, or the cluster is down.
-    () => Promise.any(servers.map(write)).catch(() => undefined),
-    'a replica has taken over',
-  )
+  // Until then each says why not: it is a replica, or the cluster is down.
+  const taken = (server) => until(() => write(server).catch(() => undefined), 'a replica has taken over')
+  return Promise.any(servers.map(taken))
 }
