@@ -167,12 +167,13 @@ declare namespace lockFactory {
     prefix: string
     /**
      * How long to go on trying to connect before giving up for good: a whole number of milliseconds from 1 to
-     * 2147483647. Default: no limit. No effect with `retry_strategy`.
+     * 2147483647. Default: no limit. No effect with `retry_strategy`. With a cluster it throws a `RangeError`.
      */
     connect_timeout: Time
     /**
      * How many times in a row to try to connect before giving up for good: a whole number from 0 on; 0 is no limit.
-     * Default: 0. No effect with `retry_strategy`.
+     * Default: 0, the only value with a cluster, where any other throws a `RangeError`. No effect with
+     * `retry_strategy`.
      */
     max_attempts: number
     /**
@@ -180,7 +181,10 @@ declare namespace lockFactory {
      * 2000. No effect with `retry_strategy`.
      */
     retry_max_delay: Time
-    /** Decides when to try again to connect. Default: after 50 ms, then twice as long each time, with jitter. */
+    /**
+     * Decides when to try again to connect. Default: after 50 ms, then twice as long each time, with jitter. With a cluster it
+     * throws a `RangeError`.
+     */
     retry_strategy: RetryStrategy
     /** Whether calls wait for a connection. `false`: they reject at once while there is none. Default: `true`. */
     enable_offline_queue: boolean

@@ -17,6 +17,8 @@ const thrownBy = (call) => {
 const natMap = { '10.0.0.1:7000': { host: 'a', port: 1 } }
 const nodes = [{ host: 'a', port: 7000 }, { host: 'b' }]
 
+const AGAIN = 'a node is connected to again for as long as it serves slots'
+
 describe('config.nodes', () => {
   it('names where a cluster is first asked for', () => {
     expect(readRedis({ nodes: [{ host: 'a', port: 7000 }, { host: 'b', port: '7001' }, {}] })).toMatchObject({
@@ -85,11 +87,21 @@ describe('config.nodes', () => {
     [{ db: 1 }, 'database 1 of config.db: a cluster has database 0 alone'],
     [{ database: '2' }, 'database 2 of config.database: a cluster has database 0 alone'],
     [{ url: 'redis:///3' }, 'database 3 of config.url: a cluster has database 0 alone'],
+    [{ max_attempts: 1 }, `config.max_attempts: ${AGAIN}`],
+    [{ connectTimeout: '1s' }, `config.connect_timeout: ${AGAIN}`],
+    [{ retry_strategy: () => 1 }, `config.retry_strategy: ${AGAIN}`],
   ])('does not go with %j', (config, other) => {
     expect(thrownBy(() => readRedis({ nodes, ...config }))).toMatchObject({
       name: 'RangeError',
       code: 'ERR_OUT_OF_RANGE',
       message: `config.nodes does not go with ${other}`,
+    })
+  })
+
+  it('goes with tries without end, and with the longest time between them', () => {
+    expect(readRedis({ nodes, max_attempts: 0, retry_max_delay: 7 })).toMatchObject({
+      maxAttempts: 0,
+      maxDelay: 7,
     })
   })
 
@@ -104,6 +116,7 @@ describe('config.cluster', () => {
     [{ url: '/x' }, 'the path in config.url: the nodes of a cluster are reached by TCP'],
     [{ db: 1 }, 'database 1 of config.db: a cluster has database 0 alone'],
     [{ url: 'redis://h/1' }, 'database 1 of config.url: a cluster has database 0 alone'],
+    [{ max_attempts: 1 }, `config.max_attempts: ${AGAIN}`],
   ])('does not go with %j', (config, other) => {
     expect(thrownBy(() => readRedis({ cluster: true, ...config }))).toMatchObject({
       name: 'RangeError',
@@ -118,11 +131,12 @@ describe('config.cluster', () => {
 
 describe('config.natMap', () => {
   it('says where the nodes are that a cluster names', () => {
-    const many = { ...natMap, '::1:7001': { host: 'b', port: '2' } }
+    const many = { ...natMap, '::1:7001': { host: 'b', port: '2' }, '[::1]:7002': { host: 'b', port: 3 } }
     for (const config of [{ cluster: true }, { nodes }]) {
       expect(readRedis({ ...config, natMap: many }).natMap).toEqual([
         { from: '10.0.0.1:7000', host: 'a', port: 1 },
         { from: '::1:7001', host: 'b', port: 2 },
+        { from: '::1:7002', host: 'b', port: 3 },
       ])
     }
   })

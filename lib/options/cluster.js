@@ -27,6 +27,7 @@ function readCluster(config, url, tls, { path, host, port }) {
     refuseTogether(by, `${where}: the nodes of a cluster are reached by TCP`)
   }
   refuseDatabase(config, url, by)
+  refuseGivingUp(config, by)
   if (nodes !== undefined) refuseOtherHosts(config, url, tls)
   return {
     nodes: nodes === undefined ? [{ host, port }] : Array.from(nodes, readNode),
@@ -44,6 +45,15 @@ function refuseDatabase({ db, database }, url, by) {
   const named = { 'config.url': url.database, 'config.db': db, 'config.database': database }
   for (const [where, number] of Object.entries(named)) {
     if (number) refuseTogether(by, `database ${number} of ${where}: a cluster has database 0 alone`)
+  }
+}
+
+/** The slots of a node that was given up for good would be lost. @param {{ [name: string]: any }} config @param {string} by */
+function refuseGivingUp({ retry_strategy, max_attempts, connect_timeout }, by) {
+  for (const [option, value] of Object.entries({ retry_strategy, max_attempts, connect_timeout })) {
+    if (value) {
+      refuseTogether(by, `config.${option}: a node is connected to again for as long as it serves slots`)
+    }
   }
 }
 
@@ -80,7 +90,7 @@ function readNatMap(given) {
     }
     const { host, port } = readOptions(renamed(nodeTable, path), to, Object.create(null))
     if (host === undefined || port === undefined) throw wrongType(`${path} needs a host and a port`)
-    return { from, host, port }
+    return { from: from.replace(/^\[(.*)\]:/, '$1:'), host, port }
   })
 }
 
