@@ -28,13 +28,12 @@ impl Redis {
             self.call(self.keys.index(), look, Deadline::after(patience)).await?;
         }
         loop {
-            let seats = self.seats.all();
+            let (moves, seats) = (self.seats.moves(), self.seats.all());
             let each = seats.iter().map(|seat| self.purge_at(seat.clone(), patience));
             let result: Result<Vec<()>> = join_all(each).await.into_iter().collect();
-            let is_same = |(one, other): (&Arc<Seat>, &Arc<Seat>)| Arc::ptr_eq(one, other);
-            let now = self.seats.all();
-            // Where slots have gone to other servers, those have to be looked at.
-            if now.len() == seats.len() && now.iter().zip(&seats).all(is_same) {
+            self.seats.refresh().await;
+            // Slots that have moved meanwhile may have passed over to a server that had been looked at by then.
+            if self.seats.moves() == moves {
                 return result.map(drop);
             }
         }

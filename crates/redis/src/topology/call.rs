@@ -98,12 +98,13 @@ impl Call<'_> {
     async fn answer(&mut self) -> Result<Reply> {
         loop {
             let asked = self.asked.take();
-            let asking = asked.is_some();
-            let known = asked.or_else(|| self.seats.at(self.place));
+            let known = asked.clone().or_else(|| self.seats.at(self.place));
             let (at, live) = match known.and_then(|seat| self.usable(seat)) {
                 Some(found) => found,
                 None => Box::pin(self.wait_for_live()).await?,
             };
+            // Where there is no connection to that one, the other is asked again.
+            let asking = asked.is_some_and(|asked| Arc::ptr_eq(&asked, &at));
             if let Some(script) = self.command.script()
                 && !live.allows(script)
             {
@@ -272,10 +273,8 @@ impl Call<'_> {
             let last = match (&seat, seats.cluster()) {
                 (_, Some(cluster)) if cluster.is_closed() => return Err(Error::Closed),
                 (Some(seat), cluster) => self.why_not(seat, cluster.is_some())?,
-                (None, cluster) => match cluster.and_then(ClusterSeats::at_failing) {
-                    Some(seat) => self.why_not(&seat, true)?,
-                    None => None,
-                },
+                (None, Some(cluster)) => self.why_none(cluster)?,
+                (None, None) => None,
             };
             tokio::select! {
                 changed = timeout_at(self.deadline.at, changed) => if changed.is_err() {
@@ -286,13 +285,37 @@ impl Call<'_> {
         }
     }
 
+    /// Why it is not known which node of a cluster is to be asked. An error where waiting is of no use.
+    fn why_none(&mut self, cluster: &ClusterSeats) -> Result<Option<Cause>> {
+        if let Some(seat) = cluster.at_failing() {
+            return self.why_not(&seat, true);
+        }
+        if let Some(refusal) = cluster.final_refusal() {
+            return Err(Error::Refused(Refusal { unanswered: self.sent.is_some(), ..refusal }));
+        }
+        if cluster.has_offline_queue() {
+            return Ok(None);
+        }
+        if let Some(refusal) = self.refused.take() {
+            return Err(Error::Refused(refusal));
+        }
+        let what = "No connection yet to the node of Redis Cluster that has the lock, and \
+                    config.enable_offline_queue is off";
+        Err(self.unavailable(what, false, None, ""))
+    }
+
     /// Why there is no connection, if a try has failed. An error where waiting is of no use.
     fn why_not(&mut self, seat: &Seat, in_cluster: bool) -> Result<Option<Cause>> {
         let (state, server) = (seat.link.state().clone(), &seat.link.server);
         match state {
             State::Ready(_) => Ok(None),
-            // The node has left the cluster.
-            State::Closed if in_cluster => Ok(None),
+            // The node has left the cluster. Another one has its slots.
+            State::Closed if in_cluster => match self.place {
+                Place::Slot(_) => Ok(None),
+                Place::At(_) => {
+                    Err(self.unavailable(&format!("{server} has left the cluster"), false, None, ""))
+                }
+            },
             State::Closed => Err(Error::Closed),
             State::GaveUp(cause) => {
                 let what = format!("Reconnecting to {server} was given up, as config asks for");
@@ -323,6 +346,11 @@ impl Call<'_> {
     fn late(&mut self, seat: Option<&Seat>, cause: Option<Cause>) -> Error {
         if let Some(refusal) = self.refused.take() {
             return Error::Refused(refusal);
+        }
+        if seat.is_none()
+            && let Some(refusal) = self.seats.cluster().and_then(ClusterSeats::why_unserved)
+        {
+            return Error::Refused(Refusal { unanswered: self.sent.is_some(), ..refusal });
         }
         let cause = cause.or(self.trouble.take());
         let server = seat.map_or_else(|| "Redis Cluster".to_owned(), |seat| seat.link.server.to_string());

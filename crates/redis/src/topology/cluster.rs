@@ -10,10 +10,11 @@ use std::{
 };
 
 use lock_inc_core::{
+    error::{Cause, Refusal},
     lock,
     store::{Scope, StoreEvent, StoreEvents},
 };
-use redis::cmd;
+use redis::{Value, cmd};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
@@ -29,12 +30,12 @@ use crate::{
     config::{Address, ClusterConfig, Config},
     keys::Keys,
     link::{Link, Machine, Shared, State},
-    refusal::Redirection,
+    refusal::{self, Redirection, RefusalKind},
 };
 
 /// The nodes are asked so often where the slots are, if all is well,
 const PAUSE: Duration = Duration::from_secs(5);
-/// and if one of them cannot be reached, or is silent.
+/// and if one of them cannot be reached, or is silent, or none of them serves some slot.
 const TROUBLED_PAUSE: Duration = Duration::from_millis(250);
 /// Not more often, whatever happens.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
@@ -56,6 +57,10 @@ pub(crate) struct Cluster {
     inner: Mutex<Inner>,
     /// Which node serves each slot. Taken after `inner`.
     served: RwLock<Vec<Option<Arc<Node>>>>,
+    /// How often slots were found somewhere else.
+    moves: AtomicUsize,
+    /// Why those that were asked last do not say where the slots are.
+    refusal: Mutex<Option<Refusal>>,
     /// How often the nodes were asked.
     asked: AtomicUsize,
     closed: CancellationToken,
@@ -110,6 +115,8 @@ impl Cluster {
             shared: Shared::default(),
             inner: Mutex::new(inner),
             served: RwLock::new(vec![None; usize::from(SLOTS)]),
+            moves: AtomicUsize::new(0),
+            refusal: Mutex::default(),
             asked: AtomicUsize::new(0),
             closed: CancellationToken::new(),
         });
@@ -136,7 +143,7 @@ impl Cluster {
             if !is_informed {
                 // Some node may be there in a moment.
                 let _ = timeout(TROUBLED_PAUSE, changed).await;
-            } else if self.served_by().iter().all(|node| node.is_well()) {
+            } else if self.is_well() {
                 let _ = timeout(PAUSE, self.shared.trouble.notified()).await;
             } else {
                 sleep(TROUBLED_PAUSE).await;
@@ -158,17 +165,34 @@ impl Cluster {
         self.ask(nodes).await
     }
 
+    /// Every slot is served, by a node that answers.
+    fn is_well(&self) -> bool {
+        read(&self.served).iter().all(Option::is_some) && self.served_by().iter().all(|node| node.is_well())
+    }
+
     /// Asks one after the other.
     async fn ask(self: &Arc<Self>, nodes: Vec<Arc<Node>>) -> bool {
+        let mut refusal = None;
         for node in nodes {
             let Some(live) = node.link.live() else { continue };
             let asking = live.commands.send_one(cmd("CLUSTER").arg("SLOTS"));
-            let Ok(Ok(answer)) = timeout(PATIENCE, asking).await else { continue };
-            if let Some(table) = SlotTable::read(answer, &node.address.host)
-                && !table.ranges.is_empty()
-            {
-                self.learn(table);
-                return true;
+            match timeout(PATIENCE, asking).await {
+                Ok(Ok(Value::ServerError(error))) => refusal = Some(refusal::of_reply(&error, false)),
+                Ok(Ok(answer)) => match SlotTable::read(answer, &node.address.host) {
+                    Some(table) if !table.ranges.is_empty() => {
+                        *lock(&self.refusal) = None;
+                        self.learn(table);
+                        return true;
+                    }
+                    _ => refusal = Some(unserved("the node knows of none that serves slots")),
+                },
+                _ => {}
+            }
+        }
+        if refusal.is_some() {
+            let is_news = std::mem::replace(&mut *lock(&self.refusal), refusal).is_none();
+            if is_news {
+                self.shared.changed.notify_waiters();
             }
         }
         false
@@ -231,8 +255,12 @@ impl Cluster {
         };
         let mut current = write(&self.served);
         let moved: Vec<bool> = current.iter().zip(&served).map(is_moved).collect();
+        let is_new = current.iter().zip(&served).any(|(before, now)| before.is_none() && now.is_some());
         *current = served;
         drop(current);
+        if is_new || moved.contains(&true) {
+            self.moves.fetch_add(1, Ordering::Relaxed);
+        }
         self.shared.changed.notify_waiters();
         if moved.contains(&true) {
             let is_moved: IsMoved = Arc::new(move |slot| moved.get(usize::from(slot)) == Some(&true));
@@ -420,6 +448,35 @@ impl ClusterSeats {
         self.cluster.confirm(slot, &at.link).await
     }
 
+    /// How often slots were found somewhere else.
+    pub(super) fn moves(&self) -> usize {
+        self.cluster.moves.load(Ordering::Relaxed)
+    }
+
+    /// Asks where the slots are now.
+    pub(super) async fn refresh(&self) {
+        self.cluster.ask_nodes().await;
+    }
+
+    /// Whether a call may wait for a connection.
+    pub(super) fn has_offline_queue(&self) -> bool {
+        self.cluster.config.offline_queue
+    }
+
+    /// Why no node of those that can be reached says which of them serves the slots, if none ever will.
+    pub(super) fn final_refusal(&self) -> Option<Refusal> {
+        let is_ready = |seat: &Arc<Seat>| matches!(*seat.link.state(), State::Ready(_));
+        let refusal = lock(&self.cluster.refusal).clone().filter(|refusal| !refusal.is_passing)?;
+        read(&self.seats).iter().all(is_ready).then_some(refusal)
+    }
+
+    /// Why no node is known to serve a slot. None: none has answered yet.
+    pub(super) fn why_unserved(&self) -> Option<Refusal> {
+        let is_known = || read(&self.cluster.served).iter().any(Option::is_some);
+        let refusal = lock(&self.cluster.refusal).clone();
+        refusal.or_else(|| is_known().then(|| unserved("no node serves the slot")))
+    }
+
     /// At a node to which there is no connection, if there is none to any other either.
     pub(super) fn at_failing(&self) -> Option<Arc<Seat>> {
         let seats = read(&self.seats);
@@ -452,6 +509,9 @@ impl ClusterSeats {
             .get_mut(usize::from(slot))
             .and_then(|serving| serving.replace(node.clone()));
         cluster.shared.changed.notify_waiters();
+        if before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &node)) {
+            cluster.moves.fetch_add(1, Ordering::Relaxed);
+        }
         if before.is_some_and(|before| !Arc::ptr_eq(&before, &node)) {
             let is_moved: IsMoved = Arc::new(move |other| other == slot);
             inner.on_moved(&is_moved);
@@ -505,6 +565,11 @@ impl StoreEvents for NodeEvents {
             StoreEvent::NumberTaken => self.events.hear(event),
         }
     }
+}
+
+/// What a node would say of a slot that none serves.
+fn unserved(why: &str) -> Refusal {
+    RefusalKind::ClusterDown.refusal(Cause::new("CLUSTERDOWN", format_args!("CLUSTERDOWN {why}")), false)
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

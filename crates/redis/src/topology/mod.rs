@@ -198,6 +198,18 @@ impl Seats {
         }
     }
 
+    /// How often locks were found to be at other servers.
+    pub(crate) fn moves(&self) -> usize {
+        self.cluster().map_or(0, ClusterSeats::moves)
+    }
+
+    /// Finds out at which servers the locks are now.
+    pub(crate) async fn refresh(&self) {
+        if let Some(cluster) = self.cluster() {
+            cluster.refresh().await;
+        }
+    }
+
     /// The number of the connection that a command for this place would be sent on; 0 before there is one.
     pub(crate) fn connection(&self, place: &Place) -> u32 {
         self.at(place).map_or(0, |seat| seat.member.connection())

@@ -21,6 +21,7 @@ use super::{call::Reply, *};
 use crate::{config::Reconnect, link::Command, script::LuaScript};
 
 mod confirmation;
+mod redirection;
 
 struct Still;
 
@@ -34,6 +35,15 @@ impl Clock for Still {
 impl Random for Still {
     fn unit(&self) -> f64 {
         0.0
+    }
+}
+
+fn machine() -> Machine {
+    Machine {
+        clock: Arc::new(Still),
+        random: Arc::new(Still),
+        #[cfg(unix)]
+        watcher: None,
     }
 }
 
@@ -62,12 +72,7 @@ impl Scene {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = Config::of("127.0.0.1", listener.local_addr().unwrap().port());
         change(&mut config);
-        let machine = Machine {
-            clock: Arc::new(Still),
-            random: Arc::new(Still),
-            #[cfg(unix)]
-            watcher: None,
-        };
+        let machine = machine();
         let link = Link::open(config, "test".into(), machine.clone(), Shared::default());
         let (kind, command_timeout) = (Kind::One(link.clone()), Duration::from_secs(3));
         let servers = Arc::new(Servers { machine, command_timeout, kind });
