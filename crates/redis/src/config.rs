@@ -43,7 +43,7 @@ impl Config {
     /// The same for one node of the cluster.
     pub(crate) fn of_node(&self, Address { host, port }: &Address) -> Self {
         let endpoint = Endpoint::Tcp { host: host.clone(), port: *port, family: self.family() };
-        Self { endpoint, cluster: None, ..self.clone() }
+        Self { endpoint, ..self.clone() }
     }
 }
 
@@ -83,14 +83,15 @@ impl fmt::Display for Address {
 pub struct ClusterConfig {
     /// Some of them. They know of the others.
     pub seeds: Vec<Address>,
-    /// Where those are that are not reachable as the cluster names them.
+    /// Where those are that are not reachable as the cluster names them, by host, colon and port. No brackets are around an
+    /// IPv6 address, as servers write none.
     pub nat_map: HashMap<String, Address>,
 }
 
 impl ClusterConfig {
     /// Where a node is, which the cluster names so.
     pub(crate) fn translate(&self, named: Address) -> Address {
-        self.nat_map.get(&named.to_string()).cloned().unwrap_or(named)
+        self.nat_map.get(&format!("{}:{}", named.host, named.port)).cloned().unwrap_or(named)
     }
 }
 
@@ -221,6 +222,16 @@ mod tests {
                 command_timeout: Duration::from_secs(3),
             }
         }
+    }
+
+    #[test]
+    fn a_node_is_translated_as_servers_write_its_address() {
+        let [inside, outside, other] =
+            ["fd00::1", "redis.example", "::1"].map(|host| Address { host: host.into(), port: 7000 });
+        let nat_map = HashMap::from([("fd00::1:7000".to_owned(), outside.clone())]);
+        let config = ClusterConfig { seeds: Vec::new(), nat_map };
+        assert_eq!(config.translate(inside), outside);
+        assert_eq!(config.translate(other.clone()), other);
     }
 
     #[test]

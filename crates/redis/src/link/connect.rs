@@ -226,7 +226,8 @@ async fn greet(
 
 /// What finds out which commands are forbidden. Nothing where it is not known yet which keys are used.
 fn trials(link: &Link) -> Vec<Cmd> {
-    link.members.any_prefix().map(|prefix| Forbidden::trials(&prefix)).unwrap_or_default()
+    let in_cluster = link.config.cluster.is_some();
+    link.members.any_prefix().map(|prefix| Forbidden::trials(&prefix, in_cluster)).unwrap_or_default()
 }
 
 /// Drives a connection until something is done.

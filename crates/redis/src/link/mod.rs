@@ -153,7 +153,7 @@ impl Live {
     /// Finds out once more what is forbidden. Until there is an answer, it is what it was.
     pub(crate) async fn look_again(&self, prefix: &str) {
         let mut forbidden = Forbidden::default();
-        for answer in self.commands.send_together(&Forbidden::trials(prefix)) {
+        for answer in self.commands.send_together(&Forbidden::trials(prefix, self.config.cluster.is_some())) {
             let Ok(answer) = answer.await else { return };
             forbidden.add(answer);
         }

@@ -1,7 +1,7 @@
 -- Tries all commands that scripts call, as one that is refused in the middle of a script leaves things half done. Not
 -- PUBLISH and PUBSUB, without which all goes on, only later.
--- KEYS: a key that is used for nothing else. Returns the commands that the user may not run.
-local key, forbidden = KEYS[1], {}
+-- KEYS: a key that is used for nothing else; in a cluster it is in ARGV. Returns the commands that the user may not run.
+local key, forbidden = KEYS[1] or ARGV[1], {}
 
 local function allows(command, ...)
   local reply = redis.pcall(command, ...)
