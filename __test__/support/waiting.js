@@ -142,7 +142,7 @@ function waiting(specOf, options) {
       const patient = []
       const impatient = []
       for (let index = 0; index < 3; index++) {
-        impatient.push(rejection(locker.lock('resource', { timeout: 400 })))
+        impatient.push(rejection(locker.lock('resource', { timeout: 1500 })))
         patient.push(newLocker().lock('resource', { timeout }))
         await scene.waiting('resource', 2 * index + 2)
       }
