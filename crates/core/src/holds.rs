@@ -136,6 +136,8 @@ pub(crate) struct Holds {
     deadlines: Deadlines<Nonce>,
     /// Locks that were removed before they were among the holds, and until when to remember them.
     removed_early: HashMap<(Nonce, Option<u64>), Moment>,
+    /// The tokens of locks that are being given up. The store may tell once more that it has granted them.
+    leaving: HashMap<Nonce, u64>,
 }
 
 /// For how long a removal may be ahead of the grant: both came over the same connection.
@@ -197,6 +199,21 @@ impl Holds {
         Some(hold)
     }
 
+    /// The same for a lock that is to be given up, until it [has left](Self::on_left).
+    pub(crate) fn take_to_give_up(&mut self, nonce: Nonce) -> Option<Hold> {
+        let hold = self.take(nonce)?;
+        // Of one that was granted at once the store has told already.
+        if !hold.is_untouched {
+            self.leaving.insert(nonce, hold.token);
+        }
+        Some(hold)
+    }
+
+    /// A lock has been given up, or that goes on in the background.
+    pub(crate) fn on_left(&mut self, nonce: Nonce) {
+        self.leaving.remove(&nonce);
+    }
+
     /// Takes out the hold with this nonce, if it is the lock with this token, and relied on.
     pub(crate) fn take_relied_on(&mut self, nonce: Nonce, token: u64) -> Option<Hold> {
         let entry = self.by_nonce.get(&nonce)?;
@@ -238,7 +255,11 @@ impl Holds {
         lease: Option<Lease>,
         now: Moment,
     ) -> UnclaimedGrant {
-        let Some(entry) = self.by_nonce.get_mut(&nonce) else { return UnclaimedGrant::Unwanted };
+        let Some(entry) = self.by_nonce.get_mut(&nonce) else {
+            // Whoever gives it up a second time may be the first, and the other one would be told that it was lost.
+            let is_leaving = self.leaving.get(&nonce) == Some(&token);
+            return if is_leaving { UnclaimedGrant::Known } else { UnclaimedGrant::Unwanted };
+        };
         if entry.hold.token > token {
             return UnclaimedGrant::Known;
         }

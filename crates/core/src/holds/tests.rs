@@ -318,3 +318,18 @@ fn of_two_locks_of_one_attempt_the_one_with_the_greater_token_is_held_by_the_sto
     assert_eq!(superseded, UnclaimedGrant::Superseded(first.clone()));
     assert_eq!(holds.on_unclaimed_grant(first.nonce, 6, lease, now), UnclaimedGrant::Unwanted);
 }
+
+#[test]
+fn a_grant_that_is_told_again_while_its_lock_is_given_up_is_known_and_a_later_one_is_unwanted() {
+    let now = Moment::at(Duration::from_secs(9));
+    let mut holds = Holds::default();
+    let first = Hold { is_untouched: false, ..hold("a", 5, now, 5000, false) };
+    assert!(holds.insert(first.clone(), None));
+    assert_eq!(holds.take_to_give_up(first.nonce), Some(first.clone()));
+    assert!(holds.get(first.nonce).is_none());
+    let lease = Some(first.lease);
+    assert_eq!(holds.on_unclaimed_grant(first.nonce, 5, lease, now), UnclaimedGrant::Known);
+    assert_eq!(holds.on_unclaimed_grant(first.nonce, 6, lease, now), UnclaimedGrant::Unwanted);
+    holds.on_left(first.nonce);
+    assert_eq!(holds.on_unclaimed_grant(first.nonce, 5, lease, now), UnclaimedGrant::Unwanted);
+}

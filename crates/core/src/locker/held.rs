@@ -62,6 +62,11 @@ impl Held {
         self.lock().take(nonce)
     }
 
+    /// See [`Holds::take_to_give_up`].
+    pub(super) fn take_to_give_up(&self, nonce: Nonce) -> Option<Hold> {
+        self.lock().take_to_give_up(nonce)
+    }
+
     /// Takes out what there is on the resource with this hash that is not relied on any more.
     pub(super) fn take_lost(&self, hash: &str) -> Vec<Hold> {
         self.lock().take_lost(hash)

@@ -15,14 +15,27 @@ use crate::{
 /// Between two tries of a background cancel.
 const CANCEL_BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(2) };
 
+/// A lock that is being given up.
+struct Leaving<'a> {
+    locker: &'a Locker,
+    nonce: Nonce,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.locker.held.change_without_alarm(|holds| holds.on_left(self.nonce));
+    }
+}
+
 impl Locker {
     /// Gives up a lock. `false` if it is not held any more, or if the store says that it had expired or been taken away.
     pub async fn unlock(self: Arc<Self>, nonce: Nonce) -> Result<bool> {
         // Whoever has stood still past the end of its lease is told so first.
         self.renew_due(self.now());
         // From here on it is not renewed any more.
-        let Some(hold) = self.held.take(nonce) else { return Ok(false) };
-        self.give_up(hold).await
+        let Some(hold) = self.held.take_to_give_up(nonce) else { return Ok(false) };
+        let _leaving = (!hold.is_untouched).then(|| Leaving { locker: &self, nonce });
+        self.clone().give_up(hold).await
     }
 
     /// Gives up what the store may still keep of locks on the resource that were lost.
