@@ -137,6 +137,8 @@ impl Cluster {
 
     /// Finds out where the slots are, again and again.
     async fn keep_informed(self: Arc<Self>) {
+        // Whoever is asked about a change may not have heard of it yet, and is asked again.
+        let mut is_settled = true;
         loop {
             let changed = self.shared.changed.notified();
             let is_informed = self.ask_nodes().await;
@@ -144,7 +146,8 @@ impl Cluster {
                 // Some node may be there in a moment.
                 let _ = timeout(TROUBLED_PAUSE, changed).await;
             } else if self.is_well() {
-                let _ = timeout(PAUSE, self.shared.trouble.notified()).await;
+                let pause = if is_settled { PAUSE } else { TROUBLED_PAUSE };
+                is_settled = timeout(pause, self.shared.trouble.notified()).await.is_err();
             } else {
                 sleep(TROUBLED_PAUSE).await;
             }
@@ -503,7 +506,7 @@ impl ClusterSeats {
         if *is_ask {
             return self.at_link(&node.link);
         }
-        node.has_served.store(true, Ordering::Relaxed);
+        // It is kept for now if the next one to be asked has not heard of it yet.
         let slot = *slot;
         let before = write(&cluster.served)
             .get_mut(usize::from(slot))
