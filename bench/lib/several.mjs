@@ -46,7 +46,7 @@ export class FailingCluster {
 
   async kill() {
     this.#lost = await this.#cluster.primaryOf(this.failing[0][0])
-    this.#replicas = await this.#cluster.replicasOf(this.#lost)
+    this.#replicas = (await this.#cluster.replicasOf(this.#lost)).map(({ server }) => server)
     return killed(this.#lost)
   }
 
@@ -127,15 +127,22 @@ function keyIn([[first, last]]) {
 }
 
 /** When the first of the servers has taken a write. */
-function written(servers, key) {
+async function written(servers, key) {
   const { until } = support('until.js')
+  // Sentinels end all connections of a replica when they have it take over.
+  const eager = { retry_strategy: () => 5, no_ready_check: true, enable_offline_queue: false }
+  const clients = servers.map((server) => server.client(eager))
   let at
-  const write = async (server) => {
-    if (at === undefined) await server.call('SET', key, 1)
+  const write = async (client) => {
+    if (at === undefined) await client.call('SET', key, 1)
     at ??= Number(process.hrtime.bigint())
     return at
   }
   // Until then each says why not: it is a replica, or the cluster is down.
-  const taken = (server) => until(() => write(server).catch(() => undefined), 'a replica has taken over')
-  return Promise.any(servers.map(taken))
+  const taken = (client) => until(() => write(client).catch(() => undefined), 'a replica has taken over')
+  try {
+    return await Promise.any(clients.map(taken))
+  } finally {
+    for (const client of clients) client.end(false)
+  }
 }
