@@ -91,6 +91,11 @@ class FaultyProxy {
     for (const link of this.#links) link.requests = []
   }
 
+  /** The same on those that are not there for messages. */
+  holdUnsubscribed() {
+    for (const link of this.#links) if (!link.subscribed) link.requests = []
+  }
+
   /** It arrives. */
   releaseRequests() {
     for (const link of this.#links) {

@@ -48,6 +48,28 @@ describe('a slot', () => {
   })
 })
 
+describe('a slot that moves before replicas have a lock', () => {
+  const scene = clusterScene({ primaries: 3, replicas: 1 })
+
+  it('has the replicas of the other node asked', async () => {
+    const [to, from] = scene.cluster.nodes
+    const [warm, name] = await scene.namesOn(from, 2)
+    const proxy = await FaultyProxy.to(from.port)
+    const natMap = { [`${host}:${from.port}`]: { host, port: proxy.port } }
+    const locker = scene.newLocker({ natMap, settings: { replicas: 1, replicaTimeout: 10_000 } })
+    await (await locker.lock(warm)).unlock()
+    proxy.holdUnsubscribed()
+    const call = locker.lock(name)
+    await until(async () => (await from.call('EXISTS', scene.key(name))) === 1, 'it is granted')
+    await scene.cluster.moveSlot(scene.slot(name), to)
+    proxy.releaseRequests()
+    const lock = await call
+    expect(lock.held).toBe(true)
+    expect(await lock.unlock()).toBe(true)
+    await proxy.close()
+  })
+})
+
 describe('enable_offline_queue: false', () => {
   const scene = clusterScene({ primaries: 3, replicas: 0 })
 

@@ -127,6 +127,10 @@ impl RefusalKind {
         }
     }
 
+    pub(crate) fn code(self) -> &'static str {
+        self.row().0
+    }
+
     pub(crate) fn refusal(self, cause: Cause, unanswered: bool) -> Refusal {
         let (code, summary, advice) = self.row();
         let message = match forbidden(&cause.message).filter(|_| self == Self::NoPerm) {

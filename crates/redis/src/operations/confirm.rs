@@ -1,26 +1,49 @@
 //! Asks whether replicas have what was granted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use lock_inc_core::{
     Hold, Nonce,
-    error::Result,
+    error::{Error, Result},
     store::{Confirmation, Deadline},
 };
 use redis::{Cmd, Value, cmd};
+use tokio::time::sleep;
 
 use super::{GROUP, WORD};
 use crate::{
     Redis,
     keys::LockKeys,
     link::{Known, Question},
+    refusal::RefusalKind,
     topology::Seat,
 };
 
+/// Before another node is asked.
+const AGAIN: Duration = Duration::from_millis(20);
+
 impl Redis {
-    /// Where the grants are at several servers, each is asked about its own.
     pub(crate) async fn confirm(&self, grants: &[Hold], deadline: Deadline) -> Result<Confirmation> {
+        loop {
+            match self.confirm_once(grants, deadline).await {
+                // Another node of the cluster has the slot by now, or is about to.
+                Err(Error::Refused(moved))
+                    if moved.code == RefusalKind::Moved.code() && self.seats.are_nodes() =>
+                {
+                    if deadline.left().is_zero() {
+                        return Ok(Confirmation { cause: Some(moved.cause), ..Confirmation::default() });
+                    }
+                    sleep(AGAIN.min(deadline.left())).await;
+                    self.seats.refresh().await;
+                }
+                known => return known,
+            }
+        }
+    }
+
+    /// Where the grants are at several servers, each is asked about its own.
+    async fn confirm_once(&self, grants: &[Hold], deadline: Deadline) -> Result<Confirmation> {
         let mut servers: Vec<(Arc<Seat>, Vec<usize>)> = Vec::new();
         for (index, grant) in grants.iter().enumerate() {
             let Some(seat) = self.seats.at(&self.seats.place_of(self.keys.of(&grant.resource).lock())) else {

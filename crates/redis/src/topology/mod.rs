@@ -198,6 +198,11 @@ impl Seats {
         }
     }
 
+    /// Whether they are at nodes of a cluster.
+    pub(crate) fn are_nodes(&self) -> bool {
+        self.cluster().is_some()
+    }
+
     /// How often locks were found to be at other servers.
     pub(crate) fn moves(&self) -> usize {
         self.cluster().map_or(0, ClusterSeats::moves)
