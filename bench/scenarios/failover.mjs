@@ -56,8 +56,14 @@ async function measure(kind, { group, children, kills, log, result }) {
   const rounds = []
   for (let kill = 1; kill <= kills; kill++) {
     rounds.push(await failOver(group, each))
-    await group.repair()
     log.progress(`${kind}: kill ${kill} of ${kills}`)
+    try {
+      await group.repair()
+    } catch (error) {
+      // What was measured before counts.
+      result.failed.set(`${SERVERS}, ${kind}, kill ${kill}`, error.message)
+      break
+    }
   }
   // One that was not kept alive is over by then.
   await sleep(Math.max(0, 1.1 * LEASE - (performance.now() - since)))
