@@ -156,7 +156,7 @@ impl Connection {
 
     /// Whether what was said of silence still holds.
     pub(crate) fn is_silent(&self) -> bool {
-        self.awaited() > 0 && self.heard() == self.silent_at.load(Ordering::Relaxed)
+        self.heard() == self.silent_at.load(Ordering::Relaxed) && self.awaited() > 0
     }
 
     fn heard(&self) -> u64 {

@@ -18,13 +18,13 @@ impl Redis {
     /// Before a lock is taken. What comes of it is not waited for.
     pub(super) async fn tell_who_takes(&self, attempt: &Attempt, deadline: Deadline) {
         let number = attempt.nonce.locker();
-        let key = self.keys.client(number);
-        let place = self.seats.place_of(&key);
+        let place = self.seats.place_of_made(|| self.keys.client(number));
         let connection = self.seats.connection(&place);
         let Some(kept) = self.clients.due(number, connection, attempt.terms.lease, self.seats.now()) else {
             return;
         };
         let (seats, clients) = (self.seats.clone(), self.clients.clone());
+        let key = self.keys.client(number);
         let description = format!("{} {PROTOCOL}", self.description);
         let mut telling = Box::pin(async move {
             let fill = |command: &mut Cmd, _: &Member| {

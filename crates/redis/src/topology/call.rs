@@ -22,6 +22,10 @@ use crate::{
 const REFUSED_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(20), max: Duration::from_millis(500) };
 
+/// The same at a node of a cluster: what refuses is about to be replaced.
+const CLUSTER_BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(20), max: Duration::from_millis(100) };
+
 /// A connection to a replica is given up when it is so old. The server may stay one for ever, while the name or the proxy
 /// that has led to it leads to the new primary by now.
 const REPLICA_PATIENCE: Duration = Duration::from_secs(1);
@@ -222,7 +226,8 @@ impl Call<'_> {
     }
 
     async fn pause(&self, number: u32) {
-        let pause = REFUSED_BACKOFF.delay(number, self.seats.servers.machine.random.unit());
+        let backoff = if self.seats.cluster().is_some() { CLUSTER_BACKOFF } else { REFUSED_BACKOFF };
+        let pause = backoff.delay(number, self.seats.servers.machine.random.unit());
         sleep(pause.min(self.deadline.left())).await;
     }
 

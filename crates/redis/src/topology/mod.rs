@@ -182,6 +182,14 @@ impl Seats {
         }
     }
 
+    /// The same for a key that is only made where it matters.
+    pub(crate) fn place_of_made(&self, key: impl FnOnce() -> String) -> Place {
+        match &self.kind {
+            SeatsKind::One(_) => Place::Slot(0),
+            SeatsKind::Cluster(_) => self.place_of(&key()),
+        }
+    }
+
     /// Where this locker is at the server in that place; none while it is not known which that is.
     pub(crate) fn at(&self, place: &Place) -> Option<Arc<Seat>> {
         match (place, &self.kind) {
