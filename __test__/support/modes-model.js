@@ -177,9 +177,13 @@ class ModesModel {
     const { queue } = this.of(name)
     // Found not to listen: nothing of theirs is tried again in this step.
     const deaf = new Set()
+    let hasBegun = false
     while (queue.length > 0) {
       const [call] = queue
-      if (!deaf.has(call.party) && !this.#fits(name, call)) return
+      // Once a step has come so far, the dead are passed over whether they fit or not.
+      const isPassedOver = deaf.has(call.party) || (hasBegun && call.party.isDead)
+      if (!isPassedOver && !this.#fits(name, call)) return
+      hasBegun = true
       queue.shift()
       if (call.party.isDead) {
         deaf.add(call.party)
