@@ -20,6 +20,15 @@ describe('a call', () => {
     return Number(reply.match(/^:(\d+)/)[1])
   }
 
+  /** The same, asked again for up to 3 s while there are some: the child begins sooner on one runtime than on another. */
+  const countLeftBlocking = (resourceIds, port) => {
+    const end = Date.now() + 3000
+    let left
+    do left = countBlocking(resourceIds, port)
+    while (left > 0 && Date.now() < end)
+    return left
+  }
+
   it('is sent at once, also if its thread is busy from then on', async () => {
     const locker = newLocker()
     await (await locker.lock('warm-up')).unlock()
@@ -59,7 +68,7 @@ describe('a call', () => {
       const others = begin?.()
       const unlocking = locks.map((lock) => lock.unlock())
       const names = locks.map(({ resourceId }) => resourceId)
-      const left = countBlocking(names, port)
+      const left = countLeftBlocking(names, port)
       expect(new Set(await Promise.all(unlocking))).toEqual(new Set([true]))
       await others
       return left
