@@ -20,15 +20,6 @@ describe('a call', () => {
     return Number(reply.match(/^:(\d+)/)[1])
   }
 
-  /** The same, asked until 50 ms have passed: what a busy thread has not sent is sent by then, and a child may ask sooner. */
-  const countLeftBlocking = (resourceIds, port) => {
-    const end = Date.now() + 50
-    let left
-    do left = countBlocking(resourceIds, port)
-    while (left > 0 && Date.now() < end)
-    return left
-  }
-
   it('is sent at once, also if its thread is busy from then on', async () => {
     const locker = newLocker()
     await (await locker.lock('warm-up')).unlock()
@@ -68,7 +59,7 @@ describe('a call', () => {
       const others = begin?.()
       const unlocking = locks.map((lock) => lock.unlock())
       const names = locks.map(({ resourceId }) => resourceId)
-      const left = countLeftBlocking(names, port)
+      const left = countBlocking(names, port)
       expect(new Set(await Promise.all(unlocking))).toEqual(new Set([true]))
       await others
       return left

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use lock_inc_core::error::Cause;
 use lock_inc_exec::{activity::Activity, turn::Flush};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Connection;
 use crate::link::Expectations;
@@ -47,15 +47,19 @@ impl Connection {
             let expects = self.is_watched() && expectations.any();
             let awaits = self.awaited() > 0;
             let active_now = activity.begun();
-            if !awaits && !expects && active_now == active {
+            let is_idle = !awaits && active_now == active;
+            if is_idle && !expects {
                 // Nothing has happened for a while.
                 activity.begun_since(active).await;
                 quiet_since = Instant::now();
             }
-            active = active_now;
-            let tick = if awaits || !expects { ANSWER } else { MESSAGE };
             let before = Instant::now();
-            sleep(tick).await;
+            // Who calls meanwhile does not wait for a message.
+            let is_over = is_idle && expects && timeout(MESSAGE, activity.begun_since(active)).await.is_err();
+            if !is_over {
+                sleep(ANSWER).await;
+            }
+            active = active_now;
             if self.is_watched() && self.heard() == heard {
                 self.try_read();
             }
@@ -63,7 +67,7 @@ impl Connection {
             self.flush();
             let now = Instant::now();
             // A process that was stopped knows nothing of the time meanwhile.
-            let stood_still = now - before > tick * 10;
+            let stood_still = now - before > (MESSAGE + ANSWER) * 2;
             let awaited = self.awaited();
             if awaited == 0 || self.heard() != heard || stood_still {
                 quiet_since = now;
