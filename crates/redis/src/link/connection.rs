@@ -34,6 +34,7 @@ use super::{Expectations, transport::Transport};
 mod batch;
 mod receiving;
 mod sending;
+mod shards;
 mod vigil;
 
 /// What becomes of a command: the server's reply, which may be an error of its own, or why there is none.

@@ -102,6 +102,11 @@ impl Member {
         known.map(|clock| clock.moment(time, now))
     }
 
+    /// The sharded channel where it hears of one lock.
+    pub(super) fn channel_of(&self, lock: &str) -> String {
+        [lock, ":", client_of(&self.channel)].concat()
+    }
+
     /// What the keys of its locks begin with.
     pub(crate) fn prefix(&self) -> &str {
         self.keys.prefix()
@@ -129,7 +134,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Inner {
-    by_channel: HashMap<String, Arc<Member>>,
+    by_client: HashMap<String, Arc<Member>>,
     /// How many lockers there are, also those that have not joined yet.
     users: usize,
     /// The last one has left, and nobody may come any more.
@@ -159,7 +164,7 @@ impl Members {
         // It joins once.
         let _ = member.events.set(events);
         let mut inner = self.lock();
-        inner.by_channel.insert(member.channel.clone(), member.clone());
+        inner.by_client.insert(client_of(&member.channel).to_owned(), member.clone());
         // Not before: what is published later finds the member.
         if let Some(live) = live() {
             self.subscribe_later(member, &live);
@@ -212,7 +217,7 @@ impl Members {
         inner.users -= 1;
         inner.closed = inner.users == 0;
         if let Some(member) = member
-            && inner.by_channel.remove(&member.channel).is_some()
+            && inner.by_client.remove(client_of(&member.channel)).is_some()
             && !inner.closed
             && let Some(live) = live()
         {
@@ -223,13 +228,13 @@ impl Members {
 
     /// What the keys of one of them begin with, if there is one yet.
     pub(crate) fn any_prefix(&self) -> Option<String> {
-        self.lock().by_channel.values().next().map(|member| member.prefix().to_owned())
+        self.lock().by_client.values().next().map(|member| member.prefix().to_owned())
     }
 
     /// Subscribes all of them on a new connection, and waits until that is done. They hear of it when the connection is
     /// [published](Self::publish), if it ever is: until then they use another one, perhaps.
     pub(crate) async fn subscribe(&self, messages: &Arc<Connection>) -> Result<Subscriptions, ConnectError> {
-        let members: Vec<_> = self.lock().by_channel.values().cloned().collect();
+        let members: Vec<_> = self.lock().by_client.values().cloned().collect();
         let channels: Vec<_> = members.iter().map(|member| &*member.channel).collect();
         let confirmations = messages.subscribe_all(&channels);
         let mut subscriptions = Vec::with_capacity(members.len());
@@ -251,14 +256,14 @@ impl Members {
         let inner = self.lock();
         let mut gone = Vec::new();
         for (member, subscribed) in subscriptions {
-            if inner.by_channel.contains_key(&member.channel) {
+            if inner.by_client.contains_key(client_of(&member.channel)) {
                 member.subscribed_on.store(live.number, Ordering::Relaxed);
                 member.on_connected(subscribed);
             } else if subscribed {
                 gone.push(member);
             }
         }
-        for member in inner.by_channel.values() {
+        for member in inner.by_client.values() {
             if member.subscribed_on.load(Ordering::Relaxed) != live.number {
                 self.subscribe_later(member.clone(), live);
             }
@@ -275,6 +280,11 @@ impl Members {
     }
 }
 
+/// Whose channel it is: its name ends with the client's id.
+fn client_of(channel: &str) -> &str {
+    channel.rsplit(':').next().unwrap_or_default()
+}
+
 /// Whether messages will come: an ACL may forbid it, and a proxy may not know of it.
 fn is_confirmed(answer: Answer) -> Result<bool, ConnectError> {
     match answer {
@@ -289,7 +299,9 @@ fn is_confirmed(answer: Answer) -> Result<bool, ConnectError> {
 
 impl Messages for Members {
     fn on_message(&self, channel: &[u8], message: &[u8]) {
-        let member = str::from_utf8(channel).ok().and_then(|name| self.lock().by_channel.get(name).cloned());
+        let member = str::from_utf8(channel)
+            .ok()
+            .and_then(|channel| self.lock().by_client.get(client_of(channel)).cloned());
         // What is of another form is not for us.
         if let Some(member) = member
             && let Some(event) =

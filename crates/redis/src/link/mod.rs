@@ -256,6 +256,13 @@ impl Link {
         }
     }
 
+    /// What is said of this lock is to reach the locker by the shortest way.
+    pub(crate) fn listen_closely(&self, member: &Member, lock: &str) {
+        if let Some(live) = self.live() {
+            live.messages().listen_closely(member.channel_of(lock));
+        }
+    }
+
     /// A locker asks for confirmations from now on, or does not any more.
     pub(crate) fn expect_confirmations(&self, expected: bool) {
         self.confirmations.expect(expected);

@@ -79,6 +79,12 @@ impl Redis {
             },
         };
         let place = self.seats.place_of(keys.lock());
+        if attempt.waits && self.keys.are_scattered() {
+            // Somebody has waited for it a moment ago, and so will somebody again.
+            if self.contended.has(attempt.resource.hash(), self.seats.now()) {
+                self.seats.listen_closely(&place, keys.lock());
+            }
+        }
         let reply = self.seats.call(&place, Command::Part(&part), deadline).await;
         let Reply { value, sent, member, connection, .. } =
             reply.map_err(|error| if is_taken { error.after_sending() } else { error })?;

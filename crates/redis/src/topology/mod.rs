@@ -236,6 +236,15 @@ impl Seats {
         }
     }
 
+    /// The locker waits for this lock again and again.
+    pub(crate) fn listen_closely(&self, place: &Place, lock: &str) {
+        if self.are_nodes()
+            && let Some(seat) = self.at(place)
+        {
+            seat.link.listen_closely(&seat.member, lock);
+        }
+    }
+
     fn changed(&self) -> &Notify {
         match &self.kind {
             SeatsKind::One(seat) => &seat.link.shared.changed,

@@ -93,6 +93,9 @@ impl Connection {
                     Value::BulkString(kind) if kind == b"message" => PushKind::Message,
                     Value::BulkString(kind) if kind == b"subscribe" => PushKind::Subscribe,
                     Value::BulkString(kind) if kind == b"unsubscribe" => PushKind::Unsubscribe,
+                    Value::BulkString(kind) if kind == b"smessage" => PushKind::SMessage,
+                    Value::BulkString(kind) if kind == b"ssubscribe" => PushKind::SSubscribe,
+                    Value::BulkString(kind) if kind == b"sunsubscribe" => PushKind::SUnsubscribe,
                     // The answer to a PING, for one.
                     _ => return self.settle(Value::Array(data)),
                 };
@@ -105,10 +108,18 @@ impl Connection {
 
     fn take_push(&self, kind: &PushKind, data: &[Value]) -> Result<(), Cause> {
         match (kind, data) {
-            (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) => {
+            (
+                PushKind::Message | PushKind::SMessage,
+                [Value::BulkString(channel), Value::BulkString(message)],
+            ) => {
                 self.messages.on_message(channel, message);
             }
-            (PushKind::Subscribe | PushKind::Unsubscribe, _) => {
+            (PushKind::SUnsubscribe, [Value::BulkString(channel), ..]) => {
+                if let Ok(channel) = str::from_utf8(channel) {
+                    self.sending().shards.on_end(channel);
+                }
+            }
+            (PushKind::Subscribe | PushKind::SSubscribe | PushKind::Unsubscribe, _) => {
                 // The server may also end a subscription by itself: that is no answer to anything.
                 let waiting = self.sending().next_subscription();
                 if let Some(waiting) = waiting {
@@ -122,7 +133,7 @@ impl Connection {
     }
 
     fn settle(&self, reply: Value) -> Result<(), Cause> {
-        let waiting = self.sending().next();
+        let waiting = self.sending().next_for(&reply);
         match waiting {
             Some(waiting) => waiting.settle(reply),
             None => Err(unasked(&reply)),

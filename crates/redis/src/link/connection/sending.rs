@@ -16,6 +16,7 @@ use super::{
     Answer, Connection,
     batch::{Batches, Part, Together},
     closed,
+    shards::Shards,
 };
 use crate::{
     link::{
@@ -69,6 +70,7 @@ pub(super) struct Sending {
     known: u32,
     /// How often it was found to have forgotten them.
     forgotten: u32,
+    pub(super) shards: Shards,
 }
 
 /// What the next reply is for.
@@ -79,6 +81,8 @@ pub(super) enum Awaited {
     Nobody,
     /// The confirmation of a subscription or of its end, which comes as a message does; or an error.
     Subscription(oneshot::Sender<Answer>),
+    /// The same for this sharded channel. Nobody waits for it.
+    Shard(String),
 }
 
 impl Awaited {
@@ -86,7 +90,7 @@ impl Awaited {
     pub(super) fn settle(self, reply: Value) -> Result<(), Cause> {
         match self {
             Self::Together(together) => return together.settle(reply),
-            Self::Nobody => {}
+            Self::Nobody | Self::Shard(_) => {}
             // Whoever waits no more needs no answer.
             Self::Reply(waiting) | Self::Subscription(waiting) => drop(waiting.send(Ok(reply))),
         }
@@ -97,7 +101,7 @@ impl Awaited {
     pub(super) fn fail(self, cause: &Cause) {
         match self {
             Self::Together(together) => together.fail(cause),
-            Self::Nobody => {}
+            Self::Nobody | Self::Shard(_) => {}
             Self::Reply(waiting) | Self::Subscription(waiting) => drop(waiting.send(Err(cause.clone()))),
         }
     }
@@ -202,7 +206,7 @@ impl Connection {
     }
 
     /// Something is ready to leave.
-    fn see_off(self: &Arc<Self>, mut sending: MutexGuard<'_, Sending>) {
+    pub(super) fn see_off(self: &Arc<Self>, mut sending: MutexGuard<'_, Sending>) {
         if sending.transport.is_none() {
             let (_, awaited) = sending.end();
             drop(sending);
@@ -290,6 +294,7 @@ impl Sending {
             scratch: Cmd::new(),
             known: 0,
             forgotten: 0,
+            shards: Shards::default(),
         }
     }
 
@@ -317,8 +322,18 @@ impl Sending {
 
     /// The same, if it is about a subscription.
     pub(super) fn next_subscription(&mut self) -> Option<Awaited> {
-        let is_next = matches!(self.awaited.front(), Some(Awaited::Subscription(_)));
+        let is_next = matches!(self.awaited.front(), Some(Awaited::Subscription(_) | Awaited::Shard(_)));
         if is_next { self.next() } else { None }
+    }
+
+    /// The same, where a reply has come.
+    pub(super) fn next_for(&mut self, reply: &Value) -> Option<Awaited> {
+        if let (Some(Awaited::Shard(channel)), Value::ServerError(error)) = (self.awaited.front(), reply)
+            && !self.shards.on_refusal(channel, error)
+        {
+            return Some(Awaited::Nobody);
+        }
+        self.next()
     }
 
     /// Nothing is sent any more.
@@ -330,8 +345,15 @@ impl Sending {
     }
 
     fn put(&mut self, command: &Cmd, awaited: Awaited) {
+        self.put_all(std::slice::from_ref(command), awaited);
+    }
+
+    /// Of several commands only the last one is answered.
+    pub(super) fn put_all(&mut self, commands: &[Cmd], awaited: Awaited) {
         self.close_batches();
-        command.write_packed_command(self.outgoing.bytes());
+        for command in commands {
+            command.write_packed_command(self.outgoing.bytes());
+        }
         self.wait(awaited);
     }
 

@@ -34,6 +34,8 @@ use crate::{
     script::LuaScript,
 };
 
+mod shards;
+
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]

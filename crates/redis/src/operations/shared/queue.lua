@@ -80,15 +80,31 @@ local function listeners(channel) return redis.pcall('PUBSUB', 'NUMSUB', channel
 -- Whether somebody listens to it. Where it is not allowed to ask, the signs of life have to do.
 local function is_heard(channel) return listeners(channel) ~= 0 end
 
+-- The same for a sharded channel, which there may not be.
+local function close_listeners(channel) return redis.pcall('PUBSUB', 'SHARDNUMSUB', channel)[2] end
+
+-- Publishes in a channel that so many listen to; nothing: it may not be asked. Whether anybody has heard it; nothing where that
+-- may not be done, or cannot be known.
+local function publish(command, channel, count, news)
+  local told = redis.pcall(command, channel, news)
+  if type(told) == 'number' and (count or told > 0) then return true end
+end
+
 -- Tells a client that it has the lock. Whether it listens; nothing where that may not be done, or cannot be known. It is asked
 -- before: what is said reaches other servers as well, and with them clients that no answer to PUBLISH has counted.
 local function tell(client, channels, nonce, token, now, lease)
+  local news =
+    table.concat({ 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }, ' ')
+  -- In a cluster, where each lock is in a slot of its own, the client may listen so that no other node need hear it.
+  if string.sub(channels, -9) == '{client}:' then
+    local channel = KEYS[1] .. ':' .. client
+    local count = close_listeners(channel) or 0
+    if count > 0 and publish('SPUBLISH', channel, count, news) then return true end
+  end
   local channel = channels .. client
   local count = listeners(channel)
   if count == 0 then return false end
-  local news = { 'grant', nonce, digits(token), digits(now), digits(lease), KEYS[1] }
-  local told = redis.pcall('PUBLISH', channel, table.concat(news, ' '))
-  if type(told) == 'number' and (count or told > 0) then return true end
+  return publish('PUBLISH', channel, count, news)
 end
 
 -- Adds a grant to those that a reply tells.
