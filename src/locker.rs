@@ -1,6 +1,6 @@
 //! A locker as `lib/locker.js` has it: `lib/native.d.ts` declares its functions.
 
-use std::{rc::Rc, sync::Arc};
+use std::{num::NonZeroU64, rc::Rc, sync::Arc};
 
 use futures_util::FutureExt;
 use lock_inc_core::{
@@ -60,7 +60,7 @@ impl JsLocker {
         Ok(methods.object)
     }
 
-    /// `lock(resourceId, expire, wait, interval, renew, maxHold, maxBlocked, observed, limit, steal, cancellation)`: a promise of
+    /// `lock(resourceId, expire, wait, interval, renew, maxHold, maxBlocked, number, limit, steal, cancellation)`: a promise of
     /// `[nonce, token]`. Numbers one by one, as reading properties would cost as much as the rest of the call.
     fn lock(&self, call: &Call) -> NapiResult<Promise> {
         let resource = named_resource(call)?;
@@ -217,7 +217,9 @@ fn named_resource(call: &Call) -> NapiResult<Resource> {
 }
 
 /// How a lock is to be taken, and what may end the call: the arguments of `lock` behind the first.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 on")]
 fn lock_options(call: &Call) -> NapiResult<(LockOptions, Option<CancellationToken>)> {
+    let number = NonZeroU64::new(call.get::<f64>(7)? as u64);
     let options = LockOptions {
         expire: spec::milliseconds(call.get(1)?),
         wait: wait(call.get(2)?),
@@ -225,7 +227,8 @@ fn lock_options(call: &Call) -> NapiResult<(LockOptions, Option<CancellationToke
         renew: call.get(4)?,
         max_hold: spec::limit(call.get(5)?),
         max_blocked: spec::limit(call.get(6)?),
-        observed: call.get(7)?,
+        observed: number.is_some(),
+        call: number,
         mode: mode(call.get(8)?),
         steal: call.get(9)?,
     };

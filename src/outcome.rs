@@ -122,6 +122,14 @@ fn inspection_to_js(env: &Env, inspection: &Inspection) -> NapiResult<sys::napi_
     unsafe { Object::to_napi_value(env.raw(), object) }
 }
 
+/// Who is in the way.
+pub(crate) fn contention_to_js(env: &Env, contention: &Contention) -> NapiResult<sys::napi_value> {
+    let mut object = Object::new(env)?;
+    describe(env, &mut object, contention)?;
+    // SAFETY: the object is of the current environment.
+    unsafe { Object::to_napi_value(env.raw(), object) }
+}
+
 fn describe(env: &Env, object: &mut Object, contention: &Contention) -> NapiResult<()> {
     object.set_named_property("numberOfLocks", number(contention.count))?;
     object.set_named_property("leaseLeft", contention.lease_left.as_secs_f64() * 1000.0)?;

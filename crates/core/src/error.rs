@@ -96,8 +96,8 @@ impl Error {
     }
 }
 
-/// A store that did not serve a call.
-#[derive(Clone, Debug, thiserror::Error)]
+/// A store that did not serve a call, or cannot serve any at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Unavailable {
     /// What happened and which option is about it, in the store's words. Never holds credentials.

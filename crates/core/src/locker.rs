@@ -19,15 +19,15 @@
 //! * [`query`]: everything that is held and waited for.
 //! * [`task`]: its own task, which does what is due.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use self::{
     alarm::Alarm, close::Shutdown, events::StoreHearing, held::Held, last_poll::Leaving,
     waiting::WaitingCalls,
 };
 use crate::{
-    Hold, Inspection, Moment, Nonce, Nonces, Random, Resource, Timer,
-    error::{Limit, Result},
+    Contention, Hold, Inspection, Moment, Nonce, Nonces, Random, Resource, Timer,
+    error::{Error, Limit, Result},
     store::{Deadline, SharedStore},
 };
 
@@ -94,6 +94,12 @@ pub enum Event {
     Lost(Hold, LostReason),
     /// A lock has a new lease. Told only of holds that are observed.
     Renewed(Hold),
+    /// A renewal of a lock came to nothing. It is tried again while the lease runs. Told only of holds that are observed.
+    RenewalFailed(Hold, Error),
+    /// The call with this number waits: who is in the way. Told once more where it has to join the queue anew.
+    Waiting(NonZeroU64, Box<Contention>),
+    /// There is no connection, or a try to make one has failed.
+    Disconnected(Error),
     /// There is a connection again.
     Reconnected,
     /// Nothing has happened. Tells whether anybody listens.

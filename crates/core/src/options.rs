@@ -1,6 +1,6 @@
 //! How a lock is to be taken, after validation. Whoever gets one of these may rely on it.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use crate::Mode;
 
@@ -21,8 +21,10 @@ pub struct LockOptions {
     pub max_hold: Option<Duration>,
     /// How long the JavaScript thread may not run before renewal stops.
     pub max_blocked: Option<Duration>,
-    /// Whether each renewal is to be told.
+    /// Whether each renewal is to be told, and each that fails.
     pub observed: bool,
+    /// What the listener knows the call by, if it is to be told when that begins to wait.
+    pub call: Option<NonZeroU64>,
 }
 
 /// What to do while somebody else holds the resource.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     contention::{Contention, Inspection},
-    error::{Cause, Limit, Result},
+    error::{Cause, Limit, Result, Unavailable},
     holds::Hold,
     lease::LeaseChange,
     nonce::Nonce,
@@ -209,6 +209,8 @@ pub enum Ownership {
 pub enum StoreEvent {
     /// Events about these resources may have been missed: there is another connection, for one.
     Missed(Scope),
+    /// The connection is lost, or could not be made.
+    Disconnected(Unavailable),
     /// The [number](Nonce::locker) in our nonces is another locker's, too.
     NumberTaken,
     /// The lock with this hash that this attempt of ours had was removed. `token`: its token, if the store knew it; the

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use super::{Event, Locker};
-use crate::store::{Scope, StoreEvent, StoreEvents};
+use crate::{
+    error::Error,
+    store::{Scope, StoreEvent, StoreEvents},
+};
 
 /// How the store reaches a locker. It keeps none alive.
 pub(super) struct StoreHearing(pub(super) Weak<Locker>);
@@ -13,6 +16,9 @@ impl StoreEvents for StoreHearing {
         let Some(locker) = self.0.upgrade() else { return };
         match event {
             StoreEvent::Missed(scope) => locker.on_missed(&scope),
+            StoreEvent::Disconnected(why) => {
+                locker.listener.tell(Event::Disconnected(Error::Unavailable(why)));
+            }
             StoreEvent::NumberTaken => locker.nonces.redraw(locker.random.unit().to_bits()),
             StoreEvent::Removed { nonce, token, stolen, .. } => locker.on_removed(nonce, token, stolen),
             StoreEvent::Granted { hash, hand_over, since } => locker.on_granted(&hash, hand_over, since),

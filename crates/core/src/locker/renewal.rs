@@ -134,13 +134,9 @@ impl Locker {
             match locker.store.renew(renew, deadline).await {
                 Ok(renewed) => {
                     let relied_on = locker.on_renewed(&hold, renewed, change.lease());
-                    let continual = |hold: &Hold| {
-                        hold.renewal.is_some_and(|renewal| renewal.kind == RenewalKind::Continual)
-                    };
                     if let Some(length) = change.lease()
                         && relied_on
-                        && hold.observed
-                        && continual(&hold)
+                        && is_told(&hold)
                     {
                         let lease = Lease { sent: renewed.sent, length };
                         locker.listener.tell(Event::Renewed(Hold { lease, ..hold }));
@@ -154,6 +150,9 @@ impl Locker {
     /// The store may accept the next one: one failure is not a loss.
     fn on_renewal_failed(&self, hold: &Hold, error: &Error) {
         let now = self.now();
+        if is_told(hold) {
+            self.listener.tell(Event::RenewalFailed(hold.clone(), error.clone()));
+        }
         self.held.change(|holds| {
             if matches!(error, Error::Refused(_) | Error::Closed) {
                 holds.set_unanswered(hold, false);
@@ -220,4 +219,9 @@ impl Locker {
         }
         in_time
     }
+}
+
+/// Whether the listener hears of a hold's renewals. The rest of a lease that was short at first is none.
+fn is_told(hold: &Hold) -> bool {
+    hold.observed && hold.renewal.is_some_and(|renewal| renewal.kind == RenewalKind::Continual)
 }

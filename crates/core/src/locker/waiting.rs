@@ -1,6 +1,7 @@
 //! Calls that wait: they join the store's queue, and are told of their turn.
 
 use std::{
+    num::NonZeroU64,
     slice,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Locker, acquire::granted_too_late, alarm::Alarm, hand_over::MOST_LATE_GRANTS};
+use super::{Event, Locker, acquire::granted_too_late, alarm::Alarm, hand_over::MOST_LATE_GRANTS};
 use crate::{
     Contention, Hold, Moment, Nonce, QueuedCall, Resource,
     error::{Error, Limit, Result},
@@ -108,6 +109,8 @@ struct PendingAcquire {
     needs_cancel: bool,
     /// Whether it is one of several, which are confirmed together.
     is_part: bool,
+    /// What the listener knows it by.
+    call: Option<NonZeroU64>,
 }
 
 /// The answer that has put a call into the queue.
@@ -159,6 +162,7 @@ impl Locker {
             outcome,
             needs_cancel: false,
             is_part,
+            call: options.call,
         };
         // Boxed, as are other things that not every call needs: what waits for long should be small.
         let mut cancelled = cancelled.map(|cancelled| Box::pin(cancelled.cancelled_owned()));
@@ -271,6 +275,7 @@ impl PendingAcquire {
                     let now = locker.now();
                     let pause = locker.poll_pause(&attempt.resource, &contention, interval);
                     let nonce = attempt.nonce;
+                    self.tell_waiting(&contention);
                     locker.waiting.change(|waiters| waiters.enter_queue(nonce, ticket, interval, now, pause));
                     let round_trip = sent.until(now);
                     // Whoever waits for ever has no need to say who was in the way.
@@ -294,6 +299,12 @@ impl PendingAcquire {
                 outcome = &mut self.outcome => return self.on_outcome(outcome).map(Joined::Granted),
             }
         }
+    }
+
+    fn tell_waiting(&self, contention: &Contention) {
+        let Some(call) = self.call else { return };
+        let contention = Contention { resource: Some(self.attempt.resource.clone()), ..contention.clone() };
+        self.locker.listener.tell(Event::Waiting(call, Box::new(contention)));
     }
 
     /// The patience is over: a last poll, which also takes the call out of the queue and says who is in the way now.

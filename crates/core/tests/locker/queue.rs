@@ -1,11 +1,11 @@
 //! Waiting for a lock.
 
-use lock_inc_core::error::Error;
+use lock_inc_core::{error::Error, options::LockOptions};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::simulation::{
-    EventFault, Fault, World, expires, ms, secs,
+    CALL, EventFault, Fault, World, expires, ms, secs,
     server::{GRACE, Kind},
     waits, waits_for,
 };
@@ -322,4 +322,27 @@ async fn all_come_back_also_where_the_poll_that_brings_them_back_fails() {
         all_come_back(waiting, Fault::Refused { passing: true, carried_out: false }).await;
         all_come_back(waiting, Fault::RequestLost).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_told_to_wait_when_it_is_in_the_queue_and_who_is_in_the_way() {
+    let world = World::new();
+    let [ann, ben] = world.peers().await;
+    let hold = ann.lock("a", waits()).await.unwrap();
+    assert_eq!(ann.waits_told(), [], "it was free");
+    let call = ben.queue(&world, "a").await;
+    assert_eq!(ben.waits_told(), [(CALL, "a".to_owned(), Some(hold.token))]);
+    ann.unlock(&hold).await.unwrap();
+    call.await.unwrap().unwrap();
+    assert_eq!(ben.waits_told().len(), 1);
+    assert_eq!(ann.waits_told(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_knows_by_a_number_is_not_told_to_wait() {
+    let world = World::new();
+    let [ann, ben] = world.peers().await;
+    ann.try_lock("a").await.unwrap();
+    ben.queue_with(&world, "a", LockOptions { call: None, ..waits() }).await;
+    assert_eq!(ben.waits_told(), []);
 }

@@ -34,6 +34,19 @@ async fn a_renewal_that_is_refused_is_tried_again_and_no_loss() {
     sleep(secs(10)).await;
     assert!(ann.holds(&hold));
     assert_eq!(ann.losses(), []);
+    let failed = ann.failed_renewals();
+    assert_eq!(failed.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [hold.token; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_refused_is_not_told_of_where_nobody_asked_for_that() {
+    let world = World::new();
+    let [ann] = world.peers().await;
+    ann.lock("a", LockOptions { observed: false, ..renewed(secs(3)) }).await.unwrap();
+    ann.network.plan(Kind::Renew, REFUSED);
+    sleep(secs(10)).await;
+    assert_eq!(ann.failed_renewals(), []);
+    assert_eq!(ann.renewals(), 0);
 }
 
 #[tokio::test(start_paused = true)]

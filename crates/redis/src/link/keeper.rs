@@ -2,7 +2,7 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use lock_inc_core::error::Cause;
+use lock_inc_core::error::{Cause, Unavailable};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -54,7 +54,7 @@ impl Keeper {
         let mut lost = Instant::now();
         let mut attempt = 0;
         loop {
-            let error = match self.connect().await {
+            let (error, was_there) = match self.connect().await {
                 Ok(connected) => {
                     let since = Instant::now();
                     let cause = Box::pin(self.serve(connected)).await;
@@ -62,14 +62,15 @@ impl Keeper {
                     if since.elapsed() >= SUCCESS {
                         attempt = 0;
                     }
-                    ConnectError::Passing(cause)
+                    (ConnectError::Passing(cause), true)
                 }
-                Err(error) => error,
+                Err(error) => (error, false),
             };
             attempt += 1;
             let cause = error.cause().clone();
             self.link.publish(State::Connecting(Some(error)));
             self.link.shared.trouble.notify_one();
+            self.tell(was_there, &cause);
             match self.decide(attempt, lost, cause.clone()).await {
                 Decision::RetryAfter(pause) => self.pause(pause).await,
                 Decision::GiveUp(reason) => {
@@ -80,6 +81,18 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Tells the lockers that there is no connection, or not the one that was there.
+    fn tell(&self, was_there: bool, cause: &Cause) {
+        let server = &self.link.server;
+        let message = if was_there {
+            format!("The connection to {server} was lost ({cause})").into()
+        } else {
+            format!("{server} could not be reached ({cause})").into()
+        };
+        let why = Unavailable { message, is_final: false, sent: false, cause: Some(cause.clone()) };
+        self.link.members.on_disconnected(&why);
     }
 
     /// Waits before the next try to connect, but not where the sentinels name another primary meanwhile.
@@ -122,7 +135,9 @@ impl Keeper {
                 }
                 next = self.replacement(&live) => {
                     let silence = patience.as_millis();
-                    live.end(&Cause::new("ETIMEDOUT", format!("no reply within {silence} ms")));
+                    let cause = Cause::new("ETIMEDOUT", format!("no reply within {silence} ms"));
+                    live.end(&cause);
+                    self.tell(true, &cause);
                     connected = next;
                 }
                 never = self.link.confirmations.keep_beside(&live, &self.link, &self.name) => return never,

@@ -10,7 +10,9 @@ use std::{
 };
 
 use lock_inc_core::{
-    Clock, Moment, StoreClock, lock,
+    Clock, Moment, StoreClock,
+    error::Unavailable,
+    lock,
     store::{Scope, StoreEvent, StoreEvents},
 };
 use redis::Value;
@@ -40,8 +42,8 @@ pub(crate) struct Member {
     pub(crate) two_steps: TwoSteps,
     /// What the server has said of its clock last, on the present connection.
     time: Mutex<Option<StoreClock>>,
-    /// There was a connection, which may not be the present one.
-    was_connected: AtomicBool,
+    /// There was a connection before, or a try to make one has failed.
+    connects_again: AtomicBool,
     /// Whether messages reach it on the present connection. Not if the server's ACL forbids it.
     subscribed: AtomicBool,
     /// On which connection it has subscribed last, of those that were published: the number of its [`Live`].
@@ -59,7 +61,7 @@ impl Member {
             clock: ServerClock::default(),
             two_steps: TwoSteps::default(),
             time: Mutex::default(),
-            was_connected: AtomicBool::new(false),
+            connects_again: AtomicBool::new(false),
             subscribed: AtomicBool::new(false),
             subscribed_on: AtomicU32::new(0),
             ready: AtomicBool::new(false),
@@ -75,10 +77,16 @@ impl Member {
         self.subscribed.store(subscribed, Ordering::Relaxed);
         *lock(&self.time) = None;
         // Before its commands are sent, whose answers are about this connection.
-        if self.was_connected.swap(true, Ordering::Relaxed) {
+        if self.connects_again.swap(true, Ordering::Relaxed) {
             self.tell(StoreEvent::Missed(Scope::All));
         }
         self.ready.store(true, Ordering::Release);
+    }
+
+    fn on_disconnected(&self, why: Unavailable) {
+        // Whoever has heard that there is none hears when there is one.
+        self.connects_again.store(true, Ordering::Relaxed);
+        self.tell(StoreEvent::Disconnected(why));
     }
 
     /// The number of the connection in use; 0 before there is one.
@@ -273,6 +281,14 @@ impl Members {
             live.messages().unsubscribe(&member.channel);
         }
         publish();
+    }
+
+    /// The connection is lost, or could not be made.
+    pub(crate) fn on_disconnected(&self, why: &Unavailable) {
+        let members: Vec<_> = self.lock().by_channel.values().cloned().collect();
+        for member in members {
+            member.on_disconnected(why.clone());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

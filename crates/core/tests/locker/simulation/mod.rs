@@ -5,6 +5,7 @@
 //! * this file: the world with its clock, and a locker in it.
 
 use std::{
+    num::NonZeroU64,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -32,6 +33,9 @@ mod network;
 pub(crate) mod server;
 
 pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the listeners know the calls by.
+pub(crate) const CALL: u64 = 7;
 
 pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -328,6 +332,28 @@ impl Peer {
         self.heard.events.lock().unwrap().iter().filter(|event| matches!(event, Event::Renewed(_))).count()
     }
 
+    /// Why renewals have failed, as was told.
+    pub(crate) fn failed_renewals(&self) -> Vec<(u64, &'static str)> {
+        let failed = |event: &Event| match event {
+            Event::RenewalFailed(hold, error) => Some((hold.token, error.code())),
+            _ => None,
+        };
+        self.heard.events.lock().unwrap().iter().filter_map(failed).collect()
+    }
+
+    /// Who was told to wait: the call, for what, and the token of whoever was in the way.
+    pub(crate) fn waits_told(&self) -> Vec<(u64, String, Option<u64>)> {
+        let waiting = |event: &Event| match event {
+            Event::Waiting(call, contention) => {
+                let name = contention.resource.as_ref().map(|resource| resource.name().to_string());
+                let token = contention.holder.as_ref().and_then(|holder| holder.token);
+                Some((call.get(), name.unwrap(), token))
+            }
+            _ => None,
+        };
+        self.heard.events.lock().unwrap().iter().filter_map(waiting).collect()
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.heard.events.lock().unwrap().last(), Some(Event::Ended))
     }
@@ -348,6 +374,7 @@ pub(crate) fn options() -> LockOptions {
         max_hold: None,
         max_blocked: None,
         observed: true,
+        call: NonZeroU64::new(CALL),
     }
 }
 

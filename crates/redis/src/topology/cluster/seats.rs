@@ -238,7 +238,7 @@ impl StoreEvents for NodeEvents {
                 let scope = Scope::Some(Arc::new(move |resource| is_served(keys.of(resource).lock())));
                 self.events.hear(StoreEvent::Missed(scope));
             }
-            StoreEvent::NumberTaken => self.events.hear(event),
+            StoreEvent::Disconnected(_) | StoreEvent::NumberTaken => self.events.hear(event),
         }
     }
 }
