@@ -839,7 +839,7 @@ declare namespace lockFactory {
   }
 
   /**
-   * Somebody else holds the resource.
+   * Somebody else holds the resource. The message begins with `Resource locked`, and goes on with all that is known.
    *
    * @example
    * try {
@@ -853,7 +853,13 @@ declare namespace lockFactory {
     constructor(
       resourceId: string,
       numberOfLocks: number,
-      more: { holder?: Holder | null | undefined; leaseLeft: number; position?: number | null | undefined },
+      more: {
+        holder?: Holder | null | undefined
+        leaseLeft: number
+        position?: number | null | undefined
+        /** How long the call has waited, in milliseconds; for the message. */
+        waited?: number | undefined
+      },
     )
     readonly name: 'ResourceLockedError'
     readonly code: 'ERR_RESOURCE_LOCKED'
@@ -959,10 +965,178 @@ declare namespace lockFactory {
     readonly code: 'ERR_CLOSED'
   }
 
+  /**
+   * What is published on the channels of `node:diagnostics_channel`, for all lockers of the thread. Times are in
+   * milliseconds.
+   */
+  interface ChannelMessages {
+    /** A call of `lock`, `tryLock` or `request` asks for locks. It ends with `acquire`, `contended` or `fail`. */
+    'lock-inc:ask': AskMessage
+    /** It waits: somebody else holds the resource. Of several resources, one after the other. */
+    'lock-inc:wait': WaitMessage
+    /** A lock was granted. Of several resources, each has a message of its own. */
+    'lock-inc:acquire': AcquireMessage
+    /** A call gives up, as somebody else holds the resource. */
+    'lock-inc:contended': ContendedMessage
+    /** A call has ended without a lock for any other reason. */
+    'lock-inc:fail': FailMessage
+    /** A lock has another lease, as `renew` wants it. */
+    'lock-inc:renew': LockMessage
+    /** A renewal was refused, or has had no answer. It is tried again while the lease runs. */
+    'lock-inc:renew-failed': RenewFailedMessage
+    /** A call of `lock.extend` has ended. */
+    'lock-inc:extend': ExtendMessage
+    /** A call of `unlock` has ended. Of several resources, each has a message of its own. */
+    'lock-inc:release': ReleaseMessage
+    /** A lock can no longer be relied on. */
+    'lock-inc:lost': LostMessage
+    /** The connection was lost, or a try to make one has failed. */
+    'lock-inc:disconnect': DisconnectMessage
+    /** There is a connection again. */
+    'lock-inc:reconnect': ReconnectMessage
+  }
+
+  /**
+   * The functions of `node:diagnostics_channel`, as they are for the channels of this module.
+   *
+   * @example
+   * import diagnostics from 'node:diagnostics_channel'
+   *
+   * const { subscribe } = diagnostics as Channels
+   * subscribe('lock-inc:lost', ({ resourceId, reason }) => console.warn(`lost ${resourceId}: ${reason}`))
+   */
+  interface Channels {
+    subscribe<Name extends keyof ChannelMessages>(
+      name: Name,
+      listener: (message: ChannelMessages[Name], name: Name) => void,
+    ): void
+    unsubscribe<Name extends keyof ChannelMessages>(
+      name: Name,
+      listener: (message: ChannelMessages[Name], name: Name) => void,
+    ): boolean
+  }
+
+  interface CallMessage {
+    /** The number of the call, by which its messages belong together. No other call of the thread has it. */
+    readonly call: number
+    /** `settings.prefix` of the locker. */
+    readonly prefix: string
+  }
+
+  interface AskMessage extends CallMessage {
+    /** What is to be locked: one resource, or several. */
+    readonly resourceIds: readonly string[]
+    readonly mode: LockMode
+    /** How many may share it; `null`: no limit, or it is exclusive. */
+    readonly limit: number | null
+    /** The lease. */
+    readonly expire: number
+    readonly renew: boolean
+    /** How long it may wait: 0 is one attempt, `Infinity` for ever. */
+    readonly timeout: number
+    readonly steal: boolean
+  }
+
+  /** Who is in the way of a call, as in {@link ResourceLockedError}. */
+  interface ContentionMessage extends CallMessage {
+    readonly resourceId: string
+    readonly holder: Holder | null
+    readonly leaseLeft: number
+    /** The place in the queue, 1 for whoever is next; `null` where it does not wait. */
+    readonly position: number | null
+    readonly numberOfLocks: number
+  }
+
+  interface WaitMessage extends ContentionMessage {}
+
+  interface ContendedMessage extends ContentionMessage {
+    readonly mode: LockMode
+    /** Since the call. */
+    readonly duration: number
+  }
+
+  interface FailMessage extends CallMessage {
+    readonly resourceIds: readonly string[]
+    /** What the call rejects with. */
+    readonly error: unknown
+    /** Whether that is the reason of the call's `signal`. */
+    readonly aborted: boolean
+    readonly mode: LockMode
+    /** Since the call. */
+    readonly duration: number
+  }
+
+  interface LockMessage {
+    /** The number of the lock, by which its messages belong together. No other lock of the thread has it. */
+    readonly lock: number
+    /** `settings.prefix` of the locker. */
+    readonly prefix: string
+    readonly resourceId: string
+    /** The fencing token. */
+    readonly token: number
+  }
+
+  interface AcquireMessage extends LockMessage, CallMessage {
+    readonly mode: LockMode
+    /** Whether the call had to wait for somebody else. Known of calls that were made while `wait` had a subscriber. */
+    readonly waited: boolean
+    /** Since the call. */
+    readonly duration: number
+  }
+
+  interface RenewFailedMessage extends LockMessage {
+    readonly error: LockError
+  }
+
+  interface ExtendMessage extends LockMessage {
+    /** The lease that was asked for. */
+    readonly lease: number
+    /** What the call resolves to. */
+    readonly extended: boolean | undefined
+    /** What it rejects with. */
+    readonly error: Error | undefined
+  }
+
+  interface ReleaseMessage extends LockMessage {
+    /** What the call resolves to: `false` where the lock was not held any more. */
+    readonly held: boolean | undefined
+    /** What it rejects with. */
+    readonly error: Error | undefined
+    /** Since the grant. */
+    readonly duration: number
+  }
+
+  interface LostMessage extends LockMessage {
+    readonly reason: LossReason
+    /** Since the grant. */
+    readonly duration: number
+  }
+
+  interface ReconnectMessage {
+    readonly locker: Locker
+    /** `settings.prefix` of the locker. */
+    readonly prefix: string
+  }
+
+  interface DisconnectMessage extends ReconnectMessage {
+    /** Which server, and why. */
+    readonly error: ConnectionError
+  }
+
   // Named one by one, as otherwise the helpers below would be exported too.
   export {
     AbortSignalLike,
+    AcquireMessage,
+    AskMessage,
+    CallMessage,
     Cause,
+    ChannelMessages,
+    Channels,
+    ContendedMessage,
+    ContentionMessage,
+    DisconnectMessage,
+    ExtendMessage,
+    FailMessage,
     HeldLock,
     Holder,
     InspectedHolder,
@@ -972,17 +1146,22 @@ declare namespace lockFactory {
     LockErrorFields,
     Locker,
     LockerSpec,
+    LockMessage,
     LockMode,
     LockOptions,
     LockSet,
     LossReason,
+    LostMessage,
     MemorySpec,
     NodeAddress,
     Pem,
     PendingLock,
+    ReconnectMessage,
     RedisConfig,
     RedisErrorCode,
     RedisSpec,
+    ReleaseMessage,
+    RenewFailedMessage,
     RequestedLock,
     RequestedLockSet,
     RequestOptions,
@@ -994,6 +1173,7 @@ declare namespace lockFactory {
     Time,
     TlsOptions,
     Waiter,
+    WaitMessage,
   }
 
   /** The part of an AbortSignal that is used, for compilers that know none. */

@@ -61,7 +61,7 @@ describe('the stack of an error', () => {
     }
     const { promise } = await theCallerOfAll()
     const { stack } = await rejection(promise)
-    expect(stack).toMatch(/^ResourceLockedError: Resource locked\n/)
+    expect(stack).toMatch(/^ResourceLockedError: Resource locked: .*\n/)
     expect(stack).toMatch(/theCaller[\s\S]*theCallerOfAll/)
   })
 

@@ -1,6 +1,7 @@
 'use strict'
 
 const { isNativeError } = require('node:util').types
+const { named, quoted, time } = require('./words')
 
 /** Everything that a call rejects with, apart from wrong arguments. */
 class LockError extends Error {
@@ -21,10 +22,16 @@ class ResourceLockedError extends LockError {
   /**
    * @param {string} resourceId
    * @param {number} [numberOfLocks]
-   * @param {{ holder?: object | null, leaseLeft?: number, position?: number | null, cause?: unknown }} [more]
+   * @param {{ holder?: object | null, leaseLeft?: number, position?: number | null, waited?: number, cause?: unknown }} [more]
    */
-  constructor(resourceId, numberOfLocks, { holder = null, leaseLeft, position = null, cause } = {}) {
-    super('Resource locked', { code: 'ERR_RESOURCE_LOCKED', resourceId, cause })
+  constructor(
+    resourceId,
+    numberOfLocks,
+    { holder = null, leaseLeft, position = null, waited = 0, cause } = {},
+  ) {
+    const more =
+      leaseLeft === undefined ? '' : `: ${whoIsInTheWay(resourceId, { holder, leaseLeft, position, waited })}`
+    super(`Resource locked${more}`, { code: 'ERR_RESOURCE_LOCKED', resourceId, cause })
     // Fields of its own that JSON.stringify() shows, as in 1.2.0.
     Object.defineProperty(this, 'name', {
       value: 'ResourceLockedError',
@@ -39,6 +46,17 @@ class ResourceLockedError extends LockError {
   }
 }
 
+/** `position`: in the queue, if the call has waited there. */
+function whoIsInTheWay(resourceId, { holder, leaseLeft, position, waited }) {
+  const free = `free in ${time(leaseLeft)} at the latest, unless it is renewed`
+  if (position === null) {
+    return `${quoted(resourceId)} is held by ${named(holder)}; ${free}. To wait for it, set options.timeout`
+  }
+  const still = `${quoted(resourceId)} is still held by ${named(holder)}`
+  const queue = `after ${time(waited)} in the queue, at place ${position}`
+  return `${still} ${queue}; ${free}. To wait for longer, raise options.timeout or maxRetryAttempts`
+}
+
 const lossReasons = {
   expired: 'its lease has ended',
   connection: 'its lease has ended while Redis did not answer',
@@ -49,7 +67,8 @@ const lossReasons = {
 /** A lock can no longer be relied on: the reason that its signal aborts with. */
 class LockLostError extends LockError {
   constructor(resourceId, token, reason) {
-    super(`The lock was lost: ${lossReasons[reason]}`, { code: 'ERR_LOCK_LOST', resourceId })
+    const lost = `${lossReasons[reason]} (${quoted(resourceId)}, token ${token})`
+    super(`The lock was lost: ${lost}. Stop the work that it protects`, { code: 'ERR_LOCK_LOST', resourceId })
     this.token = token
     this.reason = reason
   }
@@ -96,21 +115,26 @@ const classes = {
 
 /**
  * Makes the error of what the native side rejected with or threw. What is not from there passes through. `resources`: a name, an
- * array of names, or nothing.
+ * array of names, or nothing. `waited`: how long the call has taken, if it may have waited.
  */
-function toError(failure, resources) {
+function toError(failure, resources, waited) {
   if (isNativeError(failure) || typeof failure?.code !== 'string') return failure
-  if (!Array.isArray(resources)) return errorOf(failure, resources)
-  return Object.assign(errorOf(failure, failure.resourceId), { resourceIds: resources })
+  if (!Array.isArray(resources)) return errorOf(failure, resources, waited)
+  return Object.assign(errorOf(failure, failure.resourceId, waited), { resourceIds: resources })
 }
 
-function errorOf(failure, resourceId) {
+function errorOf(failure, resourceId, waited) {
   const { name, code, message, cause } = failure
   if (name === 'TypeError') return Object.assign(new TypeError(message), { code })
   if (name === 'RangeError') return Object.assign(new RangeError(message), { code })
   if (code === 'ERR_RESOURCE_LOCKED') {
     const { holder, numberOfLocks, leaseLeft, position } = failure
-    return new ResourceLockedError(resourceId, numberOfLocks, { holder: dated(holder), leaseLeft, position })
+    return new ResourceLockedError(resourceId, numberOfLocks, {
+      holder: dated(holder),
+      leaseLeft,
+      position,
+      waited,
+    })
   }
   if (code === 'ERR_REPLICATION') {
     const { wanted, confirmed } = failure

@@ -5,6 +5,8 @@ const { LockLostError } = require('./errors')
 const { hash } = require('./hash')
 const { now } = require('./native')
 
+let locks = 0
+
 /** A lock that was granted. */
 class Lock {
   #nonce
@@ -14,6 +16,7 @@ class Lock {
   #controller
   #onLoss
   #granted = now()
+  #number = ++locks
   /** That of the call that was granted the lock. */
   #context = new Context()
 
@@ -60,6 +63,11 @@ class Lock {
   /** Gives the lock up if that has not been done. What went wrong with that does not hide what the block did. */
   async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
     if (this.#locked) await this.unlock().catch(() => {})
+  }
+
+  /** No other lock of this thread has it. */
+  static numberOf(lock) {
+    return lock.#number
   }
 
   /** Milliseconds since the grant. */

@@ -1,15 +1,15 @@
 'use strict'
 
+const { Call } = require('./call')
 const { callSite, locate } = require('./call-site')
 const { Context } = require('./context')
-const channels = require('./diagnostics')
+const { topics } = require('./diagnostics')
 const { ResourceLockedError, dated, grantedTooLate, toError } = require('./errors')
 const { Lock } = require('./lock')
 const { LockSet } = require('./lock-set')
 const { wrongType } = require('./options/argument-errors')
 const { readExtend, readLock } = require('./options/lock')
 const { checkResource, checkResources } = require('./options/resource')
-const { now } = require('./native')
 const { Newest } = require('./newest')
 const { request } = require('./request')
 const { onAbort } = require('./cancellations')
@@ -32,8 +32,11 @@ class Locker {
   #Cancellation
   /** That of the call of `lockFactory`. */
   #context = new Context()
+  #prefix
   /** The longest that a call may take, in milliseconds. */
   #commandTimeout
+  /** Calls of which is to be told when they wait, by their numbers. */
+  #watched = new Map()
   /** Locks that are neither unlocked nor lost, by their nonces. */
   #held = new Map()
   /** Of those that nobody has begun to unlock. */
@@ -46,15 +49,14 @@ class Locker {
   #handle = {
     unlock: (lock, nonce) => this.#unlock(lock, nonce),
     remaining: (nonce) => this.#native.remaining(nonce),
-    // `extend` is a method of the lock alone.
-    extend: ({ resourceId }, nonce, seconds) =>
-      this.#call('extend', [nonce, readExtend(seconds)], resourceId, Lock.prototype.extend),
+    extend: (lock, nonce, seconds) => this.#extend(lock, nonce, readExtend(seconds)),
   }
 
   /** `make`: makes the native locker, given who is to hear of its events. */
-  constructor(make, Cancellation, commandTimeout) {
+  constructor(make, Cancellation, { prefix, commandTimeout }) {
+    this.#prefix = prefix
     this.#commandTimeout = commandTimeout
-    this.#native = make((event, nonce, detail) => this.#hear(event, nonce, detail))
+    this.#native = make((event, number, detail) => this.#hear(event, number, detail))
     this.#Cancellation = Cancellation
   }
 
@@ -99,6 +101,8 @@ class Locker {
     const cancellation = signal && new this.#Cancellation()
     // Before anything is sent: the signal is somebody else's object, and may throw.
     const forget = signal && onAbort(signal, cancellation)
+    const call = new Call(this.#prefix, resources, options)
+    if (call.isWatched) this.#watched.set(call.number, call)
     const attempt = (wait, steals = false) => {
       const granting = this.#native[several ? 'lockAll' : 'lock'](
         resources,
@@ -108,7 +112,7 @@ class Locker {
         renew,
         maxHold,
         maxBlocked,
-        channels.renew.hasSubscribers,
+        call.isWatched ? call.number : 0,
         limit,
         steals,
         cancellation,
@@ -116,7 +120,7 @@ class Locker {
       gatherCalls()
       return granting
     }
-    return this.#grant(attempt(options.wait, steal), attempt, resources, options, forget, site)
+    return this.#grant(attempt(options.wait, steal), attempt, call, resources, options, forget, site)
   }
 
   /** A lock for `request`; `null` where somebody else holds it and the request does not wait. */
@@ -156,9 +160,8 @@ class Locker {
    * `attempt`: asks once more, given how long to wait, and steals from nobody then. `resources`: a name, or an array. `forget`:
    * the signal is of no account any more.
    */
-  async #grant(granting, attempt, resources, { wait, signal }, forget, site) {
+  async #grant(granting, attempt, call, resources, { wait, signal }, forget, site) {
     const several = Array.isArray(resources)
-    const start = now()
     this.#awaited++
     let lock
     try {
@@ -166,22 +169,20 @@ class Locker {
       // This thread may hear of it late, when it is lost already.
       while (!this.#isHeld(granted)) {
         for (let index = 0; index < granted.length; index += 2) this.#giveBack(granted[index])
-        granted = await attempt(this.#timeLeft(wait, now() - start, several ? resources[0] : resources))
+        granted = await attempt(this.#timeLeft(wait, call.duration, several ? resources[0] : resources))
       }
       lock = several
-        ? new LockSet(resources.map((name, index) => this.#enter(name, granted, 2 * index, start)))
-        : this.#enter(resources, granted, 0, start)
+        ? new LockSet(resources.map((name, index) => this.#enter(name, granted, 2 * index, call)))
+        : this.#enter(resources, granted, 0, call)
     } catch (failure) {
-      const error = locate(toError(failure, resources), site)
-      if (signal?.aborted && error?.code === 'ERR_CANCELLED') throw signal.reason
-      if (error instanceof ResourceLockedError) {
-        const { resourceId, holder, leaseLeft, position, details } = error
-        const message = { resourceId, holder, leaseLeft, position, numberOfLocks: details.numberOfLocks }
-        publish(channels.contended, () => ({ ...message, duration: now() - start }))
-      }
-      throw error
+      const error = locate(toError(failure, resources, call.duration), site)
+      const aborted = signal?.aborted === true && error?.code === 'ERR_CANCELLED'
+      const reason = aborted ? signal.reason : error
+      call.onFailure(reason, aborted)
+      throw reason
     } finally {
       forget?.()
+      if (call.isWatched) this.#watched.delete(call.number)
       if (--this.#awaited === 0) this.#renewedEarly.clear()
     }
     if (!signal?.aborted) return lock
@@ -212,25 +213,19 @@ class Locker {
   }
 
   async #unlock(lock, nonce) {
-    const { resourceId, token } = lock
     const site = callSite(lock.unlock)
     this.#newest.remove(lock)
-    const released = (held, error) => ({
-      resourceId,
-      token,
-      held,
-      error,
-      duration: Lock.heldFor(lock),
-    })
+    const tell = (held, error) =>
+      topics.release.publish(() => ({ ...this.#about(lock), held, error, duration: Lock.heldFor(lock) }))
     try {
       const releasing = this.#native.unlock(nonce)
       gatherCalls()
       const held = await releasing
-      publish(channels.release, () => released(held))
+      tell(held)
       return held
     } catch (failure) {
-      const error = locate(toError(failure, resourceId), site)
-      publish(channels.release, () => released(undefined, error))
+      const error = locate(toError(failure, lock.resourceId), site)
+      tell(undefined, error)
       throw error
     } finally {
       // Only now: until then it may be told that the lock was lost before.
@@ -238,14 +233,33 @@ class Locker {
     }
   }
 
-  /** A lock that was granted: nonce and token are at this place. `start`: when it was asked for. */
-  #enter(resourceId, granted, place, start) {
+  /** `extend` is a method of the lock alone. */
+  #extend(lock, nonce, lease) {
+    const extending = this.#call('extend', [nonce, lease], lock.resourceId, Lock.prototype.extend)
+    return topics.extend.isHeard ? this.#tellExtension(lock, lease, extending) : extending
+  }
+
+  async #tellExtension(lock, lease, extending) {
+    const tell = (extended, error) =>
+      topics.extend.publish(() => ({ ...this.#about(lock), lease, extended, error }))
+    try {
+      const extended = await extending
+      tell(extended)
+      return extended
+    } catch (error) {
+      tell(undefined, error)
+      throw error
+    }
+  }
+
+  /** A lock that was granted to a call: nonce and token are at this place. */
+  #enter(resourceId, granted, place, call) {
     const [nonce, token] = [granted[place], granted[place + 1]]
     const lock = new Lock(resourceId, nonce, token, this.#handle)
     this.#held.set(nonce, lock)
     this.#newest.add(lock)
     holding.add(this)
-    publish(channels.acquire, () => ({ resourceId, token, duration: now() - start }))
+    call.onGrant(() => this.#about(lock))
     this.#publishEarlyRenewals(lock, nonce)
     return lock
   }
@@ -255,10 +269,28 @@ class Locker {
     if (this.#held.size === 0) holding.delete(this)
   }
 
-  #hear(event, nonce, detail) {
-    if (event === 'reconnect') {
-      return this.#context.runInAsyncScope(publish, undefined, channels.reconnect, () => ({ locker: this }))
-    }
+  /** What each message about a lock says. */
+  #about(lock) {
+    const { resourceId, token } = lock
+    return { lock: Lock.numberOf(lock), prefix: this.#prefix, resourceId, token }
+  }
+
+  /** `number`: of a call that waits, or the nonce of a lock; `null` where it is about the connection. */
+  #hear(event, number, detail) {
+    if (number === null) return this.#hearOfConnection(event, detail)
+    if (event === 'wait') return this.#watched.get(number)?.onWait(detail)
+    this.#hearOfLock(event, number, detail)
+  }
+
+  #hearOfConnection(event, detail) {
+    const about = () => ({ prefix: this.#prefix, locker: this })
+    this.#context.runInAsyncScope(() => {
+      if (event === 'reconnect') return topics.reconnect.publish(about)
+      topics.disconnect.publish(() => ({ ...about(), error: toError(detail) }))
+    })
+  }
+
+  #hearOfLock(event, nonce, detail) {
     const lock = this.#held.get(nonce)
     if (lock === undefined) {
       // Unlocked meanwhile, or its grant is still on the way: whoever gets that asks whether the lock is still held.
@@ -267,22 +299,24 @@ class Locker {
       }
       return
     }
-    const { resourceId, token } = lock
-    if (event === 'renew') {
-      return Lock.inContext(lock, () => publish(channels.renew, () => ({ resourceId, token })))
+    const about = () => this.#about(lock)
+    if (event === 'renew') return Lock.inContext(lock, () => topics.renew.publish(about))
+    if (event === 'renewFailed') {
+      const error = toError(detail, lock.resourceId)
+      return Lock.inContext(lock, () => topics.renewFailed.publish(() => ({ ...about(), error })))
     }
     this.#remove(nonce)
     this.#newest.remove(lock)
     const duration = Lock.heldFor(lock)
     Lock.inContext(lock, () => {
-      publish(channels.lost, () => ({ resourceId, token, reason: detail, duration }))
+      topics.lost.publish(() => ({ ...about(), reason: detail, duration }))
       Lock.lose(lock, detail)
     })
   }
 
-  #publishEarlyRenewals({ resourceId, token }, nonce) {
+  #publishEarlyRenewals(lock, nonce) {
     const count = this.#renewedEarly.get(nonce) ?? 0
-    for (let told = 0; told < count; told++) publish(channels.renew, () => ({ resourceId, token }))
+    for (let told = 0; told < count; told++) topics.renew.publish(() => this.#about(lock))
     this.#renewedEarly.delete(nonce)
   }
 }
@@ -292,11 +326,6 @@ function distinct(names, options) {
   if (options.steal) throw wrongType('options.steal is for one resource at a time')
   // What is no Unicode has one replacement in the store, whatever it was.
   return [...new Set(names.map((name) => name.toWellFormed()))]
-}
-
-/** Costs nothing while nobody has subscribed. */
-function publish(channel, message) {
-  if (channel.hasSubscribers) channel.publish(message())
 }
 
 async function unlessLocked(locking) {

@@ -139,15 +139,27 @@ export interface Tls {
   verify: boolean
 }
 
-/**
- * Hears of what happens to a locker: `lost` (`detail`: the reason) and `renew` of a lock, of which `lock` may not have
- * resolved yet; `reconnect` of the locker, without a nonce. Must not throw.
- */
+/** Hears of what happens to a locker, and to locks of which `lock` may not have resolved yet. Must not throw. */
 export type Listener = (
-  event: 'lost' | 'renew' | 'reconnect',
-  nonce: number | null,
-  detail: string | null,
+  ...told:
+    | [event: 'lost', nonce: number, reason: string]
+    | [event: 'renew', nonce: number, detail: null]
+    | [event: 'renewFailed', nonce: number, why: Failure]
+    | [event: 'wait', call: number, inTheWay: Contention]
+    | [event: 'disconnect', number: null, why: Failure]
+    | [event: 'reconnect', number: null, detail: null]
 ) => void
+
+/** Who is in the way of a call that waits. */
+export interface Contention {
+  resourceId: string
+  /** Absent where that is lock-inc 1.2.0. */
+  holder?: Holder
+  numberOfLocks: number
+  leaseLeft: number
+  /** The place in the queue. */
+  position?: number
+}
 
 /** How a lock is to be taken. */
 export type HowToLock = [
@@ -163,8 +175,8 @@ export type HowToLock = [
   maxHold: number,
   /** How long this thread may not run before renewal stops; 0: no limit. */
   maxBlocked: number,
-  /** Whether the listener is told of renewals. */
-  observed: boolean,
+  /** What the listener knows the call by: it is told when that waits, and of renewals of its locks. 0: it is told of neither. */
+  call: number,
   /** How many may share the lock; 0: any number; -1: it is exclusive. */
   limit: number,
   /** Whether the lock is taken from whoever holds it. Goes with `wait` 0. */

@@ -12,6 +12,7 @@ const textOf = (path) => readFileSync(fileOf(path), 'utf8')
 const declarations = textOf('index.d.ts')
 const types = '__test__/types'
 const withLibs = '__test__/types/with-libs'
+const withNode = '__test__/types/with-node'
 
 /** Compiles what imports the package by its own name, as users with this setting would compile theirs. */
 function compile(folder, ...flags) {
@@ -35,6 +36,7 @@ const checks = {
   'with libs of the compiler': () =>
     compile(withLibs, '--module', 'nodenext', '--lib', 'es2022,esnext.disposable,dom'),
   'with @types/node': () => compile(withLibs, '--module', 'nodenext', '--types', 'node'),
+  'of what is observed, with @types/node': () => compile(withNode, '--module', 'nodenext', '--types', 'node'),
   'of lib/ against lib/native.d.ts': () => compile('tsconfig.json'),
   'error codes as in the addon': compareCodes,
 }

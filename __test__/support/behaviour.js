@@ -30,7 +30,7 @@ function behaviour(specOf) {
       expect(error).toBeInstanceOf(locker.ResourceLockedError)
       expect(error).toMatchObject({
         name: 'ResourceLockedError',
-        message: 'Resource locked',
+        message: expect.stringMatching(/^Resource locked: "resource" is held by process /),
         code: 'ERR_RESOURCE_LOCKED',
         resourceId: 'resource',
         details: { resourceId: 'resource', numberOfLocks: 2 },

@@ -1,6 +1,5 @@
 'use strict'
 
-const diagnostics = require('node:diagnostics_channel')
 const lockFactory = require('../..')
 const { block, introduced, lockerScene, lossOf } = require('./scene')
 const { until, rejection } = require('./until')
@@ -388,49 +387,6 @@ function holding(specOf, options) {
       await until(() => !lock.held)
       await lock[Symbol.asyncDispose]()
     })
-  })
-
-  it('is told on diagnostics channels', async () => {
-    const locker = newLocker()
-    const heard = []
-    const names = ['acquire', 'contended', 'release', 'renew', 'lost']
-    const listeners = names.map((name) => {
-      const listener = (message) => {
-        if (message.resourceId?.startsWith(scene.prefix)) heard.push({ name, ...message })
-      }
-      diagnostics.subscribe(`lock-inc:${name}`, listener)
-      return () => diagnostics.unsubscribe(`lock-inc:${name}`, listener)
-    })
-    try {
-      const resourceId = `${scene.prefix}resource`
-      const duration = expect.any(Number)
-      const lock = await locker.lock(resourceId, { expire: 1, renew: true })
-      await introduced(locker, resourceId)
-      await rejection(locker.lock(resourceId))
-      await until(() => heard.some(({ name }) => name === 'renew'))
-      await lock.unlock()
-      const lost = await locker.lock(resourceId, { expire: 0.02 })
-      await lossOf(lost)
-      const { token } = lock
-      expect(heard.filter(({ name }) => name !== 'renew')).toEqual([
-        { name: 'acquire', resourceId, token, duration },
-        {
-          name: 'contended',
-          resourceId,
-          duration,
-          holder: expect.objectContaining({ token }),
-          leaseLeft: expect.any(Number),
-          numberOfLocks: 2,
-          position: null,
-        },
-        { name: 'release', resourceId, token, held: true, error: undefined, duration },
-        { name: 'acquire', resourceId, token: lost.token, duration },
-        { name: 'lost', resourceId, token: lost.token, reason: 'expired', duration },
-      ])
-      expect(heard.find(({ name }) => name === 'renew')).toEqual({ name: 'renew', resourceId, token })
-    } finally {
-      for (const unsubscribe of listeners) unsubscribe()
-    }
   })
 }
 
