@@ -133,7 +133,8 @@ const checks = {
     const lib = readdirSync(join(root, 'lib'), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile() && !['addon-built-here.js', 'native.d.ts'].includes(entry.name))
       .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll('\\', '/'))
-    const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json']
+    const otel = readdirSync(join(root, 'otel')).map((name) => `otel/${name}`)
+    const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json', ...otel]
     main = pack(stage)
     assert.deepEqual(main.files, [...own, ...lib].sort())
     assert.ok(
