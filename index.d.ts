@@ -1047,6 +1047,7 @@ declare namespace lockFactory {
     readonly numberOfLocks: number
   }
 
+  /** `holder` is also `null` where the lock was taken so recently that it is not known yet by whom. */
   interface WaitMessage extends ContentionMessage {}
 
   interface ContendedMessage extends ContentionMessage {

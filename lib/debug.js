@@ -49,7 +49,8 @@ function lock({ resourceId, token }) {
 
 function inTheWay({ holder, leaseLeft, position }) {
   const place = position === null ? '' : ` at place ${position}`
-  return `held by ${named(holder)} for another ${time(leaseLeft)}${place && `,${place}`}`
+  // Who has just got it may not be known yet.
+  return `held${holder ? ` by ${named(holder)}` : ''} for another ${time(leaseLeft)}${place && `,${place}`}`
 }
 
 /** Of a signal it may be anything. */
