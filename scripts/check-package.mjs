@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join, parse, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -130,16 +130,17 @@ const checks = {
   },
 
   'the main package holds what is needed, and no addon': () => {
-    const lib = readdirSync(join(root, 'lib'), { recursive: true, withFileTypes: true })
+    const modules = ['bin', 'lib']
+      .flatMap((folder) => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
       .filter((entry) => entry.isFile() && !['addon-built-here.js', 'native.d.ts'].includes(entry.name))
       .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll('\\', '/'))
     const otel = readdirSync(join(root, 'otel')).map((name) => `otel/${name}`)
     const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json', ...otel]
     main = pack(stage)
-    assert.deepEqual(main.files, [...own, ...lib].sort())
+    assert.deepEqual(main.files, [...own, ...modules].sort())
     assert.ok(
-      lib.every((name) => name.endsWith('.js')),
-      `not all of lib is JavaScript: ${lib}`,
+      modules.every((name) => name.endsWith('.js')),
+      `not all of bin and lib is JavaScript: ${modules}`,
     )
   },
 
@@ -167,6 +168,14 @@ const checks = {
   'import works, with names': () => {
     writeFileSync(join(app, 'usage.mjs'), usageOfNames)
     assert.equal(run(app, process.execPath, 'usage.mjs'), 'released\n')
+  },
+
+  'npx runs the command line': () => {
+    const npx = (...args) => run(app, 'npx', '--offline', 'lock-inc', ...args)
+    assert.equal(npx('--version'), `${readJson(join(root, 'package.json')).version}\n`)
+    for (const name of readdirSync(join(root, 'bin/commands')).map((file) => parse(file).name)) {
+      if (name !== 'index') assert.match(npx(name, '--help'), new RegExp(`^Usage: lock-inc ${name} `))
+    }
   },
 
   'TypeScript finds the types': () => {

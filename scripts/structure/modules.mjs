@@ -1,11 +1,17 @@
-// Which module of index.js and lib/ may require what, and whether what it exports is needed.
+// Which module of index.js, lib/ and bin/ may require what, and whether what it exports is needed.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 
 export function checkModules({ root }) {
-  const files = ['index.js', ...filesIn(root, 'lib')]
-  const modules = new Map(files.map((file) => [file, readModule(root, file)]))
-  return [...directions(modules), ...cycles(modules), ...exported(modules)]
+  const files = ['index.js', ...filesIn(root, 'lib'), ...filesIn(root, 'bin')]
+  const modules = new Map(files.map((file) => [file, readModule(root, file, files)]))
+  return [...directions(modules, entriesOf(root)), ...cycles(modules), ...exported(modules)]
+}
+
+/** What the package exports. */
+function entriesOf(root) {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  return Object.values(exports).map((entry) => posix.join(entry.default ?? entry))
 }
 
 const filesIn = (root, folder) =>
@@ -14,27 +20,30 @@ const filesIn = (root, folder) =>
     .map((name) => posix.join(folder, name.replaceAll('\\', '/')))
 
 /** The text without comments, and what it requires: `name` as it is written, `file` as it is from the root. */
-function readModule(root, file) {
+function readModule(root, file, files) {
   const text = readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*/gm, '')
   const required = [...text.matchAll(/\brequire\(\s*['"](.+?)['"]\s*\)/g)].map(([, name]) => ({
     name,
-    file: name.startsWith('.') ? resolve(file, name) : undefined,
+    file: name.startsWith('.') ? resolve(file, name, files) : undefined,
   }))
   return { text, required }
 }
 
-function resolve(from, name) {
+function resolve(from, name, files) {
   const path = posix.join(posix.dirname(from), name)
+  const folder = posix.join(path, 'index.js')
+  if (files.includes(folder)) return folder
   return posix.extname(path) ? path : `${path}.js`
 }
 
 /** The packages of the platforms, and what stands for them in a checkout. */
 const addons = /^lock-inc-|\/addon-built-here$|\.node$/
 
-function* directions(modules) {
+function* directions(modules, entries) {
   for (const [file, { required }] of modules) {
     for (const { name, file: target } of required) {
       const inOptions = file.startsWith('lib/options/')
+      const inBin = file.startsWith('bin/')
       if (addons.test(name)) {
         if (file !== 'lib/native.js') yield `${file}: requires ${name}, which only lib/native.js may`
       } else if (!target) {
@@ -42,7 +51,11 @@ function* directions(modules) {
       } else if (target === 'package.json') {
         // What it says of itself.
       } else if (!modules.has(target)) {
-        yield `${file}: requires ${name}, which is not in lib/`
+        yield `${file}: requires ${name}, which is not in lib/ or bin/`
+      } else if (inBin) {
+        yield* ofCommandLine(file, name, target, entries)
+      } else if (target.startsWith('bin/')) {
+        yield `${file}: requires ${name}, but the library knows nothing of the command line`
       } else if (target === 'index.js') {
         yield `${file}: requires index.js, which requires lib/`
       } else if (inOptions && !target.startsWith('lib/options/')) {
@@ -51,6 +64,23 @@ function* directions(modules) {
     }
   }
 }
+
+/**
+ * The command line is a user of the package. Beside what that exports, it has the words in which options are refused, and the
+ * check of Node.js that comes first.
+ */
+function* ofCommandLine(file, name, target, entries) {
+  const isOpen = [...entries, 'lib/node-version.js'].includes(target)
+  if (!isOpen && !target.startsWith('bin/') && !target.startsWith('lib/options/')) {
+    yield `${file}: requires ${name}, but the command line uses what the package exports`
+  }
+  if (isCommand(target)) yield `${file}: requires ${name}, but commands know nothing of each other`
+}
+
+/** Commands are found by the names of their files. */
+const isCommand = (file) => file.startsWith('bin/commands/') && file !== 'bin/commands/index.js'
+
+const isRoot = (file) => file === 'index.js' || file === 'bin/lock-inc.js' || isCommand(file)
 
 function* cycles(modules) {
   const done = new Set()
@@ -69,7 +99,7 @@ function* cycles(modules) {
 
 function* exported(modules) {
   for (const [file, { text }] of modules) {
-    if (file === 'index.js') continue
+    if (isRoot(file)) continue
     const users = [...modules.values()].filter(({ required }) => required.some((one) => one.file === file))
     if (users.length === 0) yield `${file}: no module requires it`
     const [, list = ''] = text.match(/module\.exports = \{([^}]*)\}/) ?? []
