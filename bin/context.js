@@ -20,7 +20,7 @@ class Context {
     this.paint = new Paint(process.stdout)
   }
 
-  /** What all keys of locks begin with, for texts. */
+  /** What the keys of locks begin with, for texts. */
   get prefix() {
     return this.spec.settings.prefix
   }
@@ -37,6 +37,22 @@ class Context {
   /** Writes a line to stdout. */
   print(text = '') {
     process.stdout.write(`${text}\n`)
+  }
+
+  /** @param {string[]} lines */
+  printAll(lines) {
+    this.print(lines.join('\n'))
+  }
+
+  /** Also what a terminal would take for control characters is escaped. @param {unknown} value */
+  printJson(value) {
+    const escaped = (/** @type {string} */ one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`
+    this.print(JSON.stringify(value, null, 2).replace(/[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g, escaped))
+  }
+
+  /** How wide tables are, and how their titles look. */
+  get room() {
+    return { width: process.stdout.isTTY ? process.stdout.columns : undefined, title: this.paint.dim }
   }
 
   /** Writes a message to stderr. @param {string} text */

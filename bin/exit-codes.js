@@ -1,5 +1,7 @@
 'use strict'
 
+const { constants } = require('node:os')
+
 /** Those of sysexits.h, where it has one: few commands that `run` may be given end with them. */
 const EXIT = {
   done: 0,
@@ -15,8 +17,8 @@ const EXIT = {
   notFound: 127,
 }
 
-/** What a shell makes of a process that a signal has ended. @param {number} signal Its number. */
-const bySignal = (signal) => 128 + signal
+/** What a shell makes of a process that a signal has ended. @param {NodeJS.Signals} signal */
+const bySignal = (signal) => 128 + constants.signals[signal]
 
 /** What the codes mean that every command may end with. */
 const COMMON = {

@@ -8,14 +8,11 @@ const { EXIT, bySignal } = require('./exit-codes')
  */
 function guardOutput() {
   process.stdout.on('error', (/** @type {NodeJS.ErrnoException} */ error) => {
-    if (error.code === 'EPIPE') process.exit(bySignal(SIGPIPE))
+    if (error.code === 'EPIPE') process.exit(bySignal('SIGPIPE'))
     process.stderr.write(`lock-inc: stdout: ${error.message}\n`)
     process.exit(EXIT.output)
   })
   process.stderr.on('error', () => {})
 }
-
-/** On every system that has it. */
-const SIGPIPE = 13
 
 module.exports = { guardOutput }

@@ -40,7 +40,7 @@ const environment = {
  *
  * @param {{ [name: string]: any }} options
  * @param {NodeJS.ProcessEnv} env
- * @returns {import('../..').RedisSpec}
+ * @returns {import('../..').RedisSpec & { settings: { prefix: string, commandTimeout: number } }}
  */
 function specOf(options, env) {
   const timeout = options['command-timeout'] ?? '5s'
