@@ -28,6 +28,13 @@ export function hash(text: string): string
 export function lockFactory(spec: Spec, hostname: string, listener: Listener, isNode: boolean): Locker
 
 /**
+ * Begins to connect to the servers of a `spec` with `redis`, as a locker does, for questions that are about no lock: those of
+ * `lib/doctor/`. The other arguments and what is thrown are those of `lockFactory`. The connections that nobody else uses end when
+ * the object is collected.
+ */
+export function inquire(spec: Spec, hostname: string, isNode: boolean): Inquiry
+
+/**
  * From now on calls wait until they are enough to be sent together, or for `finish`. Called after the first call in a turn
  * of the event loop, which has been sent already.
  */
@@ -217,6 +224,27 @@ export interface Locker {
   purge(): Promise<void>
   close(): Promise<void>
 }
+
+/** An object of functions without `this`. */
+export interface Inquiry {
+  /** A promise of the names of the servers that have locks: one, or the primaries of a cluster. Rejects where none is reached. */
+  servers(): Promise<string[]>
+  /** The names of the sentinels that are known by now. */
+  sentinels(): string[]
+  /** A promise of the answers of one of them, asked one question after the other on a connection of its own. */
+  ask(name: string, questions: string[][]): Promise<Answers>
+}
+
+export interface Answers {
+  /** How lockers are connected to this server: whether by RESP3, and whether messages come. Absent of a sentinel. */
+  isResp3?: boolean
+  isSubscribed?: boolean
+  /** `took`: in milliseconds; `at`: when it came, in milliseconds since 1970. */
+  answers: { answer: Answer; took: number; at: number }[]
+}
+
+/** A map is an array of keys and values; an error reply is an object. */
+export type Answer = null | number | string | Answer[] | { code: string; message: string }
 
 export interface Inspection {
   /** None where nobody holds the resource at the moment. `holder` is absent where that is lock-inc 1.2.0, or unknown. */

@@ -5,6 +5,7 @@
 //!
 //! * this file: makes a locker of its parts.
 //! * [`locker`]: the functions of a locker. [`spec`]: the argument of `lockFactory`.
+//! * [`inquiry`]: questions to servers, for the doctor.
 //! * [`environment`]: what belongs to a thread of JavaScript's. [`stores`]: opens the store of a locker. [`servers`]: the
 //!   servers that lockers share.
 //! * [`promise`], [`inbox`], [`outcome`], [`listener`], [`retry_strategy`]: from here to JavaScript and back.
@@ -25,6 +26,7 @@ use napi_derive::napi;
 
 use self::{
     environment::Environment,
+    inquiry::JsInquiry,
     listener::JsListener,
     locker::JsLocker,
     spec::Spec,
@@ -36,6 +38,7 @@ mod environment;
 #[cfg(target_os = "linux")]
 mod event_loop;
 mod inbox;
+mod inquiry;
 mod listener;
 mod locker;
 mod outcome;
@@ -71,10 +74,8 @@ pub fn lock_factory<'env>(
     is_node: bool,
 ) -> Result<Object<'env>> {
     let environment = Environment::of(env)?;
-    let no_random = |error: getrandom::Error| napi::Error::from_reason(format!("no random numbers: {error}"));
-    let client = random_bits().map_err(no_random)? >> 64;
     let start = random_bits().map_err(no_random)?;
-    let identity = Identity { client: format!("{client:016x}"), host, pid: std::process::id() };
+    let identity = identity(host)?;
     let _on_runtime = environment.runtime().enter();
     let command_timeout = spec::milliseconds(spec.command_timeout);
     let (store, strategy) = stores::open(env, &environment, spec, identity, is_node)?;
@@ -85,6 +86,26 @@ pub fn lock_factory<'env>(
     let locker = Locker::open(store, timer, random, Box::new(listener), command_timeout, start);
     environment.adopt(locker.clone());
     JsLocker::new(locker, environment).into_object(env, called)
+}
+
+/// Begins to connect to the servers of a `spec` with `redis`, for questions that are about no lock. The other arguments are those
+/// of `lock_factory`.
+#[napi]
+pub fn inquire<'env>(env: &'env Env, spec: Spec, host: String, is_node: bool) -> Result<Object<'env>> {
+    let environment = Environment::of(env)?;
+    let identity = identity(host)?;
+    let _on_runtime = environment.runtime().enter();
+    JsInquiry::open(env, environment, spec, &identity, is_node)
+}
+
+/// Who a new locker is.
+fn identity(host: String) -> Result<Identity> {
+    let client = random_bits().map_err(no_random)? >> 64;
+    Ok(Identity { client: format!("{client:016x}"), host, pid: std::process::id() })
+}
+
+fn no_random(error: getrandom::Error) -> napi::Error {
+    napi::Error::from_reason(format!("no random numbers: {error}"))
 }
 
 /// A number that nobody in this process has had before. What JavaScript itself counts, each copy of `lib/` counts anew.

@@ -8,12 +8,13 @@ use napi::{
     sys,
 };
 
-use crate::{runtime, values::check};
+use crate::{inquiry, runtime, values::check};
 use lock_inc_core::{
     Contention, Hold, Holder, Holding, Identity, Inspection, Waiter,
     error::Error,
     locker::{Locker, query::Snapshot},
 };
+use lock_inc_redis::inquiry::Answers;
 
 /// What a call resolves to.
 pub(crate) enum Outcome {
@@ -25,6 +26,10 @@ pub(crate) enum Outcome {
     /// Who holds a resource and who waits for it, or `null`.
     Inspection(Option<Inspection>),
     Snapshot(Snapshot),
+    /// The names of servers.
+    Names(Vec<String>),
+    /// What one of them has answered.
+    Answers(Answers),
     Undefined,
 }
 
@@ -42,6 +47,8 @@ impl Outcome {
                 Self::Inspection(None) => Null::to_napi_value(env.raw(), Null),
                 Self::Inspection(Some(inspection)) => inspection_to_js(env, inspection),
                 Self::Snapshot(snapshot) => snapshot_to_js(env, snapshot),
+                Self::Names(names) => Vec::<String>::to_napi_value(env.raw(), names.clone()),
+                Self::Answers(answers) => inquiry::answers_to_js(env, answers),
                 Self::Undefined => <()>::to_napi_value(env.raw(), ()),
             }
         }
@@ -55,7 +62,12 @@ impl Outcome {
         match self {
             Self::Lock(hold, locker) => locker.abandon(hold.nonce),
             Self::Locks(holds, locker) => holds.iter().for_each(|hold| locker.abandon(hold.nonce)),
-            Self::Bool(_) | Self::Inspection(_) | Self::Snapshot(_) | Self::Undefined => {}
+            Self::Bool(_)
+            | Self::Inspection(_)
+            | Self::Snapshot(_)
+            | Self::Names(_)
+            | Self::Answers(_)
+            | Self::Undefined => {}
         }
     }
 }

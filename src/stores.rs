@@ -1,4 +1,4 @@
-//! Opens the store that the argument of `lockFactory` asks for.
+//! Opens the store that the argument of `lockFactory` asks for, and finds its servers.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -27,25 +27,42 @@ pub(crate) fn open<'env>(
     let Some(redis) = redis else {
         return Ok((Arc::new(Memory::new(&prefix, identity, Arc::new(SystemClock))), None));
     };
-    let (key, key_prefix) = (redis.key(command_timeout), redis.key_prefix.clone());
-    let replication = redis.replication();
-    let use_servers =
-        |servers| Arc::new(Redis::new(servers, &key_prefix, &prefix, identity.clone(), replication));
+    let (key_prefix, replication) = (redis.key_prefix.clone(), redis.replication());
+    let name = connection_name(&identity);
+    let (servers, strategy) = servers_of(env, environment, redis, command_timeout, is_node, name)?;
+    Ok((Arc::new(Redis::new(servers, &key_prefix, &prefix, identity, replication)), strategy))
+}
+
+/// How `CLIENT LIST` shows connections.
+pub(crate) fn connection_name(identity: &Identity) -> String {
+    format!("lock-inc:{}:{}", identity.host_in_one_word(), identity.pid)
+}
+
+/// The servers that are meant, which are [reserved](Servers::reserve), and their `retry_strategy`, which whoever uses them has
+/// to keep. `name`: how `CLIENT LIST` shows the connections.
+pub(crate) fn servers_of<'env>(
+    env: &'env Env,
+    environment: &Rc<Environment>,
+    redis: RedisSpec<'env>,
+    command_timeout: f64,
+    is_node: bool,
+    name: String,
+) -> Result<(Arc<Servers>, Option<Unknown<'env>>)> {
+    let key = redis.key(command_timeout);
     for (servers, number) in environment.servers().with_key(&key) {
         let strategy = number.and_then(|number| environment.function(env, number));
         // The function may be gone with the locker that it belonged to, and the links be closed by the last that uses them.
         if strategy.is_some() == number.is_some() && servers.reserve() {
-            return Ok((use_servers(servers), strategy));
+            return Ok((servers, strategy));
         }
     }
     let strategy = redis.strategy;
-    let name = format!("lock-inc:{}:{}", identity.host_in_one_word(), identity.pid);
     let (servers, number) = open_servers(env, environment, redis, command_timeout, is_node, name)?;
     environment.servers().insert(key, &servers, number);
-    Ok((use_servers(servers), strategy))
+    Ok((servers, strategy))
 }
 
-/// Servers, and the number of their `retry_strategy`. `name`: how `CLIENT LIST` shows the connections.
+/// New ones, and the number of their `retry_strategy`. `name`: how `CLIENT LIST` shows the connections.
 fn open_servers(
     env: &Env,
     environment: &Rc<Environment>,

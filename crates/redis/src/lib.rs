@@ -8,6 +8,7 @@
 //! * [`listing`]: what this locker tells of what it holds and waits for.
 //! * [`server_clock`]: what the tokens say of a server's clock. [`contended`]: names that somebody has lately waited for.
 //! * [`events`], [`refusal`]: what messages and errors of the server mean.
+//! * [`inquiry`]: questions to the servers that are about no lock.
 //! * [`topology`]: which servers there are, which one a command is for, and how it gets its answer. [`link`]: the connection to one
 //!   of them, which is always being kept up. [`resp`]: commands as bytes.
 //! * [`config`], [`tls`]: how to reach the server.
@@ -32,6 +33,7 @@ mod clients;
 pub mod config;
 mod contended;
 mod events;
+pub mod inquiry;
 mod keys;
 mod link;
 mod listing;

@@ -6,7 +6,7 @@
 //! * [`connect`]: makes one connection: socket, TLS, handshake. [`failure`]: why there is none.
 //! * [`connection`]: one connection: `sending` and `receiving`, and `vigil`, which sees to it that nothing is left undone
 //!   and notices silence. [`replies`], [`transport`] and [`socket`] are below it.
-//! * [`visit`]: a connection of no link, for a few questions.
+//! * [`visit`]: a connection for a few questions.
 //! * [`confirmation`]: a second connection, on which replicas are waited for.
 //! * [`members`]: the lockers that share the link, and the messages for each of them.
 
@@ -36,7 +36,7 @@ pub(crate) use self::{
     connection::{Answer, Calls, Command, Gathered, Messages, Part},
     failure::ConnectError,
     members::{Member, Members},
-    visit::Visit,
+    visit::{Deaf, Visit},
 };
 use crate::{
     config::{Address, Config, Endpoint},
@@ -160,6 +160,11 @@ impl Live {
         *lock(&self.forbidden) = Some(forbidden);
     }
 
+    /// Messages come on the connection that has the commands.
+    pub(crate) fn is_resp3(&self) -> bool {
+        self.messages.is_none()
+    }
+
     fn messages(&self) -> &Arc<Connection> {
         self.messages.as_ref().unwrap_or(&self.commands)
     }
@@ -240,6 +245,11 @@ impl Link {
         if self.members.leave(member, || self.live()) {
             self.closed.cancel();
         }
+    }
+
+    /// Who says where the server is, if anybody does.
+    pub(crate) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
+        self.sentinels.as_ref()
     }
 
     /// See [`Store::expect_events`](lock_inc_core::store::Store::expect_events).

@@ -1,11 +1,12 @@
-//! A connection of no link, for a few questions: of a sentinel, or of a server that may be a primary.
+//! A connection for a few questions: of a sentinel, of a server that may be a primary, or of one that has a link.
 
 use std::sync::Arc;
 
 use redis::Value;
 
 use super::{
-    connect::{Owned, Step, accepted, auth, driven, hello, open_transport},
+    Link, Live,
+    connect::{Owned, Step, accepted, auth, connect_beside, driven, hello, open_transport},
     connection::{Connection, Messages, Speech},
     failure::ConnectError,
 };
@@ -26,6 +27,11 @@ impl Visit {
     pub(crate) async fn to(config: &Config, messages: Arc<dyn Messages>) -> Result<Self, ConnectError> {
         let step = Step::default();
         step.add_to(Self::open(config, messages, &step).await)
+    }
+
+    /// To the server of this connection, beside it. `name`: how `CLIENT LIST` shows it.
+    pub(crate) async fn beside(live: &Live, link: &Link, name: &str) -> Result<Self, ConnectError> {
+        Ok(Self { connection: connect_beside(live, link, name).await?, greeting: None })
     }
 
     async fn open(config: &Config, messages: Arc<dyn Messages>, step: &Step) -> Result<Self, ConnectError> {
@@ -75,4 +81,11 @@ impl Visit {
     ) -> Result<T, ConnectError> {
         driven(&self.connection, work).await
     }
+}
+
+/// For a connection on which nothing is subscribed to.
+pub(crate) struct Deaf;
+
+impl Messages for Deaf {
+    fn on_message(&self, _: &[u8], _: &[u8]) {}
 }

@@ -6,7 +6,7 @@ use redis::{Value, cmd, from_redis_value, from_redis_value_ref};
 
 use crate::{
     config::Config,
-    link::{Answer, ConnectError, Messages, Visit},
+    link::{Answer, ConnectError, Deaf, Visit},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +49,6 @@ impl Role {
             }
         }
     }
-}
-
-/// For a connection on which nothing is subscribed to.
-struct Deaf;
-
-impl Messages for Deaf {
-    fn on_message(&self, _: &[u8], _: &[u8]) {}
 }
 
 #[cfg(test)]

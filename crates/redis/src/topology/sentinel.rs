@@ -31,7 +31,7 @@ use self::{
 use super::role::Role;
 use crate::{
     config::{Address, Config, Endpoint, Sentinel},
-    link::ConnectError,
+    link::{ConnectError, Deaf, Visit},
     tls::TlsClient,
 };
 
@@ -180,6 +180,20 @@ impl Sentinels {
 
     fn record(&self, sentinel: &Address, round: u64, report: Report) {
         self.panel.send_modify(|panel| panel.record(sentinel, round, report));
+    }
+
+    /// Those that are asked.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.panel.borrow().addresses().cloned().collect()
+    }
+
+    /// A connection to one of them, for other questions.
+    pub(crate) async fn visit(&self, sentinel: &Address) -> Result<Visit, ConnectError> {
+        let config = self.config_for_sentinel(sentinel)?;
+        let patience = self.patience();
+        let visiting = timeout(patience, Visit::to(&config, Arc::new(Deaf))).await;
+        let visit = visiting.unwrap_or_else(|_| Err(observer::silent(patience)));
+        visit.map_err(|error| observer::worded(sentinel, error))
     }
 
     /// Waits until there is another primary than this one, which says so itself. Why the connection is to be left.

@@ -85,7 +85,7 @@ impl Observer {
     pub(super) async fn run(mut self) {
         loop {
             let Err(error) = self.observe().await;
-            let said = Said::Away(self.worded(error));
+            let said = Said::Away(worded(&self.address, error));
             self.record(Report { said, id: None, peers: Vec::new(), replicas: Vec::new() });
             self.wait().await;
         }
@@ -156,42 +156,40 @@ impl Observer {
             })
             .await
     }
+}
 
-    /// The error in words that say what it is about.
-    fn worded(&self, error: ConnectError) -> ConnectError {
-        let at = &self.address;
-        match error {
-            ConnectError::Refused(refusal) => {
-                let message = match refusal.code {
-                    "ERR_REDIS_NOAUTH" => {
-                        format!("The sentinel at {at} wants a password: set config.sentinelPassword")
-                    }
-                    "ERR_REDIS_WRONGPASS" => format!(
-                        "The sentinel at {at} does not accept the credentials: check config.sentinelUsername and \
-                         config.sentinelPassword"
-                    ),
-                    "ERR_REDIS_NOPERM" => format!(
-                        "The user of the sentinel at {at} may not run what it is asked: its ACL must allow SENTINEL \
-                         and SUBSCRIBE"
-                    ),
-                    "ERR_REDIS_VERSION" => {
-                        format!("The server at {at} is no sentinel: check config.sentinels")
-                    }
-                    _ => format!("The sentinel at {at}: {}", refusal.message),
-                };
-                ConnectError::Refused(Refusal { message: message.into(), ..refusal })
-            }
-            ConnectError::Tls(Cause { code, message }) => {
-                let message =
-                    format_args!("the sentinel at {at}, where config.sentinelTls counts: {message}");
-                ConnectError::Tls(Cause::new(&code, message))
-            }
-            ConnectError::Passing(cause) => ConnectError::Passing(cause),
+/// The error in words that say what it is about.
+pub(super) fn worded(at: &Address, error: ConnectError) -> ConnectError {
+    match error {
+        ConnectError::Refused(refusal) => {
+            let message = match refusal.code {
+                "ERR_REDIS_NOAUTH" => {
+                    format!("The sentinel at {at} wants a password: set config.sentinelPassword")
+                }
+                "ERR_REDIS_WRONGPASS" => format!(
+                    "The sentinel at {at} does not accept the credentials: check config.sentinelUsername and \
+                     config.sentinelPassword"
+                ),
+                "ERR_REDIS_NOPERM" => format!(
+                    "The user of the sentinel at {at} may not run what it is asked: its ACL must allow SENTINEL \
+                     and SUBSCRIBE"
+                ),
+                "ERR_REDIS_VERSION" => {
+                    format!("The server at {at} is no sentinel: check config.sentinels")
+                }
+                _ => format!("The sentinel at {at}: {}", refusal.message),
+            };
+            ConnectError::Refused(Refusal { message: message.into(), ..refusal })
         }
+        ConnectError::Tls(Cause { code, message }) => {
+            let message = format_args!("the sentinel at {at}, where config.sentinelTls counts: {message}");
+            ConnectError::Tls(Cause::new(&code, message))
+        }
+        ConnectError::Passing(cause) => ConnectError::Passing(cause),
     }
 }
 
-fn silent(patience: Duration) -> ConnectError {
+pub(super) fn silent(patience: Duration) -> ConnectError {
     ConnectError::Passing(Cause::new(
         "ETIMEDOUT",
         format_args!("no answer within {} ms", patience.as_millis()),
