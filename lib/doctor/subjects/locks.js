@@ -63,13 +63,14 @@ async function handOver(holder, waiter) {
   const handed = waiter.lock(name, { expire: 30, timeout: '10s' }).then((lock) => ({ lock, at: now() }))
   // Whoever fails before is told of below.
   handed.catch(() => {})
+  let unlocking = now()
   try {
     while (!(await holder.inspect(name))?.waiters.length) await Promise.race([setTimeout(PAUSE), handed])
   } finally {
+    unlocking = now()
     await lock.unlock()
   }
-  const unlocked = now()
   const { lock: next, at } = await handed
   await next.unlock()
-  return { taking, handing: Math.max(0, at - unlocked) }
+  return { taking, handing: at - unlocking }
 }
