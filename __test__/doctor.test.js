@@ -1,11 +1,10 @@
 'use strict'
 
-const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
 const { rights } = require('../lib/doctor/rights')
 const { connection, ofAll, ofEachServer } = require('../lib/doctor/subjects')
-const { killAtExit } = require('./support/kill-at-exit')
+const { doctor, findings } = require('./support/doctor')
 const { Replicated } = require('./support/replicas')
 const { SERVERS, freePort, startRedis } = require('./support/redis-server')
 
@@ -13,33 +12,7 @@ const root = path.join(__dirname, '..')
 const protocol = fs.readFileSync(path.join(root, 'docs/protocol.md'), 'utf8')
 const rule = protocol.match(/^ACL SETUSER locks .*$/m)[0].split(' ')
 
-/** Runs `lock-inc doctor` as a process of its own. */
-function doctor(port, { args = [], env = {} } = {}) {
-  const command = [
-    path.join(root, 'bin/lock-inc.js'),
-    'doctor',
-    '--url',
-    `redis://127.0.0.1:${port}`,
-    ...args,
-  ]
-  const child = killAtExit(spawn(process.execPath, command, { env: { ...process.env, ...env } }))
-  const output = { stdout: '', stderr: '' }
-  for (const stream of ['stdout', 'stderr'])
-    child[stream].on('data', (data) => {
-      output[stream] += data
-    })
-  return new Promise((resolve) => child.once('close', (code) => resolve({ code, ...output })))
-}
-
-/** What it finds, by code. */
-async function findings(port, options = {}) {
-  const args = ['--json', '--command-timeout', '2s', ...(options.args ?? [])]
-  const { code, stdout, stderr } = await doctor(port, { ...options, args })
-  if (stdout === '') throw new Error(stderr)
-  const report = JSON.parse(stdout)
-  const byCode = Object.fromEntries(report.findings.map((finding) => [finding.code, finding]))
-  return { code, report, byCode, codes: Object.keys(byCode) }
-}
+const to = (port) => ['--url', `redis://127.0.0.1:${port}`]
 
 describe('the table of rights', () => {
   it('has what the docs have', () => {
@@ -74,7 +47,7 @@ describe.each(SERVERS)('the doctor at %s', (name) => {
   afterAll(() => server.stop())
 
   it('finds no problem with a server that is well, and leaves no lock behind', async () => {
-    const { code, byCode } = await findings(server.port)
+    const { code, byCode } = await findings(to(server.port))
     for (const good of [
       'server-known',
       'messages-same',
@@ -94,7 +67,7 @@ describe.each(SERVERS)('the doctor at %s', (name) => {
   ])('with %s names the rights that are missing, and the line that gives them', async (more) => {
     await server.call(...rule, '+info', '+acl', more, '-zpopmin', '-publish', '-multi')
     const env = { LOCK_INC_PASSWORD: 'secret' }
-    const { code, byCode } = await findings(server.port, { args: ['--username', 'locks'], env })
+    const { code, byCode } = await findings([...to(server.port), '--username', 'locks'], env)
     expect(code).toBe(1)
     expect(byCode['rights-missing']).toMatchObject({ level: 'problem', todo: 'ACL SETUSER locks +zpopmin' })
     expect(byCode['rights-useful']).toMatchObject({ level: 'warning', todo: 'ACL SETUSER locks +publish' })
@@ -103,7 +76,7 @@ describe.each(SERVERS)('the doctor at %s', (name) => {
     // What was told is what it takes.
     for (const need of ['missing', 'useful', 'spare'])
       await server.call(...byCode[`rights-${need}`].todo.split(' '))
-    const healed = await findings(server.port, { args: ['--username', 'locks'], env })
+    const healed = await findings([...to(server.port), '--username', 'locks'], env)
     expect(healed.codes).toEqual(expect.arrayContaining(['rights-all', 'locks-work']))
     expect(healed.code).toBe(0)
   })
@@ -122,7 +95,7 @@ describe.each(SERVERS)('the doctor at %s', (name) => {
       '+@all',
     )
     const env = { LOCK_INC_PASSWORD: 'secret' }
-    const { byCode } = await findings(server.port, { args: ['--username', 'other'], env })
+    const { byCode } = await findings([...to(server.port), '--username', 'other'], env)
     expect(byCode['rights-missing'].todo).toBe('ACL SETUSER other ~lock:*')
     expect(byCode['rights-useful'].todo).toMatch(/&lock:client:\*/)
     expect(byCode['messages-none'].level).toBe('warning')
@@ -131,7 +104,7 @@ describe.each(SERVERS)('the doctor at %s', (name) => {
   it('tells what a user may not see, and finds no problem in that', async () => {
     await server.call(...rule, 'resetkeys', '~lock:*')
     const env = { LOCK_INC_PASSWORD: 'secret' }
-    const { code, byCode } = await findings(server.port, { args: ['--username', 'locks'], env })
+    const { code, byCode } = await findings([...to(server.port), '--username', 'locks'], env)
     for (const subject of ['eviction', 'persistence', 'replicas'])
       expect(byCode[`${subject}-unseen`].found).toMatch(/^could not be seen: INFO was refused \(NOPERM/)
     expect(byCode['locks-work'].level).toBe('ok')
@@ -145,9 +118,9 @@ describe.each(SERVERS)('the doctor at %s', (name) => {
         server.call('CONFIG', 'SET', 'maxmemory', limit),
       ])
     await set('volatile-lru', '100mb')
-    const { code, byCode } = await findings(server.port)
+    const { code, byCode } = await findings(to(server.port))
     await set('allkeys-lru', 0)
-    const unlimited = await findings(server.port)
+    const unlimited = await findings(to(server.port))
     await set('noeviction', 0)
     expect([code, byCode['eviction-on'].level]).toEqual([1, 'problem'])
     expect([unlimited.code, unlimited.byCode['eviction-idle'].level]).toEqual([0, 'note'])
@@ -158,15 +131,15 @@ describe('the doctor', () => {
   it('finds a replica, and a primary that demands more replicas than it has', async () => {
     const set = await Replicated.start({ count: 1 })
     try {
-      const replica = await findings(set.replicas[0].port)
+      const replica = await findings(to(set.replicas[0].port))
       expect([replica.code, replica.byCode['server-replica'].level]).toEqual([1, 'problem'])
       expect(replica.codes).not.toContain('locks-refused')
-      const primary = await findings(set.primary.port)
+      const primary = await findings(to(set.primary.port))
       expect(primary.codes).toEqual(
         expect.arrayContaining(['replicas-follow', 'persistence-emptying', 'locks-work']),
       )
       await set.primary.call('CONFIG', 'SET', 'min-replicas-to-write', 2)
-      const few = await findings(set.primary.port)
+      const few = await findings(to(set.primary.port))
       expect([few.code, few.byCode['replicas-few'].level]).toEqual([1, 'problem'])
       expect(few.byCode['locks-refused'].error).toBe('ERR_REDIS_NOREPLICAS')
     } finally {
@@ -177,7 +150,7 @@ describe('the doctor', () => {
   it('finds a node of a cluster that it was not told of', async () => {
     const server = await startRedis({ args: ['--cluster-enabled', 'yes'] })
     try {
-      const { code, byCode } = await findings(server.port)
+      const { code, byCode } = await findings(to(server.port))
       expect([code, byCode['cluster-unnamed'].level]).toEqual([1, 'problem'])
     } finally {
       await server.stop()
@@ -185,7 +158,7 @@ describe('the doctor', () => {
   })
 
   it('says in its time that there is nobody, and that a server stands still', async () => {
-    const away = await findings(await freePort())
+    const away = await findings(to(await freePort()))
     expect([away.code, away.report.reached]).toEqual([69, false])
     expect(away.byCode['connection-none'].found).toMatch(
       /could not be reached within 2000 ms .*ECONNREFUSED|refused/i,
@@ -193,7 +166,7 @@ describe('the doctor', () => {
     const server = await startRedis()
     try {
       process.kill(server.pid, 'SIGSTOP')
-      const { code, codes, byCode } = await findings(server.port)
+      const { code, codes, byCode } = await findings(to(server.port))
       expect([code, codes]).toEqual([69, ['connection-none']])
       expect(byCode['connection-none'].error).toBe('ERR_CONNECTION')
     } finally {
@@ -205,7 +178,7 @@ describe('the doctor', () => {
   it('shows what it has found, and what to do', async () => {
     const server = await startRedis({ args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'] })
     try {
-      const { code, stdout, stderr } = await doctor(server.port)
+      const { code, stdout, stderr } = await doctor(to(server.port))
       expect([code, stderr]).toEqual([1, ''])
       expect(stdout).toMatch(/^Redis at 127.0.0.1:\d+\n {2}ok {7}Redis [\d.]+, a primary \[server-known\]\n/)
       expect(stdout).toMatch(

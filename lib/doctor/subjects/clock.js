@@ -10,7 +10,7 @@ const TRIALS = 10
 const OFF = 1000
 
 /** The server's clock beside that of this machine. */
-module.exports = {
+const subject = {
   name: 'clock',
   findings: {
     same: { level: 'ok' },
@@ -36,3 +36,5 @@ module.exports = {
     tell('off', `Its clock is ${(off / 1000).toFixed(1)} s ${ahead > 0 ? 'ahead of' : 'behind'} ours`)
   },
 }
+
+module.exports = subject

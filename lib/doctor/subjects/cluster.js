@@ -9,7 +9,7 @@ const SLOTS = 16_384
 const NODE_TIMEOUT = 5000
 
 /** Whether all slots are served, and who takes the place of those who serve them. */
-module.exports = {
+const subject = {
   name: 'cluster',
   findings: {
     whole: { level: 'ok' },
@@ -86,3 +86,5 @@ function tellOfSlots(ranges, tell) {
   for (const [address, found] of replicas)
     if (found === 0) tell('bare', `The primary at ${address} has no replica`)
 }
+
+module.exports = subject

@@ -6,7 +6,7 @@ const { size } = require('../words')
 const SHORT = 0.9
 
 /** What becomes of locks when memory runs out. */
-module.exports = {
+const subject = {
   name: 'eviction',
   findings: {
     never: { level: 'ok' },
@@ -43,3 +43,5 @@ module.exports = {
     }
   },
 }
+
+module.exports = subject

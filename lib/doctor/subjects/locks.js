@@ -13,7 +13,7 @@ const TOLD = 1000
 const PAUSE = 10
 
 /** A lock, taken and handed over as anybody would. */
-module.exports = {
+const subject = {
   name: 'locks',
   findings: {
     work: { level: 'ok' },
@@ -74,3 +74,5 @@ async function handOver(holder, waiter) {
   await next.unlock()
   return { taking, handing: at - unlocking }
 }
+
+module.exports = subject

@@ -1,7 +1,7 @@
 'use strict'
 
 /** How those who wait, and those who lose a lock, hear of it. */
-module.exports = {
+const subject = {
   name: 'messages',
   findings: {
     same: { level: 'ok' },
@@ -27,3 +27,5 @@ module.exports = {
     else tell('second', 'Messages come, over RESP2 on a second connection, as the server has refused HELLO 3')
   },
 }
+
+module.exports = subject

@@ -6,7 +6,7 @@ const { milliseconds } = require('../words')
 const LONG_FORK = 250
 
 /** What is left of locks after a restart, and whether saving stands in the way. */
-module.exports = {
+const subject = {
   name: 'persistence',
   findings: {
     failing: {
@@ -83,3 +83,5 @@ async function settings(server, tell) {
     return []
   }
 }
+
+module.exports = subject

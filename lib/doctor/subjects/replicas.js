@@ -7,7 +7,7 @@ const { count } = require('../words')
 const LAG = 10
 
 /** Who would take the place of this server, and what it demands of them. */
-module.exports = {
+const subject = {
   name: 'replicas',
   findings: {
     follow: { level: 'ok' },
@@ -86,3 +86,5 @@ module.exports = {
     }
   },
 }
+
+module.exports = subject

@@ -6,7 +6,7 @@ const { needs, rights, WRITES } = require('../rights')
 const { isError } = require('../servers')
 
 /** What the user of the locker may do. */
-module.exports = {
+const subject = {
   name: 'rights',
   findings: {
     all: { level: 'ok' },
@@ -149,3 +149,5 @@ async function whoAmI(server) {
 async function userOf(server, { username, password }) {
   return (await whoAmI(server)) ?? (password === undefined ? 'default' : (username ?? 'default'))
 }
+
+module.exports = subject

@@ -9,7 +9,7 @@ const { count } = require('../words')
 const DOWN_AFTER = 5000
 
 /** Those who say where the primary is, and who takes its place. */
-module.exports = {
+const subject = {
   name: 'sentinels',
   findings: {
     agree: { level: 'ok' },
@@ -70,7 +70,7 @@ module.exports = {
     if (!sentinel) return
     const sentinels = inquiry.sentinels()
     const asked = await Promise.all(sentinels.map((/** @type {any} */ one) => view(one, sentinel.name)))
-    for (const { name, error } of asked) if (error) tell('away', `${name} does not answer: ${error}`)
+    for (const { error } of asked) if (error) tell('away', error)
     const present = asked.filter(({ error }) => !error)
     for (const { name, primary } of present) {
       if (primary === null) tell('unaware', `${name} knows no group '${sentinel.name}'`)
@@ -100,7 +100,8 @@ async function view(sentinel, group) {
     const questions = ['GET-MASTER-ADDR-BY-NAME', 'MASTER', 'REPLICAS']
     const { answers } = await sentinel.ask(questions.map((what) => ['SENTINEL', what, group]))
     const [address, settings, replicas] = answers.map((/** @type {any} */ { answer }) => answer)
-    if (isError(address)) return { name, error: address.message }
+    if (isError(address))
+      return { name, error: `${name} has refused to say where the primary is (${address.message})` }
     return { name, primary: address?.join(':') ?? null, settings, replicas }
   } catch (error) {
     if (!(error instanceof LockError)) throw error
@@ -133,3 +134,5 @@ function tellOfSettings(voices, number, tell) {
 function isHeir({ flags, 'slave-priority': priority, 'master-link-status': link }) {
   return flags === 'slave' && priority !== '0' && link === 'ok'
 }
+
+module.exports = subject

@@ -4,7 +4,7 @@
 const OLDEST = [6, 2]
 
 /** What is at the other end. */
-module.exports = {
+const subject = {
   name: 'server',
   findings: {
     known: { level: 'ok' },
@@ -50,3 +50,5 @@ function isOlder(version, than) {
   const place = than.findIndex((number, index) => parts[index] !== number)
   return place >= 0 && (parts[place] ?? 0) < (than[place] ?? 0)
 }
+
+module.exports = subject

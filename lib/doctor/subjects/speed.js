@@ -14,7 +14,7 @@ const FAR = 10
 const LONG = 250
 
 /** How long a question takes, and how long at the worst. */
-module.exports = {
+const subject = {
   name: 'speed',
   findings: {
     near: { level: 'ok' },
@@ -60,3 +60,5 @@ function quantile(numbers, part) {
   const sorted = [...numbers].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
 }
+
+module.exports = subject
