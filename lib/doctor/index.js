@@ -20,7 +20,7 @@ async function examine(spec, openLocker) {
   const inquiry = askable(checked)
   const report = new Report()
   const scene = { ...checked, inquiry, openLocker }
-  /** @type {import('./servers').Server[]} */
+  /** @type {import('./server').Server[]} */
   let servers = []
   try {
     servers = await inquiry.servers()
@@ -40,7 +40,7 @@ async function examine(spec, openLocker) {
   }
 }
 
-/** @param {import('./servers').Server} server @param {object} scene @param {Report} report */
+/** @param {import('./server').Server} server @param {object} scene @param {Report} report */
 async function examineServer(server, scene, report) {
   for (const subject of ofEachServer) {
     await look(subject, server, scene, report)

@@ -1,6 +1,6 @@
 'use strict'
 
-const { isError } = require('../servers')
+const { isError } = require('../server')
 const { Unseen } = require('../unseen')
 
 /** The best of so many is told. */
@@ -22,7 +22,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell */
+  /** @param {import('../server').Server} server @param {any} tell */
   async examine(server, tell) {
     const { answers } = await server.ask(Array.from({ length: TRIALS }, () => ['TIME']))
     const [best] = answers.sort((a, b) => a.took - b.took)

@@ -54,7 +54,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server[]} servers @param {any} tell @param {any} scene */
+  /** @param {import('../server').Server[]} servers @param {any} tell @param {any} scene */
   async examine(servers, tell, { redis }) {
     const server = servers.find(({ failure }) => !failure)
     if (!server) return

@@ -27,7 +27,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell */
+  /** @param {import('../server').Server} server @param {any} tell */
   async examine(server, tell) {
     const { maxmemory_policy: policy, maxmemory, used_memory: used } = await server.info()
     if (policy === undefined || maxmemory === undefined) {

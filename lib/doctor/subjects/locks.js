@@ -30,7 +30,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server[]} servers @param {any} tell @param {any} scene */
+  /** @param {import('../server').Server[]} servers @param {any} tell @param {any} scene */
   async examine(servers, tell, { openLocker }) {
     // What it is that stands in the way has been told.
     if (servers.length === 0 || servers.some(({ failure }) => failure)) return
@@ -46,7 +46,7 @@ const subject = {
   },
 }
 
-/** A replica would have calls wait until their deadlines. @param {import('../servers').Server[]} servers */
+/** A replica would have calls wait until their deadlines. @param {import('../server').Server[]} servers */
 async function isPrimary(servers) {
   const greetings = await Promise.all(servers.map((server) => server.hello()))
   return greetings.every(({ role, mode }) => role === 'master' && mode !== 'sentinel')

@@ -19,7 +19,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell */
+  /** @param {import('../server').Server} server @param {any} tell */
   async examine(server, tell) {
     const { isResp3, isSubscribed } = await server.ask([])
     if (!isSubscribed) tell('none', 'No messages: the server has refused SUBSCRIBE')

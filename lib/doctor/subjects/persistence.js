@@ -45,7 +45,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell */
+  /** @param {import('../server').Server} server @param {any} tell */
   async examine(server, tell) {
     const info = await server.info()
     const fork = Number(info.latest_fork_usec ?? 0) / 1000
@@ -72,7 +72,7 @@ const subject = {
   },
 }
 
-/** Those that are not known are `undefined`. @param {import('../servers').Server} server @param {any} tell */
+/** Those that are not known are `undefined`. @param {import('../server').Server} server @param {any} tell */
 async function settings(server, tell) {
   try {
     const names = ['save', 'appendfsync', 'stop-writes-on-bgsave-error']

@@ -46,7 +46,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell @param {any} scene */
+  /** @param {import('../server').Server} server @param {any} tell @param {any} scene */
   async examine(server, tell, { redis }) {
     const info = await server.info()
     if (info.role !== 'master') return

@@ -3,7 +3,7 @@
 const { randomUUID } = require('node:crypto')
 const { hash } = require('../../hash')
 const { needs, rights, WRITES } = require('../rights')
-const { isError } = require('../servers')
+const { isError } = require('../server')
 
 /** What the user of the locker may do. */
 const subject = {
@@ -24,7 +24,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell @param {any} scene */
+  /** @param {import('../server').Server} server @param {any} tell @param {any} scene */
   async examine(server, tell, { prefix, redis }) {
     const names = namesOf(prefix, redis)
     const wanted = rights.filter(({ need }) => isNeeded(need, redis))
@@ -76,7 +76,7 @@ function escaped(text) {
 /**
  * Has the server say what it would allow, if the user may ask that; else each command is carried out.
  *
- * @param {import('../servers').Server} server @param {import('../rights').Right[]} wanted @param {any} names
+ * @param {import('../server').Server} server @param {import('../rights').Right[]} wanted @param {any} names
  * @returns {Promise<Map<import('../rights').Right, Remedy>>} Those that are refused.
  */
 async function tried(server, wanted, names) {
@@ -94,7 +94,7 @@ async function tried(server, wanted, names) {
 
 /** @typedef {{ right: import('../rights').Right, trial: string[] }} Trial */
 
-/** From Redis 7 on. @param {import('../servers').Server} server @param {Trial[]} trials */
+/** From Redis 7 on. @param {import('../server').Server} server @param {Trial[]} trials */
 async function dryRun(server, trials) {
   const user = await whoAmI(server)
   if (user === undefined) return undefined
@@ -106,7 +106,7 @@ async function dryRun(server, trials) {
   })
 }
 
-/** @param {import('../servers').Server} server @param {Trial[]} trials */
+/** @param {import('../server').Server} server @param {Trial[]} trials */
 async function trial(server, trials) {
   const isWrite = ({ right }) => WRITES.includes(right.rule)
   const { answers } = await server.ask(trials.filter((one) => !isWrite(one)).map(({ trial }) => trial))
@@ -138,14 +138,14 @@ function remedyFor(text) {
   return ({ keys }) => [keys]
 }
 
-/** @param {import('../servers').Server} server */
+/** @param {import('../server').Server} server */
 async function whoAmI(server) {
   const { answers } = await server.ask([['ACL', 'WHOAMI']])
   const answer = answers[0]?.answer
   return typeof answer === 'string' ? answer : undefined
 }
 
-/** @param {import('../servers').Server} server @param {any} redis */
+/** @param {import('../server').Server} server @param {any} redis */
 async function userOf(server, { username, password }) {
   return (await whoAmI(server)) ?? (password === undefined ? 'default' : (username ?? 'default'))
 }

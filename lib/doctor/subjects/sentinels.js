@@ -2,7 +2,7 @@
 
 const { LockError } = require('../../errors')
 const { fieldsOf } = require('../replies')
-const { isError } = require('../servers')
+const { isError } = require('../server')
 const { count } = require('../words')
 
 /** In milliseconds: a server that is silent for so long is taken for dead soon enough. */

@@ -31,7 +31,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell */
+  /** @param {import('../server').Server} server @param {any} tell */
   async examine(server, tell) {
     const { server: product, version, mode, role } = await server.hello()
     const named = `${product === 'valkey' ? 'Valkey' : 'Redis'} ${version}`

@@ -1,6 +1,6 @@
 'use strict'
 
-const { isError } = require('../servers')
+const { isError } = require('../server')
 const { Unseen } = require('../unseen')
 const { milliseconds } = require('../words')
 
@@ -31,7 +31,7 @@ const subject = {
     },
   },
 
-  /** @param {import('../servers').Server} server @param {any} tell */
+  /** @param {import('../server').Server} server @param {any} tell */
   async examine(server, tell) {
     const first = await times(server, FEW)
     const number = Math.min(MOST, Math.floor(PATIENCE / median(first)))
@@ -44,7 +44,7 @@ const subject = {
   },
 }
 
-/** Of a command that every locker may run. @param {import('../servers').Server} server @param {number} number */
+/** Of a command that every locker may run. @param {import('../server').Server} server @param {number} number */
 async function times(server, number) {
   const { answers } = await server.ask(Array.from({ length: number }, () => ['TIME']))
   const refused = /** @type {any} */ (answers.find(({ answer }) => isError(answer))?.answer)
