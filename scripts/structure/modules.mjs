@@ -70,7 +70,7 @@ function* directions(modules, entries) {
  * check of Node.js that comes first.
  */
 function* ofCommandLine(file, name, target, entries) {
-  const isOpen = ['index.js', 'lib/node-version.js', 'lib/doctor/index.js'].includes(target)
+  const isOpen = [...entries, 'lib/node-version.js'].includes(target) || target === 'lib/doctor/index.js'
   if (!isOpen && !target.startsWith('bin/') && !target.startsWith('lib/options/')) {
     yield `${file}: requires ${name}, but the command line uses what the package exports`
   }
