@@ -135,7 +135,8 @@ const checks = {
       .filter((entry) => entry.isFile() && !['addon-built-here.js', 'native.d.ts'].includes(entry.name))
       .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll('\\', '/'))
     const otel = readdirSync(join(root, 'otel')).map((name) => `otel/${name}`)
-    const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json', ...otel]
+    const page = ['page.d.ts', 'page.js']
+    const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json', ...page, ...otel]
     main = pack(stage)
     assert.deepEqual(main.files, [...own, ...modules].sort())
     assert.ok(

@@ -1,17 +1,19 @@
-// Which module of index.js, lib/ and bin/ may require what, and whether what it exports is needed.
+// Which module of what the package exports, of lib/ and of bin/ may require what, and whether what it exports is needed.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 
 export function checkModules({ root }) {
-  const files = ['index.js', ...filesIn(root, 'lib'), ...filesIn(root, 'bin')]
+  const entries = entriesOf(root)
+  const files = [...entries, ...filesIn(root, 'lib'), ...filesIn(root, 'bin')]
   const modules = new Map(files.map((file) => [file, readModule(root, file, files)]))
-  return [...directions(modules, entriesOf(root)), ...cycles(modules), ...exported(modules)]
+  return [...directions(modules, entries), ...cycles(modules), ...exported(modules, entries)]
 }
 
-/** What the package exports. */
+/** The modules that the package exports. */
 function entriesOf(root) {
   const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  return Object.values(exports).map((entry) => posix.join(entry.default ?? entry))
+  const targets = Object.values(exports).map((entry) => posix.join(entry.default ?? entry))
+  return targets.filter((target) => target.endsWith('.js'))
 }
 
 const filesIn = (root, folder) =>
@@ -80,7 +82,7 @@ function* ofCommandLine(file, name, target, entries) {
 /** Commands are found by the names of their files. */
 const isCommand = (file) => file.startsWith('bin/commands/') && file !== 'bin/commands/index.js'
 
-const isRoot = (file) => file === 'index.js' || file === 'bin/lock-inc.js' || isCommand(file)
+const isRoot = (file, entries) => entries.includes(file) || file === 'bin/lock-inc.js' || isCommand(file)
 
 function* cycles(modules) {
   const done = new Set()
@@ -97,9 +99,9 @@ function* cycles(modules) {
   for (const file of modules.keys()) yield* visit(file, [])
 }
 
-function* exported(modules) {
+function* exported(modules, entries) {
   for (const [file, { text }] of modules) {
-    if (isRoot(file)) continue
+    if (isRoot(file, entries)) continue
     const users = [...modules.values()].filter(({ required }) => required.some((one) => one.file === file))
     if (users.length === 0) yield `${file}: no module requires it`
     const [, list = ''] = text.match(/module\.exports = \{([^}]*)\}/) ?? []
