@@ -1,52 +1,12 @@
 // Checks what npm would publish: makes the packages as a release does, and uses them as somebody who installs them.
-// Works on copies in a temporary folder. The addon must have been built.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, parse, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { addon, install, pack, platformsOf, readJson, root, run, stagePackages, tool } from './packing.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const work = mkdtempSync(join(tmpdir(), 'lock-inc-package-'))
-const stage = join(work, 'package')
 const app = join(work, 'app')
-
-/** Runs a command, and fails with its output if it fails. */
-function run(cwd, command, ...args) {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' })
-  if (status !== 0) throw error ?? new Error(`${[command, ...args].join(' ')} failed:\n${stdout}${stderr}`)
-  return stdout
-}
-
-const tool = (cwd, name, ...args) => run(cwd, join(root, 'node_modules/.bin', name), ...args)
-
-const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'))
-
-function pack(folder) {
-  const [packed] = Object.values(JSON.parse(run(folder, 'npm', 'pack', '--json', '--pack-destination', work)))
-  return { file: join(work, packed.filename), files: packed.files.map(({ path }) => path).sort() }
-}
-
-/** The platforms of `napi.targets`, each with the folder of its package. */
-function platforms() {
-  return readdirSync(join(stage, 'npm')).map((name) => ({ name, folder: join(stage, 'npm', name) }))
-}
-
-/** The addon of this machine. */
-function addon() {
-  const built = readdirSync(root).filter((name) => name.endsWith('.node'))
-  assert.equal(built.length, 1, `one addon should have been built (npm run build), there are ${built.length}`)
-  return { file: join(root, built[0]), platform: built[0].split('.')[1] }
-}
 
 const usage = `
   const assert = require('node:assert/strict')
@@ -96,27 +56,33 @@ const usageWithTypes = `
 `
 
 const checks = {
-  'napi makes a package for each platform': () => {
-    run(work, 'tar', '-xzf', pack(root).file)
-    tool(stage, 'napi', 'create-npm-dirs')
-    const { targets } = readJson(join(root, 'package.json')).napi
-    assert.equal(platforms().length, targets.length)
-    // The addons of other platforms are made elsewhere. Here any file does for them: only our own one is run.
-    mkdirSync(join(stage, 'artifacts'))
-    for (const { name } of platforms()) {
-      copyFileSync(addon().file, join(stage, 'artifacts', `lock-inc.${name}.node`))
+  'there is a package for each platform, with the licence': () => {
+    stage = stagePackages(work)
+    const own = readJson(join(root, 'package.json'))
+    assert.equal(platformsOf(stage).length, own.napi.targets.length)
+    const licence = readFileSync(join(root, 'LICENSE'), 'utf8')
+    for (const { name, folder } of platformsOf(stage)) {
+      const { files } = pack(folder, work)
+      assert.deepEqual(files, ['LICENSE', 'README.md', `lock-inc.${name}.node`, 'package.json'])
+      assert.equal(readFileSync(join(folder, 'LICENSE'), 'utf8'), licence)
     }
-    tool(stage, 'napi', 'artifacts')
-    for (const { name, folder } of platforms()) {
-      const { files } = pack(folder)
-      assert.deepEqual(files, ['README.md', `lock-inc.${name}.node`, 'package.json'])
+  },
+
+  'all of them say whose they are, and where to ask': () => {
+    for (const folder of [stage, ...platformsOf(stage).map(({ folder }) => folder)]) {
+      const { license, homepage, bugs, repository } = readJson(join(folder, 'package.json'))
+      assert.equal(license, 'MIT')
+      const at = 'https://github.com/1602/lock-inc'
+      assert.deepEqual(
+        [homepage, bugs.url, repository.url],
+        [`${at}#readme`, `${at}/issues`, `git+${at}.git`],
+      )
     }
   },
 
   'the main package depends on all of them, in its own version': () => {
-    tool(stage, 'napi', 'pre-publish', '--tag-style', 'npm', '--no-gh-release', '--skip-optional-publish')
     const { version, optionalDependencies } = readJson(join(stage, 'package.json'))
-    const expected = platforms().map(({ name }) => [`lock-inc-${name}`, version])
+    const expected = platformsOf(stage).map(({ name }) => [`lock-inc-${name}`, version])
     assert.deepEqual(optionalDependencies, Object.fromEntries(expected))
   },
 
@@ -125,7 +91,7 @@ const checks = {
     const required = [...loader.matchAll(/case '(.+)':\s+return require\('lock-inc-(.+)'\)/g)]
     assert.deepEqual(
       required.map(([, ...names]) => names),
-      platforms().map(({ name }) => [name, name]),
+      platformsOf(stage).map(({ name }) => [name, name]),
     )
   },
 
@@ -137,7 +103,7 @@ const checks = {
     const otel = readdirSync(join(root, 'otel')).map((name) => `otel/${name}`)
     const page = ['page.d.ts', 'page.js']
     const own = ['LICENSE', 'README.md', 'index.d.ts', 'index.js', 'package.json', ...page, ...otel]
-    main = pack(stage)
+    main = pack(stage, work)
     assert.deepEqual(main.files, [...own, ...modules].sort())
     assert.ok(
       modules.every((name) => name.endsWith('.js')),
@@ -155,9 +121,8 @@ const checks = {
   'both packages can be installed': () => {
     mkdirSync(app)
     writeFileSync(join(app, 'package.json'), '{ "private": true }')
-    const { file } = pack(join(stage, 'npm', addon().platform))
-    // Offline: nothing but the two packages is needed. The other platforms' are not found, and need not be.
-    run(app, 'npm', 'install', '--offline', '--no-save', '--no-audit', '--no-fund', main.file, file)
+    install(app, main.file, pack(join(stage, 'npm', addon().platform), work).file)
+    // The other platforms' are not found, and need not be.
     assert.deepEqual(installed(), ['lock-inc', `lock-inc-${addon().platform}`])
   },
 
@@ -185,7 +150,8 @@ const checks = {
   },
 }
 
-/** The packed main package. */
+/** The folder of the main package, as it is to be published, and its archive. */
+let stage
 let main
 
 const installed = () => readdirSync(join(app, 'node_modules')).filter((name) => !name.startsWith('.'))
