@@ -1,6 +1,6 @@
 // Loading the module throws an `Error` where the addon cannot be used. Its `code` is `ERR_NODE_VERSION`,
 // `ERR_PLATFORM_NOT_SUPPORTED`, `ERR_ADDON_NOT_INSTALLED`, `ERR_ADDON_VERSION`, `ERR_ADDON_NOT_ALLOWED` or
-// `ERR_ADDON_NOT_LOADED`; the README says when.
+// `ERR_ADDON_NOT_LOADED`; docs/api.md says when.
 export = lockFactory
 
 /**

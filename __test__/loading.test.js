@@ -203,12 +203,12 @@ describe('the module', () => {
     expect(bundle(makeApp())).toMatchObject({ code: 'ERR_ADDON_NOT_INSTALLED' })
   })
 
-  it('has each of these codes in the README', () => {
+  it('has each of these codes in the documentation', () => {
     const textOf = (file) => fs.readFileSync(path.join(root, file), 'utf8')
     const codes = `${textOf('lib/native.js')}${textOf('lib/node-version.js')}`.match(
       /(?<=')ERR_(?!DLOPEN)\w+/g,
     )
-    const rows = textOf('README.md').match(/(?<=^\| `)ERR_\w+/gm)
+    const rows = textOf('docs/api.md').match(/(?<=^\| `)ERR_\w+/gm)
     expect(rows.sort()).toEqual(codes.sort())
   })
 })

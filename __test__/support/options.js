@@ -32,13 +32,13 @@ const groups = {
   spec: {
     read: (options) => readSpec({ ...spec, ...options }),
     declaredBy: 'RedisSpec',
-    docs: ['README.md', '### lockFactory(spec)'],
+    docs: ['docs/api.md', '## lockFactory(spec)'],
   },
   settings: {
     read: (options) =>
       readSpec({ driver: 'redis', settings: { ...settings, ...forReplicas(options), ...options } }),
     declaredBy: 'Settings',
-    docs: ['README.md', '### lockFactory(spec)'],
+    docs: ['docs/api.md', '## lockFactory(spec)'],
     elsewhere: {
       replicas: ['docs/operating.md', '## Durability'],
       replicaTimeout: ['docs/operating.md', '## Durability'],
@@ -67,7 +67,7 @@ const groups = {
   lock: {
     read: (options) => readLock({ renew: true, ...forLimit(options), ...options }),
     declaredBy: 'LockOptions',
-    docs: ['README.md', '### Options of lock'],
+    docs: ['docs/api.md', '## Options of lock'],
   },
   request: {
     read: (options) => readRequest({ ...forLimit(options), ...options }),
