@@ -4,10 +4,17 @@ import { join, posix } from 'node:path'
 
 export function checkModules({ root }) {
   const entries = entriesOf(root)
-  const files = [...entries, ...filesIn(root, 'lib'), ...filesIn(root, 'bin')]
+  const files = [
+    ...new Set([...entries, ...['lib', 'bin', 'otel'].flatMap((folder) => filesIn(root, folder))]),
+  ]
   const modules = new Map(files.map((file) => [file, readModule(root, file, files)]))
-  return [...directions(modules, entries), ...cycles(modules), ...exported(modules, entries)]
+  const peers = peersOf(root)
+  return [...directions(modules, entries, peers), ...cycles(modules), ...exported(modules, entries)]
 }
+
+/** What a user of the package may have beside it. */
+const peersOf = (root) =>
+  Object.keys(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).peerDependencies ?? {})
 
 /** The modules that the package exports. */
 function entriesOf(root) {
@@ -41,7 +48,7 @@ function resolve(from, name, files) {
 /** The packages of the platforms, and what stands for them in a checkout. */
 const addons = /^lock-inc-|\/addon-built-here$|\.node$/
 
-function* directions(modules, entries) {
+function* directions(modules, entries, peers) {
   for (const [file, { required }] of modules) {
     for (const { name, file: target } of required) {
       const inOptions = file.startsWith('lib/options/')
@@ -49,15 +56,19 @@ function* directions(modules, entries) {
       if (addons.test(name)) {
         if (file !== 'lib/native.js') yield `${file}: requires ${name}, which only lib/native.js may`
       } else if (!target) {
-        if (!name.startsWith('node:')) yield `${file}: requires ${name}, but the package has no dependencies`
+        const isPeer = file.startsWith('otel/') && peers.includes(name)
+        if (!name.startsWith('node:') && !isPeer)
+          yield `${file}: requires ${name}, but the package has no dependencies`
       } else if (target === 'package.json') {
         // What it says of itself.
       } else if (!modules.has(target)) {
-        yield `${file}: requires ${name}, which is not in lib/ or bin/`
+        yield `${file}: requires ${name}, which is not in lib/, bin/ or otel/`
       } else if (inBin) {
         yield* ofCommandLine(file, name, target, entries)
       } else if (target.startsWith('bin/')) {
         yield `${file}: requires ${name}, but the library knows nothing of the command line`
+      } else if (target.startsWith('otel/') !== file.startsWith('otel/')) {
+        yield `${file}: requires ${name}, but otel/ and the library know nothing of each other`
       } else if (target === 'index.js') {
         yield `${file}: requires index.js, which requires lib/`
       } else if (inOptions && !target.startsWith('lib/options/')) {

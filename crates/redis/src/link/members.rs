@@ -285,7 +285,7 @@ impl Members {
 
     /// The connection is lost, or could not be made.
     pub(crate) fn on_disconnected(&self, why: &Unavailable) {
-        let members: Vec<_> = self.lock().by_channel.values().cloned().collect();
+        let members: Vec<_> = self.lock().by_client.values().cloned().collect();
         for member in members {
             member.on_disconnected(why.clone());
         }
