@@ -126,7 +126,7 @@ describe('an error', () => {
       minified = minified.replace(new RegExp(`(?<!['"\\w])${name}\\b(?!['":])`, 'g'), `y${index}`)
     }
     const module = { exports: {} }
-    new Function('module', 'require', minified)(module, require)
+    new Function('module', 'require', minified)(module, (name) => require(name.replace(/^\.\//, '../lib/')))
     for (const name of names) {
       const Class = module.exports[name]
       expect(Class.name).not.toBe(name)
