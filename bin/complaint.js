@@ -39,7 +39,7 @@ function isOfTheLocker(error) {
 }
 
 /**
- * The locker speaks of `config.sentinels`; the command line has `--sentinels`.
+ * The locker speaks of `config.sentinels`; the command line has `--sentinels`, and passwords in its environment.
  *
  * @param {string} message
  * @param {string} [command]
@@ -47,6 +47,8 @@ function isOfTheLocker(error) {
 function inWordsOfOptions(message, command) {
   const options = { ...connectionOptions, ...(command && commands.load(command).options) }
   return message.replace(/\b(?:config|settings|options)\.(\w+)/g, (whole, name) => {
+    if (name === 'password') return 'LOCK_INC_PASSWORD'
+    if (name === 'sentinelPassword') return 'LOCK_INC_SENTINEL_PASSWORD'
     const spelled = name.replace(/[A-Z]/g, (/** @type {string} */ letter) => `-${letter.toLowerCase()}`)
     return Object.hasOwn(options, spelled) ? `--${spelled}` : whole
   })

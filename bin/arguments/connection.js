@@ -1,6 +1,7 @@
 'use strict'
 
 const { readFileSync } = require('node:fs')
+const { isIPv6 } = require('node:net')
 const { UsageError } = require('../usage-error')
 const { timeOf } = require('./time')
 
@@ -121,7 +122,8 @@ function contents(option, file) {
 /** `host`, `host:port`, `[address]:port`, or an IPv6 address alone. @param {string} option @param {string} list */
 function addresses(option, list) {
   return list.split(',').map((address) => {
-    const found = /^(?:\[(.+)\]|([^:[\]]+))(?::(\d+))?$/.exec(address) ?? /^(([\da-f:.]+))$/i.exec(address)
+    if (isIPv6(address)) return { host: address }
+    const found = /^(?:\[(.+)\]|([^:[\]]+))(?::(\d+))?$/.exec(address)
     if (!found) throw new UsageError(`--${option} is a list of HOST:PORT with commas between them`)
     return { host: found[1] ?? found[2], port: found[3] }
   })
