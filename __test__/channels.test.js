@@ -3,6 +3,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks')
 const diagnostics = require('node:diagnostics_channel')
 const lockFactory = require('..')
+const { bothDrivers } = require('./support/drivers')
 const { FaultyProxy } = require('./support/proxy')
 const { startRedis } = require('./support/redis-server')
 const { introduced, lockerScene, lossOf } = require('./support/scene')
@@ -33,27 +34,9 @@ function listenTo(prefix) {
   return { heard, end }
 }
 
-let server
+const both = bothDrivers()
 
-beforeAll(async () => {
-  server = await startRedis()
-})
-
-afterAll(() => server.stop())
-
-const drivers = [
-  ['memory', (prefix) => ({ driver: 'memory', settings: { prefix } })],
-  [
-    'redis',
-    (prefix) => ({
-      driver: 'redis',
-      config: { port: server.port, retry_max_delay: 50 },
-      settings: { prefix },
-    }),
-  ],
-]
-
-describe.each(drivers)('the diagnostics channels, with the driver %s,', (_, specOf) => {
+describe.each(both.drivers)('the diagnostics channels, with the driver %s,', (_, specOf) => {
   const scene = lockerScene(specOf)
   const { newLocker } = scene
   let heard
@@ -210,7 +193,7 @@ describe('the diagnostics channels, where something is wrong with the server,', 
   }
 
   it('tell that a connection is lost, and when there is one again', async () => {
-    const proxy = await FaultyProxy.to(server.port)
+    const proxy = await FaultyProxy.to(both.server.port)
     const locker = open(proxy.port)
     await locker.isLocked('resource')
     expect(named('disconnect')).toEqual([])
@@ -225,7 +208,7 @@ describe('the diagnostics channels, where something is wrong with the server,', 
   })
 
   it('tell that a server cannot be reached, and when it is there', async () => {
-    const proxy = await FaultyProxy.to(server.port)
+    const proxy = await FaultyProxy.to(both.server.port)
     const { port } = proxy
     await proxy.close()
     const locker = open(port, { password: 'a secret' })
@@ -243,10 +226,10 @@ describe('the diagnostics channels, where something is wrong with the server,', 
 
   it('tell of a renewal that the server refuses', async () => {
     const name = `renewing-${process.pid}`
-    await server.call('ACL', 'SETUSER', name, 'on', '>p', '~*', '&*', '+@all')
-    const locker = open(server.port, { username: name, password: 'p' })
+    await both.server.call('ACL', 'SETUSER', name, 'on', '>p', '~*', '&*', '+@all')
+    const locker = open(both.server.port, { username: name, password: 'p' })
     const lock = await locker.lock('resource', { expire: 1.5, renew: true })
-    await server.call('ACL', 'SETUSER', name, '-evalsha', '-eval')
+    await both.server.call('ACL', 'SETUSER', name, '-evalsha', '-eval')
     const failed = await until(() => named('renew-failed')[0], 'it was refused')
     expect(failed).toMatchObject({
       resourceId: 'resource',
@@ -254,6 +237,6 @@ describe('the diagnostics channels, where something is wrong with the server,', 
       lock: named('acquire')[0].lock,
     })
     expect(failed.error).toMatchObject({ code: 'ERR_REDIS_NOPERM', resourceId: 'resource' })
-    await server.call('ACL', 'DELUSER', name)
+    await both.server.call('ACL', 'DELUSER', name)
   })
 })

@@ -17,26 +17,13 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const instrument = require('../otel')
-const { startRedis } = require('./support/redis-server')
+const { bothDrivers } = require('./support/drivers')
 const { lockerScene, lossOf } = require('./support/scene')
 const { rejection, until } = require('./support/until')
 
-let server
-
-beforeAll(async () => {
-  server = await startRedis()
-})
-
-afterAll(() => server.stop())
-
-const drivers = [
-  ['memory', (prefix) => ({ driver: 'memory', settings: { prefix } })],
-  ['redis', (prefix) => ({ driver: 'redis', config: { port: server.port }, settings: { prefix } })],
-]
-
 const seconds = ([whole, nanos]) => whole + nanos / 1e9
 
-describe.each(drivers)('lock-inc/otel, with the driver %s,', (_, specOf) => {
+describe.each(bothDrivers().drivers)('lock-inc/otel, with the driver %s,', (_, specOf) => {
   const scene = lockerScene(specOf)
   const { newLocker, waiting } = scene
   let stop
