@@ -17,7 +17,7 @@ function lockFactory(spec) {
   // What is checked there is TLS: certificates and keys.
   const make = (listener) =>
     errors.checked(() => native.lockFactory(checked, os.hostname(), listener, isNode))
-  const locker = new Locker(make, native.Cancellation, checked)
+  const locker = new Locker(make, checked)
   if (aliasedDatabase !== undefined) warnOfDatabase(aliasedDatabase)
   return locker
 }

@@ -12,7 +12,7 @@ const { readExtend, readLock } = require('./options/lock')
 const { checkResource, checkResources } = require('./options/resource')
 const { Newest } = require('./newest')
 const { request } = require('./request')
-const { onAbort } = require('./cancellations')
+const { Cancellation } = require('./cancellation')
 const { gatherCalls } = require('./gather-calls')
 
 /**
@@ -29,7 +29,6 @@ class Locker {
   ResourceLockedError = ResourceLockedError
   /** @type {import('./native').Locker} */
   #native
-  #Cancellation
   /** That of the call of `lockFactory`. */
   #context = new Context()
   #prefix
@@ -53,11 +52,10 @@ class Locker {
   }
 
   /** `make`: makes the native locker, given who is to hear of its events. */
-  constructor(make, Cancellation, { prefix, commandTimeout }) {
+  constructor(make, { prefix, commandTimeout }) {
     this.#prefix = prefix
     this.#commandTimeout = commandTimeout
     this.#native = make((event, number, detail) => this.#hear(event, number, detail))
-    this.#Cancellation = Cancellation
   }
 
   lock = (resourceId, options) => {
@@ -98,9 +96,8 @@ class Locker {
     const resources = several ? distinct(named, options) : named
     const { expire, retryInterval, renew, maxHold, maxBlocked, signal, steal } = options
     const limit = options.mode === 'shared' ? options.limit : -1
-    const cancellation = signal && new this.#Cancellation()
     // Before anything is sent: the signal is somebody else's object, and may throw.
-    const forget = signal && onAbort(signal, cancellation)
+    const cancellation = signal && new Cancellation(this.#native, signal)
     const call = new Call(this.#prefix, resources, options)
     if (call.isWatched) this.#watched.set(call.number, call)
     const attempt = (wait, steals = false) => {
@@ -115,12 +112,12 @@ class Locker {
         call.isWatched ? call.number : 0,
         limit,
         steals,
-        cancellation,
+        cancellation?.number ?? 0,
       )
       gatherCalls()
       return granting
     }
-    return this.#grant(attempt(options.wait, steal), attempt, call, resources, options, forget, site)
+    return this.#grant(attempt(options.wait, steal), attempt, call, resources, options, cancellation, site)
   }
 
   /** A lock for `request`; `null` where somebody else holds it and the request does not wait. */
@@ -157,10 +154,9 @@ class Locker {
   }
 
   /**
-   * `attempt`: asks once more, given how long to wait, and steals from nobody then. `resources`: a name, or an array. `forget`:
-   * the signal is of no account any more.
+   * `attempt`: asks once more, given how long to wait, and steals from nobody then. `resources`: a name, or an array.
    */
-  async #grant(granting, attempt, call, resources, { wait, signal }, forget, site) {
+  async #grant(granting, attempt, call, resources, { wait, signal }, cancellation, site) {
     const several = Array.isArray(resources)
     this.#awaited++
     let lock
@@ -181,7 +177,7 @@ class Locker {
       call.onFailure(reason, aborted)
       throw reason
     } finally {
-      forget?.()
+      cancellation?.end()
       if (call.isWatched) this.#watched.delete(call.number)
       if (--this.#awaited === 0) this.#renewedEarly.clear()
     }

@@ -49,12 +49,6 @@ export function finish(): void
  */
 export function now(): number
 
-/** Lets a call to `lock` be given up: then it rejects with the code `ERR_CANCELLED`. */
-export class Cancellation {
-  /** May be called before the call that it belongs to. */
-  cancel(): void
-}
-
 /** What to make. */
 export interface Spec {
   /** Not empty. */
@@ -188,7 +182,8 @@ export type HowToLock = [
   limit: number,
   /** Whether the lock is taken from whoever holds it. Goes with `wait` 0. */
   steal: boolean,
-  cancellation: Cancellation | undefined,
+  /** What `cancel` and `forget` know the call by. 0: it is never cancelled. */
+  cancellation: number,
 ]
 
 /**
@@ -202,6 +197,13 @@ export interface Locker {
   lock(resourceId: string, ...how: HowToLock): Promise<[nonce: number, token: number]>
   /** A promise of nonce and token of each, one behind the other. The names are different ones, and `steal` is `false`. */
   lockAll(resourceIds: string[], ...how: HowToLock): Promise<number[]>
+  /**
+   * Gives up the call with this number, or one that is still to come: it rejects with the code `ERR_CANCELLED`. Goes on until
+   * `forget`.
+   */
+  cancel(cancellation: number): void
+  /** A call that has a number for its cancellation has ended. */
+  forget(cancellation: number): void
   /** A promise of whether the lock was still held. */
   unlock(nonce: number): Promise<boolean>
   /**

@@ -1,6 +1,6 @@
 //! A locker as `lib/locker.js` has it: `lib/native.d.ts` declares its functions.
 
-use std::{num::NonZeroU64, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, num::NonZeroU64, rc::Rc, sync::Arc};
 
 use futures_util::FutureExt;
 use lock_inc_core::{
@@ -11,10 +11,9 @@ use lock_inc_core::{
 };
 use napi::{
     Env, Error as NapiError, Result as NapiResult, Unknown,
-    bindgen_prelude::{ClassInstance, FunctionCallContext, JsObjectValue, Object, ToNapiValue},
+    bindgen_prelude::{FunctionCallContext, JsObjectValue, Object, ToNapiValue},
     sys,
 };
-use napi_derive::napi;
 use tokio_util::sync::CancellationToken;
 
 use crate::{environment::Environment, outcome::Outcome, spec};
@@ -23,6 +22,8 @@ use crate::{environment::Environment, outcome::Outcome, spec};
 pub(crate) struct JsLocker {
     inner: Arc<Locker>,
     environment: Rc<Environment>,
+    /// Of calls under way that have one, by their numbers. Not objects of JavaScript's: these would have to be finalized, each.
+    cancellations: RefCell<HashMap<NonZeroU64, CancellationToken>>,
 }
 
 /// A call from JavaScript.
@@ -32,7 +33,7 @@ type Promise = sys::napi_value;
 
 impl JsLocker {
     pub(crate) fn new(inner: Arc<Locker>, environment: Rc<Environment>) -> Self {
-        Self { inner, environment }
+        Self { inner, environment, cancellations: RefCell::default() }
     }
 
     /// An object of functions. Of a class, napi-rs notes at each call who uses its data, in a table that all threads
@@ -46,6 +47,8 @@ impl JsLocker {
         let mut methods = Methods { env, locker: Rc::new(self), object: Object::new(env)? };
         methods.add("lock", Self::lock)?;
         methods.add("lockAll", Self::lock_all)?;
+        methods.add("cancel", Self::cancel)?;
+        methods.add("forget", Self::forget)?;
         methods.add("unlock", Self::unlock)?;
         methods.add("unlockLost", Self::unlock_lost)?;
         methods.add("remaining", Self::remaining)?;
@@ -64,7 +67,7 @@ impl JsLocker {
     /// `[nonce, token]`. Numbers one by one, as reading properties would cost as much as the rest of the call.
     fn lock(&self, call: &Call) -> NapiResult<Promise> {
         let resource = named_resource(call)?;
-        let (options, cancelled) = lock_options(call)?;
+        let (options, cancelled) = self.lock_options(call)?;
         let locker = self.inner.clone();
         let outcome = |hold| Outcome::Lock(hold, locker);
         if options.wait == Wait::No {
@@ -78,10 +81,49 @@ impl JsLocker {
     fn lock_all(&self, call: &Call) -> NapiResult<Promise> {
         let names: Vec<String> = call.get(0)?;
         let resources = names.iter().map(|name| Resource::new(name)).collect();
-        let (options, cancelled) = lock_options(call)?;
+        let (options, cancelled) = self.lock_options(call)?;
         let locker = self.inner.clone();
         let locking = self.inner.clone().lock_all(resources, options, cancelled);
         self.promise(call, locking, |holds| Outcome::Locks(holds, locker))
+    }
+
+    /// `cancel(cancellation)`: gives up the call that has it, which may be still to come.
+    fn cancel(&self, call: &Call) -> NapiResult<()> {
+        if let Some(number) = numbered(call.get(0)?) {
+            self.cancellation(number).cancel();
+        }
+        Ok(())
+    }
+
+    /// `forget(cancellation)`: the call that has it has ended.
+    fn forget(&self, call: &Call) -> NapiResult<()> {
+        if let Some(number) = numbered(call.get(0)?) {
+            self.cancellations.borrow_mut().remove(&number);
+        }
+        Ok(())
+    }
+
+    fn cancellation(&self, number: NonZeroU64) -> CancellationToken {
+        self.cancellations.borrow_mut().entry(number).or_default().clone()
+    }
+
+    /// How a lock is to be taken, and what may end the call: the arguments of `lock` behind the first.
+    fn lock_options(&self, call: &Call) -> NapiResult<(LockOptions, Option<CancellationToken>)> {
+        let number = numbered(call.get(7)?);
+        let options = LockOptions {
+            expire: spec::milliseconds(call.get(1)?),
+            wait: wait(call.get(2)?),
+            retry_interval: spec::milliseconds(call.get(3)?),
+            renew: call.get(4)?,
+            max_hold: spec::limit(call.get(5)?),
+            max_blocked: spec::limit(call.get(6)?),
+            observed: number.is_some(),
+            call: number,
+            mode: mode(call.get(8)?),
+            steal: call.get(9)?,
+        };
+        let cancellation = numbered(call.get(10)?);
+        Ok((options, cancellation.map(|number| self.cancellation(number))))
     }
 
     /// `unlock(nonce)`: a promise of whether the lock was still held.
@@ -183,26 +225,6 @@ impl Methods<'_> {
     }
 }
 
-/// Lets a call be given up.
-#[napi]
-#[derive(Default)]
-pub struct Cancellation {
-    token: CancellationToken,
-}
-
-#[napi]
-impl Cancellation {
-    #[napi(constructor)]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    #[napi]
-    pub fn cancel(&self) {
-        self.token.cancel();
-    }
-}
-
 /// The first argument: a nonce that JavaScript has from here.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a nonce of our own")]
 fn nonce(call: &Call) -> NapiResult<Nonce> {
@@ -216,24 +238,10 @@ fn named_resource(call: &Call) -> NapiResult<Resource> {
     Ok(Resource::new(&name))
 }
 
-/// How a lock is to be taken, and what may end the call: the arguments of `lock` behind the first.
+/// A number that JavaScript counts; `None` for 0.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 on")]
-fn lock_options(call: &Call) -> NapiResult<(LockOptions, Option<CancellationToken>)> {
-    let number = NonZeroU64::new(call.get::<f64>(7)? as u64);
-    let options = LockOptions {
-        expire: spec::milliseconds(call.get(1)?),
-        wait: wait(call.get(2)?),
-        retry_interval: spec::milliseconds(call.get(3)?),
-        renew: call.get(4)?,
-        max_hold: spec::limit(call.get(5)?),
-        max_blocked: spec::limit(call.get(6)?),
-        observed: number.is_some(),
-        call: number,
-        mode: mode(call.get(8)?),
-        steal: call.get(9)?,
-    };
-    let cancellation: Option<ClassInstance<Cancellation>> = call.get(10)?;
-    Ok((options, cancellation.map(|cancellation| cancellation.token.clone())))
+fn numbered(number: f64) -> Option<NonZeroU64> {
+    NonZeroU64::new(number as u64)
 }
 
 /// How many may share the lock; 0: any number, and below that it is exclusive.

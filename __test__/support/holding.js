@@ -122,12 +122,12 @@ function holding(specOf, options) {
 
   describe('renew', () => {
     it('keeps the lock beyond its lease until it is unlocked', async () => {
-      const locker = newLocker()
+      const [locker, other] = [newLocker(), newLocker()]
       const lock = await locker.lock('resource', { expire: 1, renew: true })
       const end = performance.now() + 2000
       while (performance.now() < end) {
         expect(lock.held).toBe(true)
-        expect(await rejection(newLocker().lock('resource'))).toBeInstanceOf(ResourceLockedError)
+        expect(await rejection(other.lock('resource'))).toBeInstanceOf(ResourceLockedError)
       }
       expect(await lock.unlock()).toBe(true)
       expect(await locker.isLocked('resource')).toBe(false)
