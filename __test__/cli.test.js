@@ -1,165 +1,154 @@
 'use strict'
 
-const { spawn } = require('node:child_process')
+const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
-const { freePort } = require('./support/redis-server')
-const { redisScene } = require('./support/scene')
-const { until } = require('./support/until')
+const { version } = require('../package.json')
+const { lockInc, program } = require('./support/command-line')
+const { commandScene } = require('./support/command-scene')
+const { freePort, startRedis } = require('./support/redis-server')
 
-const bin = path.join(__dirname, '../bin/lock-inc.js')
+const commands = fs
+  .readdirSync(path.join(__dirname, '../bin/commands'))
+  .map((file) => path.parse(file).name)
+  .filter((name) => name !== 'index')
 
-/** The command line as a process of its own, without a terminal. */
-describe('the command line', () => {
-  const scene = redisScene()
-  const { newLocker } = scene
-  const running = []
-
-  afterEach(() => {
-    for (const child of running.splice(0)) child.kill('SIGKILL')
-  })
-
-  /** Starts it for the locks of this test. `done` resolves to how it has ended and what it has said. */
-  const start = (args, env = {}) => {
-    const url = `redis://127.0.0.1:${scene.server.port}`
-    const child = spawn(process.execPath, [bin, ...args], {
-      env: { ...process.env, LOCK_INC_URL: url, LOCK_INC_PREFIX: scene.prefix, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    running.push(child)
-    const said = { out: '', err: '' }
-    child.stdout.on('data', (data) => (said.out += data))
-    child.stderr.on('data', (data) => (said.err += data))
-    const done = new Promise((resolve) =>
-      child.on('close', (code, signal) => resolve({ code, signal, ...said })),
-    )
-    return { child, said, done }
-  }
-  const cli = (...args) => start(args).done
-  const print = "process.stdout.write([process.env.LOCK_INC_NAME, process.env.LOCK_INC_TOKEN].join(' '))"
-
-  it('runs a command under a lock, tells it name and token, ends as it ends, and unlocks', async () => {
-    const locker = newLocker()
-    const first = await locker.lock('job')
-    await first.unlock()
-    const { code, out } = await cli(
-      'run',
-      'job',
-      '--',
-      process.execPath,
-      '-e',
-      `${print}; process.exitCode = 3`,
-    )
-    const [name, token] = out.split(' ')
-    expect([code, name]).toEqual([3, 'job'])
-    expect(Number(token)).toBeGreaterThan(first.token)
-    expect(await locker.inspect('job')).toBeNull()
-  })
-
-  it('does not run a command where the lock is not to be had, and ends with 75 or as it was told', async () => {
-    await newLocker().lock('job')
-    const command = ['--', process.execPath, '-e', print]
-    expect(await cli('run', 'job', '--no-wait', ...command)).toMatchObject({ code: 75, out: '' })
-    expect(await cli('run', 'job', '--timeout', '50ms', '-E', '9', ...command)).toMatchObject({
-      code: 9,
-      out: '',
-    })
-  })
-
-  it('passes a signal on to the command, and says how that has ended', async () => {
-    const locker = newLocker()
-    const wait =
-      "process.on('SIGTERM', () => process.exit(7)); setInterval(() => {}, 1000); process.stdout.write('up')"
-    const { child, said, done } = start(['run', 'job', '--', process.execPath, '-e', wait])
-    await until(() => said.out === 'up', 'the command runs')
-    expect(await locker.isLocked('job')).toBe(true)
-    child.kill('SIGTERM')
-    expect(await done).toMatchObject({ code: 7 })
-    expect(await locker.isLocked('job')).toBe(false)
-  })
-
-  it('ends the command and says 76 when the lock is lost', async () => {
-    const { said, done } = start([
-      'run',
-      'job',
-      '--',
-      process.execPath,
-      '-e',
-      "setInterval(() => {}, 1000); process.stdout.write('up')",
-    ])
-    await until(() => said.out === 'up', 'the command runs')
-    expect(await newLocker().forceUnlock('job')).toBe(true)
-    expect(await done).toMatchObject({ code: 76 })
-  })
-
-  it('leaves nobody in the queue when it is ended while it waits', async () => {
-    const locker = newLocker()
-    await locker.lock('job')
-    const { child, done } = start(['run', 'job', '--', process.execPath, '-e', print])
-    await until(async () => (await locker.inspect('job')).waiters.length === 1, 'it waits')
-    child.kill('SIGINT')
-    expect(await done).toMatchObject({ code: 130, out: '' })
-    await until(async () => (await locker.inspect('job')).waiters.length === 0, 'nobody waits')
-  })
-
-  it('says 127 where there is no such command, and keeps no lock', async () => {
-    expect(await cli('run', 'job', '--', '/there/is/none')).toMatchObject({ code: 127 })
-    expect(await newLocker().isLocked('job')).toBe(false)
-  })
-
-  it('lists who holds what, by a pattern, and as JSON without colours', async () => {
-    const locker = newLocker()
-    await Promise.all(['a:1', 'a:2', 'b:1'].map((name) => locker.lock(name, { expire: 600 })))
-    let listed
-    await until(async () => {
-      listed = JSON.parse((await cli('ls', 'a:*', '--json')).out)
-      return listed.held.length === 2
-    }, 'they are listed')
-    expect(listed.held.map(({ name }) => name)).toEqual(['a:1', 'a:2'])
-    expect(listed.pending).toEqual([])
-    const { code, out } = await cli('ls')
+describe('lock-inc', () => {
+  it('says which commands there are, and each of them what it does and how it ends', async () => {
+    const { code, stdout } = await lockInc(['--help']).ended
     expect(code).toBe(0)
-    for (const name of ['a:1', 'a:2', 'b:1']) expect(out).toContain(name)
-    // Nobody looks at a terminal.
-    expect(out.includes('\u001b')).toBe(false)
+    for (const name of commands) {
+      expect(stdout).toMatch(new RegExp(`^  ${name} +\\w`, 'm'))
+      const own = await lockInc([name, '--help']).ended
+      expect(own).toMatchObject({ code: 0, stderr: '' })
+      expect(own.stdout).toMatch(new RegExp(`^Usage: lock-inc ${name} [^]*\nExit codes:\n[^]*\n  69 `))
+      expect((await lockInc(['help', name]).ended).stdout).toBe(own.stdout)
+    }
   })
 
-  it('shows one lock, and says 1 where there is none', async () => {
-    const lock = await newLocker().lock('job', { expire: 600 })
-    const { code, out } = await cli('show', 'job', '--json')
-    expect(code).toBe(0)
-    expect(JSON.parse(out)).toMatchObject({ name: 'job', waiters: [], holders: [{ pid: process.pid }] })
-    await lock.unlock()
-    expect(await cli('show', 'job')).toMatchObject({ code: 1 })
+  it('says its version', async () => {
+    expect(await lockInc(['--version']).ended).toMatchObject({ code: 0, stdout: `${version}\n` })
   })
 
-  it('unlocks by force when it is told so, and asks nobody who is not there', async () => {
-    const lock = await newLocker().lock('job', { expire: 600 })
-    expect((await cli('unlock', 'job')).code).toBe(64)
-    expect(await lock.extend(600)).toBe(true)
-    expect(await cli('unlock', 'job', '--yes')).toMatchObject({ code: 0 })
-    await until(() => lock.signal.aborted, 'the holder is told')
+  it.each([
+    [[], 'Usage: lock-inc COMMAND'],
+    [['lss'], 'there is no command "lss"; did you mean ls?'],
+    [['frobnicate'], 'there is no command "frobnicate"; there are '],
+    [['help', 'unlok'], 'there is no command "unlok"; did you mean unlock?'],
+    [['--json', 'ls'], 'the command comes first, before "--json"'],
+    [['ls', '--jsn'], 'there is no option --jsn; did you mean --json?\nlock-inc ls --help says more'],
+    [['ls', '-x'], 'there is no option -x'],
+    [['ls', '--toString'], 'there is no option --toString'],
+    [['ls', '--json=yes'], '--json takes no value'],
+    [['ls', '--url'], '--url needs a value: URL'],
+    [['ls', '--url='], '--url needs a value: URL'],
+    [['ls', '--prefix', '--json'], '--prefix needs a value: TEXT. One that begins with - goes behind ='],
+    [['ls', 'a', 'b'], 'there is one argument too many: "b"'],
+    [['ls', '--sort', 'hel'], '--sort "hel": did you mean held?'],
+    [
+      ['ls', '--command-timeout', 'soon'],
+      '--command-timeout must be seconds from 0.001 to 3600, or a time like',
+    ],
+    [
+      ['ls', '--url', 'http://user:secret@host'],
+      '--url has the scheme "http"; redis, rediss and unix are known',
+    ],
+    [['ls', '--db', 'x'], '--db must be a database number from 0 on'],
+    [['ls', '--sentinels', 'a,b'], '--sentinels needs --name'],
+    [
+      ['ls', '--sentinels', 'a:b:c', '--name', 'x'],
+      '--sentinels is a list of HOST:PORT with commas between them',
+    ],
+    [['ls', '--nodes', 'a', '--db', '3'], '--nodes does not go with database 3 of --db'],
+    [['ls', '--config', '/no/such/file'], '--config: /no/such/file cannot be read (ENOENT)'],
+    [['ls', '--config', program], `--config: ${program} is not JSON`],
+    [['ls', '--ca', '/no/such/file'], '--ca: /no/such/file cannot be read (ENOENT)'],
+    [['show'], 'NAME is missing'],
+    [['show', ''], 'NAME is empty'],
+    [['run', 'job'], 'COMMAND [ARGUMENT...] is missing: it comes after --'],
+    [['run', 'job', 'true'], 'COMMAND [ARGUMENT...] is missing: it comes after --'],
+    [['run', 'job', '--'], 'COMMAND [ARGUMENT...] is missing after --'],
+    [['run', '--', 'job'], 'COMMAND [ARGUMENT...] is missing after --'],
+    [['run', 'job', '-E', '256', '--', 'true'], '--conflict-exit-code must be a whole number from 0 to 255'],
+    [['run', 'job', '--limit', '0', '--', 'true'], '--limit must be a whole number from 1 to 2147483647'],
+    [
+      ['run', 'job', '--expire', '0', '--', 'true'],
+      '--expire must be seconds from 0.01 to 1000000000, or a time',
+    ],
+    [
+      ['run', 'job', '--timeout', '-1', '--', 'true'],
+      '--timeout needs a value: TIME. One that begins with -',
+    ],
+    [['run', 'job', '--timeout', '1', '--no-wait', '--', 'true'], '--timeout does not go with --no-wait'],
+  ])('refuses %j, says why, and does nothing', async (args, message) => {
+    const { code, stdout, stderr } = await lockInc(args).ended
+    expect({ code, stdout }).toEqual({ code: 64, stdout: '' })
+    expect(stderr).toContain(message)
+    expect(stderr).not.toContain('secret')
+  })
+})
+
+describe('lock-inc, with Redis,', () => {
+  const scene = commandScene()
+  const { ask, environment, held, listed } = scene
+  const url = () => `redis://127.0.0.1:${scene.server.port}`
+
+  describe('finds Redis', () => {
+    beforeEach(() => held('a'))
+
+    it('by --url and --prefix, LOCK_INC_URL and LOCK_INC_PREFIX, and REDIS_URL', async () => {
+      const prefix = scene.prefix
+      expect(await listed(['--url', url(), '--prefix', prefix], {})).toEqual(['a'])
+      expect(await listed([], { LOCK_INC_URL: url(), LOCK_INC_PREFIX: prefix })).toEqual(['a'])
+      expect(await listed([], { REDIS_URL: url(), LOCK_INC_PREFIX: prefix })).toEqual(['a'])
+      expect(await listed([], { REDIS_URL: url() })).toEqual([])
+    })
+
+    it('by the command line before the environment, and by LOCK_INC_URL before REDIS_URL', async () => {
+      const wrong = `redis://127.0.0.1:${await freePort()}`
+      const env = environment()
+      expect(await listed(['--url', url()], { ...env, LOCK_INC_URL: wrong, REDIS_URL: wrong })).toEqual(['a'])
+      expect(await listed([], { ...env, REDIS_URL: wrong })).toEqual(['a'])
+      expect(await listed(['--prefix', scene.prefix], { ...env, LOCK_INC_PREFIX: 'other:' })).toEqual(['a'])
+    })
+
+    it('by a file with config, of which single options go before', async () => {
+      const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'lock-inc-cli-'))
+      try {
+        const file = path.join(folder, 'config.json')
+        fs.writeFileSync(file, JSON.stringify({ host: '127.0.0.1', port: scene.server.port, db: 3 }))
+        const { LOCK_INC_PREFIX } = environment()
+        const wrong = `redis://127.0.0.1:${await freePort()}`
+        const env = { LOCK_INC_PREFIX, REDIS_URL: wrong }
+        expect(await listed(['--config', file], env)).toEqual([])
+        expect(await listed(['--config', file, '--db', '0'], env)).toEqual(['a'])
+        expect(await listed(['--db', '0'], { ...env, LOCK_INC_CONFIG: file })).toEqual(['a'])
+      } finally {
+        fs.rmSync(folder, { recursive: true })
+      }
+    })
   })
 
-  it('names the nearest command or option where one is unknown', async () => {
-    const command = await cli('unlok', 'job')
-    expect(command.code).toBe(64)
-    expect(command.err).toContain('unlock')
-    const option = await cli('ls', '--jsn')
-    expect(option.code).toBe(64)
-    expect(option.err).toContain('--json')
+  it('takes the password from LOCK_INC_PASSWORD', async () => {
+    const server = await startRedis({ args: ['--requirepass', 'of the server'], password: 'of the server' })
+    try {
+      const args = ['ls', '--url', `redis://127.0.0.1:${server.port}`]
+      const env = { LOCK_INC_PASSWORD: 'of the server' }
+      expect(await lockInc(args, { env }).ended).toMatchObject({ code: 0, stderr: '' })
+      const { code, stderr } = await lockInc(args).ended
+      expect(code).toBe(69)
+      expect(stderr).toBe('lock-inc: Redis wants a password: set LOCK_INC_PASSWORD (ERR_REDIS_NOAUTH)\n')
+    } finally {
+      await server.stop()
+    }
   })
 
-  it('says where there is no server, and that nothing answers there', async () => {
-    const port = await freePort()
-    const { code, err } = await start(['ls', '--command-timeout', '200ms'], {
-      LOCK_INC_URL: `redis://:secret@127.0.0.1:${port}`,
-    }).done
-    expect(code).toBe(69)
-    expect(err).toContain(String(port))
-    expect(err).not.toContain('secret')
-  })
-
-  it('needs a terminal for top', async () => {
-    expect((await cli('top')).code).toBe(64)
+  it.each(['ls', 'show a', 'unlock a --yes'])('%s ends with 69 where there is no Redis', async (words) => {
+    const env = { LOCK_INC_URL: `redis://:secret@127.0.0.1:${await freePort()}` }
+    const { code, stdout, stderr } = await ask([...words.split(' '), '--command-timeout', '200ms'], { env })
+    expect({ code, stdout }).toEqual({ code: 69, stdout: '' })
+    expect(stderr).toMatch(
+      /^lock-inc: Redis at 127\.0\.0\.1:\d+ could not be reached .*\(ERR_CONNECTION\)\n$/,
+    )
   })
 })
