@@ -10,10 +10,9 @@ const locker = lockFactory({
 })
 
 export async function handler(event, context) {
-  // A process may be frozen between two calls. So each call gives up what it has taken, and no lease is much longer than a
-  // call may be: if the process is killed, others wait no longer than that.
-  const ms = Math.max(1, context.getRemainingTimeInMillis() - 1000)
-  const options = { expire: '30s', maxHold: `${ms}ms`, timeout: ms / 2 }
+  // The process may be frozen when this call has ended: so no lease reaches beyond that, also where it is cut short.
+  const ms = context.getRemainingTimeInMillis()
+  const options = { expire: '30s', maxHold: ms / 1000, timeout: ms / 2 }
   return locker.request(`order:${event.order}`, options, ({ signal, token }) =>
     ship(event.order, signal, token),
   )
