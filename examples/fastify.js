@@ -38,6 +38,11 @@ app.addHook('preClose', async () => stopping.abort())
 app.addHook('onClose', () => locker.close())
 process.once('SIGTERM', () => app.close())
 
+// Else the connection of a request that ends meanwhile stays open, and the server waits for it.
+app.addHook('onSend', async (_request, reply) => {
+  if (stopping.signal.aborted) reply.header('Connection', 'close')
+})
+
 async function makeReport(token, ms) {
   await sleep(ms)
   return { token }
