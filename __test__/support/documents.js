@@ -69,6 +69,12 @@ function makeApp(...packages) {
     fs.mkdirSync(path.dirname(link), { recursive: true })
     fs.symlinkSync(name === 'lock-inc' ? root : path.join(root, 'node_modules', name), link)
   }
+  // Deno finds what is named here, and nothing else.
+  const dependencies = Object.fromEntries(packages.map((name) => [name, '*']))
+  fs.writeFileSync(
+    path.join(app, 'package.json'),
+    JSON.stringify({ private: true, type: 'commonjs', dependencies }),
+  )
   return app
 }
 

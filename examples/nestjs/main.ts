@@ -22,7 +22,7 @@ class App {}
 
 async function main() {
   const app = await NestFactory.createApplicationContext(App, { logger: ['error', 'warn'] })
-  app.enableShutdownHooks()
+  app.enableShutdownHooks(['SIGTERM', 'SIGINT'])
   const accounts = app.get(Accounts)
   await Promise.all(['anna', 'ben', 'anna', 'ben', 'anna'].map((account) => accounts.settle(account)))
   await app.close()
