@@ -1,9 +1,10 @@
-// Does what docs/bundlers.md says, each section with the packed package in a folder of its own: npm run test:bundlers
-// [-- name...]. Without names all but Next.js, which takes the longest. Bundlers come from npm.
+// Does what docs/bundlers.md says, each section with the packed package in a folder of its own; and the tests that
+// docs/testing.md has for Vitest, which bundles, too: npm run test:bundlers [-- name...]. Without names all but Next.js,
+// which takes the longest. Bundlers come from npm.
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -19,7 +20,7 @@ const rollup = [
 
 /**
  * By their headings. `bare`: the command line, or the config without the line that lock-inc needs, with which the bundler
- * stops at the addon. `alone`: the bundle needs no `node_modules`.
+ * stops at the addon. `alone`: the bundle needs no `node_modules`. `tests`: tests are run.
  */
 const bundlers = {
   esbuild: { packages: ['esbuild@0.28.2'], bare: without(' --packages=external') },
@@ -35,6 +36,7 @@ const bundlers = {
     packages: ['webpack@5.113.0', 'webpack-cli@7.3.1'],
     bare: without("  externals: { 'lock-inc': 'commonjs lock-inc' },\n"),
   },
+  Vitest: { packages: ['vitest@4.1.12'], tests: true },
   'Next.js': {
     packages: ['next@16.4.6', 'react@19.3.1', 'react-dom@19.3.1'],
     bare: without("  serverExternalPackages: ['lock-inc'],\n"),
@@ -78,23 +80,10 @@ function write(app, files, change = (text) => text) {
   }
 }
 
-async function check(name, { packages, bare, alone, request }, archives) {
-  const app = mkdtempSync(join(work, 'app-'))
+/** Does what is under a heading of docs/bundlers.md. */
+async function bundle(app, name, { bare, alone, request }) {
   const section = sections.get(name)
   assert.ok(section?.build && section.start, `docs/bundlers.md has no commands under ${name}`)
-  writeFileSync(join(app, 'package.json'), '{ "private": true }')
-  run(
-    app,
-    'npm',
-    'install',
-    '--no-save',
-    '--prefer-offline',
-    '--no-audit',
-    '--no-fund',
-    ...archives,
-    ...packages,
-  )
-
   write(app, program.files)
   if (bare) {
     write(app, section.files, bare)
@@ -108,6 +97,24 @@ async function check(name, { packages, bare, alone, request }, archives) {
   assert.doesNotMatch(output, /\bwarn/i)
   if (alone) rmSync(join(app, 'node_modules'), { recursive: true })
   assert.match(await answerOf(app, section.start, request), /^token \d+\n$/)
+}
+
+function runTests(app) {
+  for (const file of ['locker.js', 'report.js', 'report.spec.mjs']) {
+    copyFileSync(join(root, 'examples/testing', file), join(app, file))
+  }
+  const { ended, output } = shell(app, 'npx vitest run')
+  assert.equal(ended, 0, output)
+  assert.match(output, /Tests +1 passed/)
+}
+
+async function check(name, how, archives) {
+  const app = mkdtempSync(join(work, 'app-'))
+  writeFileSync(join(app, 'package.json'), '{ "private": true }')
+  const quiet = ['--no-save', '--prefer-offline', '--no-audit', '--no-fund']
+  run(app, 'npm', 'install', ...quiet, ...archives, ...how.packages)
+  if (how.tests) runTests(app)
+  else await bundle(app, name, how)
 }
 
 /** What the program that this line starts answers to a request. */
