@@ -52,15 +52,11 @@ function run(args, { cwd, env }) {
 }
 
 /** Saves a program in a folder where lock-inc is installed, and runs it. */
-async function runProgram({ code }, env) {
+function runProgram({ code }, env) {
   const app = makeApp('lock-inc')
   const file = path.join(app, code.includes('require(') ? 'program.cjs' : 'program.mjs')
   fs.writeFileSync(file, code)
-  try {
-    return await run([file], { cwd: app, env })
-  } finally {
-    fs.rmSync(app, { recursive: true })
-  }
+  return run([file], { cwd: app, env })
 }
 
 describe('a whole program', () => {

@@ -184,7 +184,6 @@ describe('a serverless function', () => {
     const HANDLER = pathToFileURL(path.join(root, 'examples/lambda.mjs')).href
     const { ended, lines } = startProgram(path.join(app, 'calls.mjs'), { ...env, HANDLER })
     expect(await ended).toEqual(CLEAN)
-    fs.rmSync(app, { recursive: true })
     const answers = JSON.parse(lines[0])
     expect(answers.map(({ order }) => order)).toEqual([1, 1, 2])
     expect(new Set(answers.map(({ token }) => token)).size).toBe(3)
@@ -201,8 +200,6 @@ describe('NestJS', () => {
     const tsc = require.resolve('typescript/bin/tsc')
     execFileSync(process.execPath, [tsc, '--project', path.join(root, 'examples/nestjs'), '--outDir', app])
   }, 120_000)
-
-  afterAll(() => fs.rmSync(app, { recursive: true }))
 
   it('runs a decorated method under the lock of its name, and closes the locker', async () => {
     const lock = await locker.lock('account:anna')

@@ -61,9 +61,15 @@ function linksOf(document) {
     })
 }
 
-/** A folder with these packages installed, as links to those that are here. */
+const apps = []
+afterAll(() => {
+  for (const app of apps.splice(0)) fs.rmSync(app, { recursive: true })
+})
+
+/** A folder with these packages installed, as links to those that are here. It is gone when the tests of the file have run. */
 function makeApp(...packages) {
   const app = fs.mkdtempSync(path.join(os.tmpdir(), 'lock-inc-app-'))
+  apps.push(app)
   for (const name of packages) {
     const link = path.join(app, 'node_modules', name)
     fs.mkdirSync(path.dirname(link), { recursive: true })
